@@ -1,0 +1,1 @@
+"""Configuration, training loops and the command line of Outrider."""

@@ -1,0 +1,1 @@
+"""Steps environments and records fragments, without torch and without Ray."""

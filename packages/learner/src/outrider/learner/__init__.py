@@ -1,0 +1,1 @@
+"""Turns fragments into new weights."""

@@ -1,0 +1,1 @@
+"""Networks, action distributions and policy export of Outrider."""

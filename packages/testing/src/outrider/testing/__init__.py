@@ -1,0 +1,1 @@
+"""Conformance suites and probe environments of Outrider."""

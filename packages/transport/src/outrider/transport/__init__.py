@@ -1,0 +1,1 @@
+"""How messages move between the parts of Outrider."""

@@ -1,0 +1,102 @@
+"""A fragment: the transitions that a runner hands to a learner.
+
+Two environment copies, four and three rows, the first with an episode that ends at its second row:
+
+    row            0    1    2    3  |  4    5    6
+    stream         0    0    0    0  |  1    1    1        lengths = [4, 3]
+    terminated     .    x    .    .  |  .    .    .
+    truncated      .    .    .    .  |  .    x    .
+    next_rows                     3           5    6       sparse: truncated rows, and the last row
+                                                           of a stream unless it terminated
+
+Every row is a transition that really happened. Row i is followed by row i + 1 of the same stream
+unless it ended an episode; what follows the other rows stands in `next_observations`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+"""Arrays by leaf path (see `outrider.wire.space`), all with the same first axis."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Streams:
+    """What is true of a whole stream. S streams."""
+
+    lengths: NDArray[np.int64]
+    """[S] rows of each stream; their sum is the number of rows N."""
+    policy: NDArray[np.int32]
+    """[S] index of the policy that acted; equal ones lie together."""
+    environment: NDArray[np.int32]
+    """[S] environment copy, counted over all runners of a run."""
+    agent: NDArray[np.int32]
+    """[S] agent slot within the environment; 0 where there is one agent."""
+    state: Columns = field(default_factory=dict)
+    """[S, ...] recurrent state before each stream's first row; empty for policies without one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpisodeStatistics:
+    """The episodes that ended within a fragment. K episodes, in the order of their end."""
+
+    returns: NDArray[np.float32]
+    """[K] sums of rewards as the environment returned them."""
+    lengths: NDArray[np.int64]
+    """[K] numbers of steps."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingStatistics:
+    """How the runner spent its time on a fragment."""
+
+    environment_s: float = 0.0
+    """Seconds in the environment's step and reset."""
+    policy_s: float = 0.0
+    """Seconds in the policy graph and in drawing actions."""
+    total_s: float = 0.0
+    """Seconds from the first step to the finished fragment."""
+    num_lost_rows: int = 0
+    """Rows dropped since the fragment before, because an environment failed."""
+    num_restarts: int = 0
+    """Environments rebuilt since the fragment before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fragment:
+    """Transitions of S streams, N rows, stream after stream in time order."""
+
+    streams: Streams
+    observations: Columns
+    """[N, ...] what the policy saw."""
+    actions: Columns
+    """[N, ...] what the policy chose, in the units of `ActionHead`."""
+    rewards: NDArray[np.float32]
+    """[N] as the environment returned them."""
+    terminated: NDArray[np.bool_]
+    """[N] the episode reached an end of its own: nothing follows."""
+    truncated: NDArray[np.bool_]
+    """[N] the episode was cut here: something would have followed."""
+    next_rows: NDArray[np.int64]
+    """[M] ascending rows that the next row does not follow and that did not terminate."""
+    next_observations: Columns
+    """[M, ...] what really followed each of these."""
+    action_log_probs: NDArray[np.float32]
+    """[N] log-probability of each action under the acting policy."""
+    action_parameters: NDArray[np.float32] | None = None
+    """[N, k] the acting policy's distribution parameters; None where nobody asked for them."""
+    policy_version: NDArray[np.int64]
+    """[N], or [1] where one version acted throughout."""
+    episodes: EpisodeStatistics
+    statistics: SamplingStatistics = SamplingStatistics()
+
+    @property
+    def num_rows(self) -> int:
+        """Number of transitions N."""
+        return len(self.rewards)
