@@ -1,0 +1,153 @@
+"""Checkpoints: nested dicts and lists with NumPy arrays, as JSON and an npz file in one directory.
+
+    checkpoint.json   {"format": "outrider-checkpoint", "version": 1, "tree": ...}
+    arrays.npz        the arrays, which the tree names as {"__array__": "a0"}
+
+Nothing is ever pickled. A checkpoint appears whole or not at all: it is written beside its place,
+flushed to the disk and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+FORMAT = "outrider-checkpoint"
+VERSION = 1
+
+Tree: TypeAlias = Any
+"""Nested dict (string keys) and list of str, int, float, bool, None and NumPy arrays."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, in one sentence."""
+
+
+class CheckpointNotWrittenError(OSError):
+    """A checkpoint that could not be written, in one sentence; nothing of it is left."""
+
+
+def write_checkpoint(path: Path | str, tree: Tree) -> Path:
+    """Write `tree` to the directory `path`, replacing a checkpoint that is there already.
+
+    Raises CheckpointNotWrittenError and leaves what was there before, and nothing half-written.
+    """
+    path = Path(path)
+    if path.exists() and not (path / "checkpoint.json").exists():
+        msg = f"{path} exists and is no checkpoint; choose another path"
+        raise CheckpointNotWrittenError(msg)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    replaced = path.with_name(f".{path.name}.replaced")
+    arrays: dict[str, Any] = {}
+    document = {"format": FORMAT, "version": VERSION, "tree": _without_arrays(tree, arrays)}
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        with (unfinished / "arrays.npz").open("wb") as file:
+            np.savez(file, **arrays)
+            _flush(file.fileno())
+        with (unfinished / "checkpoint.json").open("w", encoding="utf-8") as file_json:
+            json.dump(document, file_json)
+            file_json.flush()
+            _flush(file_json.fileno())
+        if path.exists():
+            path.rename(replaced)
+        unfinished.rename(path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if replaced.exists() and not path.exists():
+            with suppress(OSError):
+                replaced.rename(path)
+        msg = f"checkpoint {path} was not written: {_reason(error)}; free some space or choose another place"
+        raise CheckpointNotWrittenError(msg) from error
+    shutil.rmtree(replaced, ignore_errors=True)
+    return path
+
+
+def read_checkpoint(path: Path | str) -> Tree:
+    """Read the tree that was written to `path`. Raises CheckpointError."""
+    path = Path(path)
+    if not (path / "checkpoint.json").is_file():
+        what = "has no checkpoint.json" if path.exists() else "does not exist"
+        msg = f"{path} {what}; give the directory of a checkpoint"
+        raise CheckpointError(msg)
+    try:
+        document = json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"checkpoint {path} cannot be read: checkpoint.json is damaged ({error}); use an older checkpoint"
+        raise CheckpointError(msg) from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        msg = f"{path} is no checkpoint of Outrider; give a directory that `save` or a run wrote"
+        raise CheckpointError(msg)
+    if document.get("version") != VERSION:
+        msg = (
+            f"checkpoint {path} has format version {document.get('version')} and this release reads "
+            f"{VERSION}; read it with the release that wrote it"
+        )
+        raise CheckpointError(msg)
+    try:
+        with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
+            return _with_arrays(document["tree"], dict(arrays))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        msg = f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
+        raise CheckpointError(msg) from None
+
+
+def _without_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:
+    match tree:
+        case None | bool() | str():
+            return tree
+        case np.ndarray() if not tree.dtype.hasobject:
+            name = f"a{len(arrays)}"
+            arrays[name] = tree
+            return {"__array__": name}
+        case int():
+            return int(tree)
+        case float():
+            return float(tree)
+        case list() | tuple():
+            return [_without_arrays(child, arrays) for child in tree]
+        case dict() if all(isinstance(key, str) for key in tree):
+            return {key: _without_arrays(child, arrays) for key, child in tree.items()}
+    msg = (
+        f"{type(tree).__name__} cannot stand in a checkpoint; use dicts with string keys, lists, str, int, "
+        "float, bool, None and NumPy arrays"
+    )
+    raise TypeError(msg)
+
+
+def _with_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:
+    if isinstance(tree, list):
+        return [_with_arrays(child, arrays) for child in tree]
+    if isinstance(tree, dict):
+        if set(tree) == {"__array__"}:
+            return arrays[tree["__array__"]]
+        return {key: _with_arrays(child, arrays) for key, child in tree.items()}
+    return tree
+
+
+def _flush(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+def _flush_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return "the disk is full"
+    return error.strerror or str(error)

@@ -1,0 +1,27 @@
+"""The strings under the fields of a settings dataclass, which Python itself forgets."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from functools import cache
+from typing import Any
+
+
+@cache
+def field_docs(settings: type[Any]) -> dict[str, str]:
+    """Return what the source says under each field, by name, on one line; {} without source."""
+    try:
+        tree = ast.parse(inspect.cleandoc(inspect.getsource(settings)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
+    docs: dict[str, str] = {}
+    for field, below in zip(body, body[1:], strict=False):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                docs[name] = " ".join(text.split())
+    return docs

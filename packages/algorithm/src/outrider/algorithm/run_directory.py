@@ -1,0 +1,139 @@
+"""The directory of a run: everything that is left of it when the process is gone.
+
+    runs/ppo-CartPole-v1-2026-11-22-14-03-05/
+        settings.json       every setting, defaults included
+        progress.jsonl      one line of metrics for each iteration
+        events.out.tfevents.*
+        checkpoints/iteration-000123/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from outrider.algorithm.checkpoint import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class RunDirectory:
+    """Reads and writes the directory of one run."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Take the path; nothing is touched."""
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path | str, settings: Mapping[str, Any]) -> RunDirectory:
+        """Make the directory and record the settings. Raises ValueError where a run is already."""
+        run = cls(path)
+        if (run.path / "settings.json").exists():
+            raise ValueError(
+                f"{run.path} holds a run already; continue it with `outrider resume {run.path}` or give "
+                "another --run-dir"
+            )
+        existed = run.path.exists()
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+            _write_whole(run.path / "settings.json", json.dumps(settings, indent=2) + "\n")
+        except OSError:
+            if not existed:
+                shutil.rmtree(run.path, ignore_errors=True)
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunDirectory:
+        """Return the run at `path`. Raises CheckpointError where none is."""
+        run = cls(path)
+        if not (run.path / "settings.json").is_file():
+            what = "has no settings.json" if run.path.exists() else "does not exist"
+            raise CheckpointError(f"{run.path} {what}; give the directory of a run")
+        return run
+
+    @property
+    def progress_path(self) -> Path:
+        """Where the metrics are, one JSON object a line."""
+        return self.path / "progress.jsonl"
+
+    def checkpoint_path(self, iteration: int) -> Path:
+        """Return where the checkpoint after this iteration belongs."""
+        return self.path / "checkpoints" / f"iteration-{iteration:06d}"
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, oldest first."""
+        found = (self.path / "checkpoints").glob("iteration-*")
+        return sorted((path for path in found if re.fullmatch(r"iteration-\d+", path.name)), key=_iteration)
+
+    def latest_checkpoint(self) -> Path:
+        """Return the newest checkpoint. Raises CheckpointError where there is none."""
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            raise CheckpointError(f"run {self.path} has no checkpoint yet; train again with the same settings")
+        return checkpoints[-1]
+
+    def keep_newest_checkpoints(self, number: int) -> None:
+        """Delete all but the newest checkpoints."""
+        for path in self.checkpoints()[:-number]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def append_progress(self, result: Mapping[str, Any]) -> None:
+        """Write one line of metrics; where the disk is full, the line is not there at all."""
+        line = (json.dumps(result) + "\n").encode()
+        with self.progress_path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(28, os.strerror(28))
+            except OSError:
+                os.ftruncate(file.fileno(), before)
+                raise
+
+    def cut_progress(self, iteration: int) -> None:
+        """Drop the lines after `iteration`, which a resumed run writes again."""
+        kept = [line for line in self.progress() if line["iteration"] <= iteration]
+        _write_whole(self.progress_path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def progress(self) -> Sequence[Mapping[str, Any]]:
+        """Return the metrics of each iteration; a last line that was cut off is left out."""
+        if not self.progress_path.exists():
+            return []
+        results = []
+        for line in self.progress_path.read_text(encoding="utf-8").splitlines():
+            try:
+                results.append(json.loads(line))
+            except ValueError:
+                break
+        return results
+
+
+def new_run_path(algorithm: str, env: str, *, parent: Path = Path("runs")) -> Path:
+    """Return a path that no run has, named by what runs and when."""
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", env).strip("-")
+    stem = f"{algorithm}-{name}-{datetime.now().astimezone():%Y-%m-%d-%H-%M-%S}"
+    path, number = parent / stem, 2
+    while path.exists():
+        path, number = parent / f"{stem}-{number}", number + 1
+    return path
+
+
+def _iteration(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there completely or as it was before."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,223 @@
+"""Values of settings between Python, JSON and the command line.
+
+The annotation of a dataclass's field decides what a value may be: numbers, strings, enums, literals,
+tuples and lists of them, mappings, and functions, which are written as "module:name".
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+FUNCTION = "function"
+"""Key under which JSON names a function."""
+
+
+class FunctionNotFoundError(ValueError):
+    """A recorded function that cannot be imported again."""
+
+
+def field_types(settings: type[Any]) -> dict[str, Any]:
+    """Return the annotation of each field of a dataclass, resolved."""
+    return get_type_hints(settings)
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a setting may hold
+    """Write a setting, or a dataclass of them, in what JSON knows."""
+    match value:
+        case None | bool() | int() | float() | str():
+            return value.value if isinstance(value, Enum) else value
+        case Enum():
+            return value.value
+        case Mapping():
+            return {str(key): to_json(child) for key, child in value.items()}
+        case list() | tuple():
+            return [to_json(child) for child in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        case _ if callable(value):
+            return {FUNCTION: function_name(value), "was": repr(value)}
+    raise ValueError(
+        f"setting {value!r} cannot be recorded; use numbers, strings, lists, mappings and functions of a module"
+    )
+
+
+def from_json(settings: type[Any], document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of it
+    """Read a dataclass back from what `to_json` wrote. Settings that are gone are an error."""
+    hints = field_types(settings)
+    given = {}
+    for name, value in document.items():
+        if name not in hints:
+            raise ValueError(f"{settings.__name__} has no setting {name!r}; it was recorded by another release")
+        kind = hints[name]
+        given[name] = from_json(kind, value) if is_dataclass(kind) else convert(value, kind)
+    return settings(**given)
+
+
+def from_text(text: str, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and what it allows
+    """Read a setting as one types it: 3e-4, 64,64, none, [[0, 3e-4], [500000, 0]], module:name.
+
+    Raises ValueError, which says what is allowed.
+    """
+    for candidate in _readings(text):
+        with suppress(ValueError):
+            return convert(candidate, kind)
+    if isinstance(_function(text), FunctionNotFoundError) and Callable in map(get_origin, _members(kind)):
+        raise cast("FunctionNotFoundError", _function(text))
+    raise ValueError(f"{text!r} is not {describe(kind)}")
+
+
+def convert(value: Any, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and what it allows
+    """Return `value` as the annotation `kind` wants it. Raises ValueError."""
+    members = _members(kind)
+    if len(members) > 1:
+        if isinstance(value, str) and ":" in value and any(_is_callable(member) for member in members):
+            found = _function(value)
+            if not isinstance(found, FunctionNotFoundError):
+                return found
+        for member in members:
+            with suppress(ValueError):
+                return convert(value, member)
+        if isinstance(value, Mapping) and FUNCTION in value:
+            return _recorded_function(value)
+        raise ValueError(f"{value!r} is not {describe(kind)}")
+    return _convert_one(value, kind)
+
+
+def describe(kind: Any) -> str:  # noqa: ANN401 - an annotation
+    """Say in words what an annotation allows."""
+    members = _members(kind)
+    if len(members) > 1:
+        return " or ".join(dict.fromkeys(describe(member) for member in members))
+    origin = get_origin(kind)
+    if origin is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return " or ".join(str(member.value) for member in kind)
+    if origin in {tuple, list, Sequence}:
+        return f"a list of {describe(get_args(kind)[0])}"
+    if _is_callable(kind):
+        return "module:function"
+    if origin in {Mapping, dict}:
+        return "a JSON object"
+    names = {int: "a whole number", float: "a number", str: "a name", bool: "true or false", type(None): "none"}
+    return names.get(kind, str(kind))
+
+
+def function_name(function: Callable[..., Any]) -> str | None:
+    """Return "module:name" if the function can be found under it again, else None."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if not module or not name or module == "__main__":
+        return None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{name}" if found is function else None
+
+
+def _convert_one(value: Any, kind: Any) -> Any:  # noqa: ANN401, PLR0911 - one return for each kind
+    origin = get_origin(kind)
+    arguments = get_args(kind)
+    if kind is Any:
+        return value
+    if kind in {bool, str} and isinstance(value, kind):
+        return value
+    if kind in {int, float} and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if kind is float or isinstance(value, int):
+            return kind(value)
+    elif kind is type(None) and (value is None or value == "none"):
+        return None
+    elif origin is Literal and value in arguments:
+        return value
+    elif inspect.isclass(kind) and issubclass(kind, Enum):
+        return _member(value, kind)
+    elif origin is tuple and arguments[-1:] != (...,) and isinstance(value, (list, tuple)):
+        if len(value) == len(arguments):
+            return tuple(convert(child, item) for child, item in zip(value, arguments, strict=True))
+    elif origin in {tuple, list, Sequence} and isinstance(value, (list, tuple)):
+        return tuple(convert(child, arguments[0]) for child in value)
+    elif origin in {Mapping, dict} or kind in {Mapping, dict}:
+        if isinstance(value, Mapping):
+            return dict(value)
+    elif _is_callable(kind):
+        return _as_function(value)
+    raise ValueError(f"{value!r} is not {describe(kind)}")
+
+
+def _member(value: Any, kind: type[Enum]) -> Enum:  # noqa: ANN401 - a member, its value or its name
+    for member in kind:
+        if value in {member, member.value} or (
+            isinstance(value, str) and value.lower() in {str(member.value).lower(), member.name.lower()}
+        ):
+            return member
+    raise ValueError(f"{value!r} is not {describe(kind)}")
+
+
+def _as_function(value: Any) -> Any:  # noqa: ANN401 - a function or how it is written
+    if callable(value):
+        return value
+    if isinstance(value, Mapping) and FUNCTION in value:
+        return _recorded_function(value)
+    if isinstance(value, str) and ":" in value:
+        found = _function(value)
+        if isinstance(found, FunctionNotFoundError):
+            raise found
+        return found
+    raise ValueError(f"{value!r} is not module:function")
+
+
+def _recorded_function(value: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a function
+    name = value[FUNCTION]
+    if name is None:
+        raise FunctionNotFoundError(f"{value.get('was')} is part of no module that could be imported again")
+    found = _function(name)
+    if isinstance(found, FunctionNotFoundError):
+        raise found
+    return found
+
+
+def _function(text: str) -> Any:  # noqa: ANN401 - a function, or the error that says why not
+    module, _, name = text.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        return FunctionNotFoundError(f"{text} cannot be imported ({error}); put its module on PYTHONPATH")
+    return found
+
+
+def _members(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an annotation
+    """Return the members of a union, those that accept least first."""
+    if get_origin(kind) not in {Union, types.UnionType}:
+        return (kind,)
+    return tuple(sorted(get_args(kind), key=lambda member: member is str))
+
+
+def _is_callable(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    return get_origin(kind) is Callable or kind in {Callable, typing.Callable}
+
+
+def _readings(text: str) -> Iterator[Any]:
+    for read in (json.loads, int, float):
+        with suppress(ValueError):
+            yield read(text)
+    yield from {"true": (True,), "false": (False,), "none": (None,)}.get(text.lower(), ())
+    yield text
+    yield [_scalar(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _scalar(text: str) -> Any:  # noqa: ANN401 - a number or a name
+    for read in (int, float):
+        with suppress(ValueError):
+            return read(text)
+    return text
