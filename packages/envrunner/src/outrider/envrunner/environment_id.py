@@ -52,22 +52,23 @@ def _import_registering(module: str, env_id: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        msg = (
-            f"environment {env_id!r} asks to import {module}, and there is no module {error.name}; install it or "
-            "run where Python finds it"
-        )
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"environment {env_id!r} asks to import {module}, and there is no module {error.name}; install it "
+            "or run where Python finds it"
+        ) from error
     except Exception as error:
-        msg = f"environment {env_id!r} asks to import {module}, which raised {type(error).__name__}: {error}"
-        raise ValueError(msg) from error
+        raise ValueError(
+            f"environment {env_id!r} asks to import {module}, which raised {type(error).__name__}: {error}"
+        ) from error
 
 
 def _import_atari(name: str) -> None:
     try:
         importlib.import_module("ale_py")
     except ImportError as error:
-        msg = f'environment {name} needs ale-py; install it with: pip install "outrider-envrunner[atari]"'
-        raise ValueError(msg) from error
+        raise ValueError(
+            f'environment {name} needs ale-py; install it with: pip install "outrider-envrunner[atari]"'
+        ) from error
 
 
 def _unknown(name: str) -> ValueError:
@@ -78,8 +79,8 @@ def _unknown(name: str) -> ValueError:
     if nearest:
         return ValueError(f"unknown environment {name!r}; did you mean {' or '.join(nearest)}?")
     return ValueError(
-        f'unknown environment {name!r}; register it first, write "module:{name}" to import what registers it, '
-        "or give a callable that makes it"
+        f'unknown environment {name!r}; register it first, write "module:{name}" to import what registers '
+        "it, or give a callable that makes it"
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gymnasium import spaces as gs
 
 from outrider import wire
+from outrider.wire.space import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,12 +35,14 @@ def space_from_gymnasium(space: gym.Space[Any]) -> wire.Space:
     convert = _FROM_GYMNASIUM.get(kind)
     if convert is None:
         known = ", ".join(known.__name__ for known in _FROM_GYMNASIUM)
-        msg = f"space {space} is a {kind.__module__}.{kind.__qualname__}, allowed are {known}: convert it with a wrapper"
-        raise ValueError(msg)
+        raise ValueError(
+            f"space {space} is a {kind.__module__}.{kind.__qualname__}; allowed are {known}: convert it with "
+            "a wrapper"
+        )
     return convert(space)
 
 
-def space_to_gymnasium(space: wire.Space) -> gym.Space[Any]:  # noqa: PLR0911 - one line for each space
+def space_to_gymnasium(space: wire.Space) -> gym.Space[Any]:  # noqa: C901, PLR0911 - one case for each space
     """Make the Gymnasium space that `space` describes."""
     match space:
         case wire.BoxSpace(low=low, high=high):
@@ -75,7 +78,7 @@ def column_reader(space: wire.Space) -> ColumnReader:
         return lambda value: {"": np.asarray(value, dtype)}
     routes = [(path, keys, wire.leaf_dtype(leaf)) for path, keys, leaf in _routes(space, "", ())]
 
-    def read(value: Any) -> dict[str, NDArray[Any]]:
+    def read(value: Any) -> dict[str, NDArray[Any]]:  # noqa: ANN401 - nested to any depth
         columns = {}
         for path, keys, dtype in routes:
             leaf = value
@@ -94,9 +97,7 @@ def column_writer(space: gym.Space[Any]) -> ColumnWriter:
     environment (a Discrete one is then a NumPy integer), with it the actions of a vector environment.
     """
     if isinstance(space, gs.Dict):
-        children = {
-            name: (f"/{wire.escape(name)}", column_writer(child)) for name, child in space.spaces.items()
-        }
+        children = {name: (f"/{escape(name)}", column_writer(child)) for name, child in space.spaces.items()}
         return lambda columns: {name: write(_below(columns, at)) for name, (at, write) in children.items()}
     if isinstance(space, gs.Tuple):
         entries = [(f"/{index}", column_writer(child)) for index, child in enumerate(space.spaces)]
@@ -109,9 +110,7 @@ def column_writer(space: gym.Space[Any]) -> ColumnWriter:
 def _below(columns: wire.Columns, at: str) -> wire.Columns:
     """Keep the columns under one entry, with their paths seen from there."""
     return {
-        path[len(at) :]: column
-        for path, column in columns.items()
-        if path == at or path.startswith(at + "/")
+        path[len(at) :]: column for path, column in columns.items() if path == at or path.startswith(at + "/")
     }
 
 
@@ -123,7 +122,7 @@ def _routes(
         return [
             route
             for name, child in space.spaces.items()
-            for route in _routes(child, f"{path}/{wire.escape(name)}", (*keys, name))
+            for route in _routes(child, f"{path}/{escape(name)}", (*keys, name))
         ]
     if isinstance(space, wire.TupleSpace):
         return [
@@ -143,9 +142,7 @@ def _discrete(space: gs.Discrete) -> wire.DiscreteSpace:
 
 
 def _multi_discrete(space: gs.MultiDiscrete) -> wire.MultiDiscreteSpace:
-    return wire.MultiDiscreteSpace(
-        num_values=space.nvec.astype(np.int64), start=space.start.astype(np.int64)
-    )
+    return wire.MultiDiscreteSpace(num_values=space.nvec.astype(np.int64), start=space.start.astype(np.int64))
 
 
 def _multi_binary(space: gs.MultiBinary) -> wire.MultiBinarySpace:
@@ -163,14 +160,13 @@ def _text(space: gs.Text) -> wire.TextSpace:
 def _dict(space: gs.Dict) -> wire.DictSpace:
     for name in space.spaces:
         if not isinstance(name, str):
-            msg = f"Dict space has the key {name!r} of type {type(name).__name__}; keys must be strings"
-            raise ValueError(msg)  # noqa: TRY004 - errors of callers are ValueErrors
-    return wire.DictSpace(
-        spaces={name: space_from_gymnasium(child) for name, child in space.spaces.items()}
-    )
+            raise ValueError(
+                f"Dict space has the key {name!r} of type {type(name).__name__}; keys must be strings"
+            )
+    return wire.DictSpace(spaces={name: space_from_gymnasium(child) for name, child in space.spaces.items()})
 
 
-def _tuple(space: gs.Tuple) -> wire.TupleSpace:
+def _tuple(space: gs.Tuple[Any]) -> wire.TupleSpace:
     return wire.TupleSpace(spaces=tuple(space_from_gymnasium(child) for child in space.spaces))
 
 
@@ -186,12 +182,11 @@ def _graph(space: gs.Graph) -> wire.GraphSpace:
 def _graph_part(space: gym.Space[Any]) -> wire.BoxSpace | wire.DiscreteSpace:
     part = space_from_gymnasium(space)
     if not isinstance(part, wire.BoxSpace | wire.DiscreteSpace):
-        msg = f"nodes or edges of a Graph are {space}; allowed are Box and Discrete"
-        raise ValueError(msg)  # noqa: TRY004 - errors of callers are ValueErrors
+        raise ValueError(f"nodes or edges of a Graph are {space}; allowed are Box and Discrete")
     return part
 
 
-def _one_of(space: gs.OneOf) -> wire.OneOfSpace:
+def _one_of(space: gs.OneOf[Any]) -> wire.OneOfSpace:
     return wire.OneOfSpace(spaces=tuple(space_from_gymnasium(child) for child in space.spaces))
 
 
