@@ -88,14 +88,14 @@ def make_native_vector(settings: EnvironmentSettings, num_envs: int) -> gym.vect
     return vector
 
 
-def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode) -> tuple[wire.Space, wire.Space]:
+def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple[wire.Space, wire.Space]:
     """Return the observation space and the action space of one environment copy.
 
     They can depend on the mode: Atari's own vector environment stacks frames, its single one does not.
     This makes an environment, tries a reset and a step of it under Gymnasium's checker, and closes it,
     so that what does not work fails here, once, before anything else starts.
     """
-    if mode is VectorizeMode.VECTOR_ENTRY_POINT:
+    if VectorizeMode(mode) is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = make_native_vector(settings, 1)
         spaces = vector.single_observation_space, vector.single_action_space
         vector.close()

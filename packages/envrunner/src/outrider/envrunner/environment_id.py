@@ -53,8 +53,8 @@ def _import_registering(module: str, env_id: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"environment {env_id!r} asks to import {module}, and there is no module {error.name}; install it "
-            "or run where Python finds it"
+            f"environment {env_id!r} asks to import {module}, and there is no module {error.name}; install "
+            "it or run where Python finds it"
         ) from error
     except Exception as error:
         raise ValueError(

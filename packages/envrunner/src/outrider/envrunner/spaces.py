@@ -52,7 +52,7 @@ def space_to_gymnasium(space: wire.Space) -> gym.Space[Any]:  # noqa: C901, PLR0
         case wire.MultiDiscreteSpace(num_values=nvec, start=starts):
             return gs.MultiDiscrete(nvec, start=starts)
         case wire.MultiBinarySpace(shape=shape):
-            return gs.MultiBinary(shape)
+            return gs.MultiBinary(shape[0] if len(shape) == 1 else shape)
         case wire.TextSpace(min_length=shortest, max_length=longest, characters=characters):
             return gs.Text(longest, min_length=shortest, charset=characters)
         case wire.DictSpace(spaces=children):
@@ -96,22 +96,19 @@ def column_writer(space: gym.Space[Any]) -> ColumnWriter:
     The columns are in the environment's units. Without a first axis they make an action of one
     environment (a Discrete one is then a NumPy integer), with it the actions of a vector environment.
     """
+    return _writer(space, "")
+
+
+def _writer(space: gym.Space[Any], path: str) -> ColumnWriter:
     if isinstance(space, gs.Dict):
-        children = {name: (f"/{escape(name)}", column_writer(child)) for name, child in space.spaces.items()}
-        return lambda columns: {name: write(_below(columns, at)) for name, (at, write) in children.items()}
+        children = {name: _writer(child, f"{path}/{escape(name)}") for name, child in space.spaces.items()}
+        return lambda columns: {name: write(columns) for name, write in children.items()}
     if isinstance(space, gs.Tuple):
-        entries = [(f"/{index}", column_writer(child)) for index, child in enumerate(space.spaces)]
-        return lambda columns: tuple(write(_below(columns, at)) for at, write in entries)
+        entries = [_writer(child, f"{path}/{index}") for index, child in enumerate(space.spaces)]
+        return lambda columns: tuple(write(columns) for write in entries)
     wire.leaf_dtype(space_from_gymnasium(space))  # type: ignore[arg-type]  # refuses what is no array
     dtype = space.dtype
-    return lambda columns: np.asarray(columns[""], dtype)[()]
-
-
-def _below(columns: wire.Columns, at: str) -> wire.Columns:
-    """Keep the columns under one entry, with their paths seen from there."""
-    return {
-        path[len(at) :]: column for path, column in columns.items() if path == at or path.startswith(at + "/")
-    }
+    return lambda columns: np.asarray(columns[path], dtype)[()]
 
 
 def _routes(
