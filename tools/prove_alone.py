@@ -1,0 +1,128 @@
+"""Prove that what a package declares is enough: install its wheel, import every module, run its unit tests.
+
+Runs in the environments of the matrix `alone`, which hold nothing else, on the wheels that
+`hatch run wheels` built. "lowest" takes the smallest version that each range allows:
+
+    python tools/prove_alone.py envrunner lowest
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from workspace import Package, read_packages, siblings
+
+ROOT = Path(__file__).resolve().parents[1]
+WHEELS = ROOT / "dist" / "wheels"
+
+# Other builds of torch bring gigabytes of CUDA.
+ALWAYS = ["torch==2.13.0"]
+
+# A module may ask for what an extra of its package brings, and for nothing else that is absent.
+IMPORT_EVERY_MODULE = """
+import importlib, pkgutil, sys
+package, optional = sys.argv[1], set(sys.argv[2:])
+path = importlib.import_module(package).__path__
+names = [found.name for found in pkgutil.walk_packages(path, package + ".")]
+for name in names:
+    if name.rpartition(".")[2] == "__main__":
+        continue
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0].replace("_", "-").lower() not in optional:
+            raise
+print(f"{package}: all {len(names) + 1} modules import")
+"""
+
+
+def lower_bounds(packages: Sequence[Package]) -> list[str]:
+    """Return one constraint per distribution that `packages` require from outside: its smallest version.
+
+    Where two ask for different smallest versions, the larger is the smallest that satisfies both.
+    """
+    ours = {package.name for package in packages}
+    smallest: dict[str, Version] = {}
+    for requirement in (requirement for package in packages for requirement in package.dependencies):
+        name = canonicalize_name(requirement.name)
+        if name in ours or name == "torch":
+            continue
+        bound = _lower_bound(requirement)
+        smallest[name] = max(bound, smallest.get(name, bound))
+    return [f"{name}=={version}" for name, version in sorted(smallest.items())]
+
+
+def _lower_bound(requirement: Requirement) -> Version:
+    for limit in requirement.specifier:
+        if limit.operator in {">=", "=="}:
+            return Version(limit.version)
+    message = f"{requirement} has no lower bound; write the smallest version that the tests pass with, >=x.y"
+    raise ValueError(message)
+
+
+def install(packages: Sequence[Package], others: Sequence[str], constraints: Sequence[str]) -> None:
+    """Install the wheels of `packages` afresh, and `others`, within `constraints`."""
+    wheels = [_wheel(package) for package in packages]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "uninstall", "--yes", *(package.name for package in packages)], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "constraints.txt"
+        file.write_text("\n".join([*ALWAYS, *constraints]))
+        subprocess.run([*pip, "install", "--constraint", str(file), *wheels, *others], check=True)
+
+
+def _wheel(package: Package) -> str:
+    name = f"{package.name.replace('-', '_')}-{package.version}-*.whl"
+    found = list(WHEELS.glob(name))
+    if not found:
+        message = f"no {name} in {WHEELS.relative_to(ROOT)}; run `hatch run wheels` first"
+        raise FileNotFoundError(message)
+    return str(found[0])
+
+
+def prove(package: Package, packages: dict[str, Package], versions: str) -> int:
+    """Install, import and test `package`; return pytest's exit code."""
+    needed = [package, *siblings(package, packages)]
+    constraints = lower_bounds(needed) if versions == "lowest" else []
+    install(needed, [], constraints)
+    if not package.has_modules:
+        return 0
+    optional = {
+        str(canonicalize_name(requirement.name))
+        for requirements in package.extras.values()
+        for requirement in requirements
+    }
+    command = [sys.executable, "-c", IMPORT_EVERY_MODULE, package.module, *sorted(optional)]
+    subprocess.run(command, check=True)
+
+    tests = package.groups.get("test", ())
+    helpers = [packages[name] for name in map(_name, tests) if name in packages]
+    helpers += [sibling for helper in helpers for sibling in siblings(helper, packages)]
+    helpers = [helper for helper in dict.fromkeys(helpers) if helper not in needed]
+    install(helpers, [str(wanted) for wanted in tests if _name(wanted) not in packages], constraints)
+    pytest = [sys.executable, "-m", "pytest", "-q", f"packages/{package.part}/tests"]
+    return subprocess.run(pytest, cwd=ROOT, check=False).returncode
+
+
+def _name(requirement: Requirement) -> str:
+    return str(canonicalize_name(requirement.name))
+
+
+def main() -> int:
+    """Prove the package and the end of its ranges that the command line names."""
+    part, versions = sys.argv[1:]
+    packages = read_packages(ROOT)
+    package = next(package for package in packages.values() if package.part == part)
+    return prove(package, packages, versions)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
