@@ -1,1 +1,68 @@
-"""Networks, action distributions and policy export of Outrider."""
+"""Networks, action distributions and policy export of Outrider. Importing a name of torch's imports torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from outrider.rlmodule.settings import ModuleSettings
+
+if TYPE_CHECKING:
+    from outrider.rlmodule.distribution import Distribution
+    from outrider.rlmodule.export import PolicyNotExportable, export_graph, export_standalone
+    from outrider.rlmodule.normalizer import (
+        Moments,
+        ObservationNormalizer,
+        RunningNormalizer,
+        merge_moments,
+        moments,
+    )
+    from outrider.rlmodule.policy import Policy, build_policy
+    from outrider.rlmodule.protocols import (
+        RecurrentRLModule,
+        RLModule,
+        SequenceRLModule,
+        forward_by_steps,
+    )
+
+__all__ = [
+    "Distribution",
+    "ModuleSettings",
+    "Moments",
+    "ObservationNormalizer",
+    "Policy",
+    "PolicyNotExportable",
+    "RLModule",
+    "RecurrentRLModule",
+    "RunningNormalizer",
+    "SequenceRLModule",
+    "build_policy",
+    "export_graph",
+    "export_standalone",
+    "forward_by_steps",
+    "merge_moments",
+    "moments",
+]
+
+_HOMES = {
+    "Distribution": "distribution",
+    "Moments": "normalizer",
+    "ObservationNormalizer": "normalizer",
+    "Policy": "policy",
+    "PolicyNotExportable": "export",
+    "RLModule": "protocols",
+    "RecurrentRLModule": "protocols",
+    "RunningNormalizer": "normalizer",
+    "SequenceRLModule": "protocols",
+    "build_policy": "policy",
+    "export_graph": "export",
+    "export_standalone": "export",
+    "forward_by_steps": "protocols",
+    "merge_moments": "normalizer",
+    "moments": "normalizer",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"outrider.rlmodule.{_HOMES[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,132 @@
+"""Running normalisation, as state of the module. Axes: N rows of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+EPSILON = 1e-8
+
+
+class Moments(NamedTuple):
+    """Count, mean and summed squared deviations of numbers, in float64."""
+
+    count: Tensor
+    """[] how many rows."""
+    mean: Tensor
+    """[...] per component."""
+    m2: Tensor
+    """[...] sum of squared deviations from the mean, per component."""
+
+
+def moments(rows: Tensor) -> Moments:
+    """Measure rows [N, ...]."""
+    rows = rows.to(torch.float64)
+    count = torch.tensor(float(len(rows)), dtype=torch.float64, device=rows.device)
+    if len(rows) == 0:
+        return Moments(count, torch.zeros_like(rows.sum(0)), torch.zeros_like(rows.sum(0)))
+    mean = rows.mean(0)
+    return Moments(count, mean, (rows - mean).square().sum(0))
+
+
+def merge_moments(a: Moments, b: Moments) -> Moments:
+    """Combine the moments of two sets of rows as if they had been measured together.
+
+    delta = mean_b - mean_a
+    mean  = mean_a + delta * n_b / n
+    m2    = m2_a + m2_b + delta^2 * n_a * n_b / n            Chan, Golub and LeVeque 1979
+    """
+    count = a.count + b.count
+    share = b.count / count.clamp(min=1.0)
+    delta = b.mean - a.mean
+    return Moments(count, a.mean + delta * share, a.m2 + b.m2 + delta.square() * a.count * share)
+
+
+class RunningNormalizer(nn.Module):
+    """Mean and deviation of everything merged so far, for arrays of one shape.
+
+    Accumulates in float64 and applies in float32, so that a graph and torch agree. While nothing
+    has been merged it only clips.
+    """
+
+    count: Tensor
+    mean: Tensor
+    m2: Tensor
+    shift: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: tuple[int, ...], *, clip: float) -> None:
+        """Start with nothing merged."""
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("m2", torch.zeros(shape, dtype=torch.float64))
+        self.register_buffer("shift", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+
+    @property
+    def moments(self) -> Moments:
+        """All that was merged."""
+        return Moments(self.count, self.mean, self.m2)
+
+    @torch.no_grad()
+    def merge(self, batch: Moments) -> None:
+        """Take in rows measured elsewhere; a count of zero changes nothing."""
+        merged = merge_moments(self.moments, batch)
+        self.count.copy_(merged.count)
+        self.mean.copy_(merged.mean)
+        self.m2.copy_(merged.m2)
+        if self.count > 0:
+            self.shift.copy_(self.mean)
+            self.scale.copy_((self.m2 / self.count + EPSILON).rsqrt())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Normalise rows [..., shape] to float32 within the clip."""
+        return ((rows.float() - self.shift) * self.scale).clamp(-self.clip, self.clip)
+
+    def scale_only(self, rows: Tensor) -> Tensor:
+        """Divide by the deviation and keep the mean, as rewards need it."""
+        return (rows.float() * self.scale).clamp(-self.clip, self.clip)
+
+    def extra_repr(self) -> str:
+        """Name what weights do not say."""
+        return f"shape={tuple(self.shift.shape)}, clip={self.clip}"
+
+
+class ObservationNormalizer(nn.Module):
+    """One running normaliser for each float Box leaf of the observation."""
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, clip: float) -> None:
+        """Cover the leaves {path: shape}."""
+        super().__init__()
+        self.paths = tuple(shapes)
+        self.leaves = nn.ModuleList(RunningNormalizer(shape, clip=clip) for shape in shapes.values())
+
+    def forward(self, observations: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the observations {path: [..., shape]} with the covered leaves normalised."""
+        normalized = dict(observations)
+        for path, leaf in zip(self.paths, self.leaves, strict=True):
+            normalized[path] = leaf(observations[path])
+        return normalized
+
+    def measure(self, observations: Mapping[str, Tensor]) -> dict[str, Moments]:
+        """Measure the covered leaves of observations {path: [N, ...]}; changes nothing."""
+        return {path: moments(observations[path]) for path in self.paths}
+
+    def merge(self, batch: Mapping[str, Moments]) -> None:
+        """Take in what `measure` returned, here or on other ranks."""
+        for path, leaf in zip(self.paths, self.leaves, strict=True):
+            assert isinstance(leaf, RunningNormalizer)
+            leaf.merge(batch[path])
+
+    def extra_repr(self) -> str:
+        """Name what weights do not say."""
+        return f"paths={self.paths}"

@@ -1,0 +1,221 @@
+"""A policy: a network with its normalisers, mask and distribution, as learners and exports hold it.
+
+Axes: B rows; S streams; T time; k action parameters.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from outrider.wire import (
+    BoxSpace,
+    DictSpace,
+    PolicyGraph,
+    Space,
+    TensorSpec,
+    TupleSpace,
+    Weights,
+    action_heads,
+    leaves,
+)
+from outrider.wire.space import escape
+from torch import Tensor, nn
+
+from outrider.rlmodule.action_mask import ActionMask, action_mask
+from outrider.rlmodule.catalog import catalog_network
+from outrider.rlmodule.distribution import Distribution
+from outrider.rlmodule.fingerprint import fingerprint
+from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
+from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outrider.rlmodule.protocols import Observation
+    from outrider.rlmodule.settings import ModuleSettings
+
+
+class NetworkFactory(Protocol):
+    """Makes a user's network; the class of a torch.nn.Module with this `__init__` is one."""
+
+    def __call__(
+        self, observation_space: Space, action_space: Space, num_action_parameters: int, /
+    ) -> nn.Module:
+        """Make it."""
+        ...
+
+
+def build_policy(
+    observation_space: Space,
+    action_space: Space,
+    settings: ModuleSettings,
+    *,
+    network: NetworkFactory | None = None,
+    seed: int,
+) -> Policy:
+    """Make a policy with the catalogue's network or the user's; the same seed gives the same weights."""
+    heads = action_heads(action_space, box=settings.box_distribution)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if network is None:
+            module = catalog_network(observation_space, heads, settings)
+        else:
+            module = network(observation_space, action_space, heads[-1].stop)
+    return Policy(observation_space, action_space, module, settings)
+
+
+class Policy(nn.Module):
+    """What acts and learns. Observations are {leaf path: tensor [B, ...]}, raw."""
+
+    def __init__(
+        self, observation_space: Space, action_space: Space, network: nn.Module, settings: ModuleSettings
+    ) -> None:
+        """Put normalisers and mask around a network that obeys `RLModule` or `RecurrentRLModule`."""
+        super().__init__()
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.action_heads = action_heads(action_space, box=settings.box_distribution)
+        _check_bounds(action_space, settings)
+        self.distribution = Distribution(self.action_heads)
+        self.network = network
+        self.observation_normalizer = _observation_normalizer(observation_space, settings)
+        self.reward_normalizer = (
+            RunningNormalizer((), clip=settings.reward_clip) if settings.normalize_rewards else None
+        )
+        self.is_recurrent = isinstance(network, RecurrentRLModule)
+        self.state_spec: dict[str, TensorSpec] = _state_spec(network)
+        self._mask: ActionMask | None = action_mask(observation_space, self.action_heads)
+        self._is_leaf = "" in leaves(observation_space)
+        self._fingerprint: str | None = None
+
+    def forward(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return action parameters [B, k] and values [B] of a policy without recurrent state."""
+        if self.is_recurrent:
+            msg = "this policy is recurrent; call step or forward_sequence, which take its state"
+            raise ValueError(msg)
+        parameters, values = self.network(self._observation(observations))
+        if self._mask is not None:
+            parameters = self._mask(parameters, observations[self._mask.path])
+        return parameters, values
+
+    def step(
+        self, observations: Mapping[str, Tensor], state: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return action parameters [B, k], values [B] and the next state {name: [B, ...]}.
+
+        Without recurrent state this is `forward`, and states are empty.
+        """
+        if not self.is_recurrent:
+            return *self(observations), {}
+        parameters, values, next_state = self.network(self._observation(observations), state)
+        if self._mask is not None:
+            parameters = self._mask(parameters, observations[self._mask.path])
+        return parameters, values, next_state
+
+    def forward_sequence(
+        self, observations: Mapping[str, Tensor], state: dict[str, Tensor], starts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return action parameters [S, T, k] and values [S, T] of observations {path: [S, T, ...]}.
+
+        `state` {name: [S, ...]} is that before each stream's first row; it is zeroed before every row
+        where `starts` [S, T] is true. Without recurrent state both are ignored.
+        """
+        if not self.is_recurrent:
+            flat = {path: rows.flatten(0, 1) for path, rows in observations.items()}
+            parameters, values = self(flat)
+            return parameters.unflatten(0, starts.shape), values.unflatten(0, starts.shape)
+        observation = self._observation(observations)
+        if isinstance(self.network, SequenceRLModule):
+            parameters, values = self.network.forward_sequence(observation, state, starts)
+        else:
+            parameters, values = forward_by_steps(self.network, observation, state, starts)
+        if self._mask is not None:
+            mask = observations[self._mask.path].flatten(0, 1)
+            parameters = self._mask(parameters.flatten(0, 1), mask).unflatten(0, starts.shape)
+        return parameters, values
+
+    def fingerprint(self) -> str:
+        """Return a text that is equal for policies whose weights fit each other."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(
+                self, self.observation_space, self.action_space, self.action_heads
+            )
+        return self._fingerprint
+
+    def weights(self, version: int) -> Weights:
+        """Copy all parameters and normaliser statistics, in their own dtypes, as NumPy arrays."""
+        tensors = {name: np.array(t.detach().cpu().numpy()) for name, t in self.state_dict().items()}
+        return Weights(version=version, fingerprint=self.fingerprint(), tensors=tensors)
+
+    @torch.no_grad()
+    def load_weights(self, weights: Weights) -> None:
+        """Take over weights that `weights` returned, here or elsewhere."""
+        if weights.fingerprint != self.fingerprint():
+            msg = (
+                f"weights of fingerprint {weights.fingerprint} do not fit this policy, whose fingerprint is "
+                f"{self.fingerprint()}; build it with the spaces and module settings that they were made with"
+            )
+            raise ValueError(msg)
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(torch.from_numpy(np.array(weights.tensors[name])))
+
+    def policy_graph(self) -> PolicyGraph:
+        """Export what acts; see `outrider.rlmodule.export_graph`."""
+        from outrider.rlmodule.export import export_graph  # noqa: PLC0415 - torch.onnx only when exporting
+
+        return export_graph(self)
+
+    def _observation(self, observations: Mapping[str, Tensor]) -> Observation:
+        if self.observation_normalizer is not None:
+            observations = self.observation_normalizer(observations)
+        return observations[""] if self._is_leaf else _nest(self.observation_space, observations, "")
+
+
+def _nest(space: Space, observations: Mapping[str, Tensor], path: str) -> Observation:
+    match space:
+        case DictSpace():
+            return {
+                name: _nest(child, observations, f"{path}/{escape(name)}")
+                for name, child in space.spaces.items()
+            }
+        case TupleSpace():
+            return tuple(
+                _nest(child, observations, f"{path}/{index}") for index, child in enumerate(space.spaces)
+            )
+        case _:
+            return observations[path]
+
+
+def _observation_normalizer(space: Space, settings: ModuleSettings) -> ObservationNormalizer | None:
+    if not settings.normalize_observations:
+        return None
+    shapes = {
+        path: leaf.low.shape
+        for path, leaf in leaves(space).items()
+        if isinstance(leaf, BoxSpace) and leaf.low.dtype.kind == "f" and path != ActionMask.path
+    }
+    return ObservationNormalizer(shapes, clip=settings.observation_clip) if shapes else None
+
+
+def _state_spec(network: nn.Module) -> dict[str, TensorSpec]:
+    if not isinstance(network, RecurrentRLModule):
+        return {}
+    return {
+        name: TensorSpec(shape=tuple(zeros.shape), dtype=zeros.numpy().dtype)
+        for name, zeros in network.initial_state().items()
+    }
+
+
+def _check_bounds(space: Space, settings: ModuleSettings) -> None:
+    if settings.box_distribution == "gaussian":
+        return
+    for path, leaf in leaves(space).items():
+        if isinstance(leaf, BoxSpace) and not (np.isfinite(leaf.low).all() and np.isfinite(leaf.high).all()):
+            where = f" at {path!r}" if path else ""
+            msg = (
+                f"box_distribution='squashed_gaussian' needs finite bounds, and the action space{where} has "
+                "infinite ones; use 'gaussian' or rescale the actions with a wrapper"
+            )
+            raise ValueError(msg)
