@@ -1,1 +1,44 @@
-"""Turns fragments into new weights."""
+"""Turns fragments into new weights. Importing a name of torch's imports torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from outrider.learner.learner_group import LearnerGroupSettings
+from outrider.learner.ppo_settings import PPOSettings
+from outrider.learner.schedule import Schedule
+
+if TYPE_CHECKING:
+    from outrider.learner.device import choose_device
+    from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.non_finite import TrainingDivergedError
+    from outrider.learner.ppo import PPOLearner
+    from outrider.learner.ranks import OneRank, Ranks
+
+__all__ = [
+    "Learner",
+    "LearnerGroupSettings",
+    "OneRank",
+    "PPOLearner",
+    "PPOSettings",
+    "Ranks",
+    "Schedule",
+    "StateTree",
+    "TrainingDivergedError",
+    "choose_device",
+]
+
+_HOMES = {
+    "Learner": "learner",
+    "OneRank": "ranks",
+    "PPOLearner": "ppo",
+    "Ranks": "ranks",
+    "StateTree": "learner",
+    "TrainingDivergedError": "non_finite",
+    "choose_device": "device",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"outrider.learner.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

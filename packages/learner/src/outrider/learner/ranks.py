@@ -1,0 +1,33 @@
+"""The learners that train one policy together, as sums over them."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Ranks(Protocol):
+    """What a learner needs of its group: sums, so that shards of any size equal one rank.
+
+    Every rank calls `sum` equally often, in the same order, with tensors of the same shape.
+    """
+
+    @property
+    def rank(self) -> int:
+        """Which one this is, from 0."""
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Return the sum of all ranks' tensors, the same bits on each; `tensor` may be overwritten."""
+
+
+class OneRank:
+    """A learner alone."""
+
+    rank = 0
+    size = 1
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        return tensor

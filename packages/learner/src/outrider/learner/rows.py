@@ -1,0 +1,151 @@
+"""Fragments as tensors: the rows of one update. Axes: N rows, M rows with a next observation, S streams."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from outrider.wire import Fragment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """The rows of all fragments of an update, on the learner's device."""
+
+    observations: dict[str, Tensor]
+    """[N, ...] by leaf path."""
+    actions: dict[str, Tensor]
+    """[N, ...] by leaf path."""
+    reward_N: Tensor
+    terminated_N: Tensor
+    followed_N: Tensor
+    """The next row is the next step of the same episode."""
+    log_prob_N: Tensor
+    """Under the acting policy."""
+    parameters: Tensor | None
+    """[N, k] the acting policy's; None where a fragment has none."""
+    next_row_M: Tensor
+    next_observations: dict[str, Tensor]
+    """[M, ...] by leaf path."""
+    length_S: NDArray[np.int64]
+    """Rows of each stream, on the CPU."""
+    stream_key_S: list[tuple[int, int]]
+    """Environment and agent slot of each stream."""
+    state: dict[str, Tensor]
+    """[S, ...] recurrent state before each stream's first row."""
+
+    def __len__(self) -> int:
+        return len(self.reward_N)
+
+
+def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> Rows:
+    """Join fragments, whose arrays are shared and not copied where one fragment on the CPU allows it.
+
+    Raises ValueError for fragments that break the rules of `outrider.wire.Fragment` or hold numbers
+    that are not finite.
+    """
+    if not fragments or not sum(fragment.num_rows for fragment in fragments):
+        raise ValueError("an update got no rows; give it at least one fragment with at least one row")
+    for fragment in fragments:
+        _check_finite(fragment)
+    offsets = np.cumsum([0, *(fragment.num_rows for fragment in fragments)])
+    length_S = np.concatenate([fragment.streams.lengths for fragment in fragments])
+    terminated_N = np.concatenate([fragment.terminated for fragment in fragments])
+    truncated_N = np.concatenate([fragment.truncated for fragment in fragments])
+    next_row_M = np.concatenate(
+        [fragment.next_rows + offset for fragment, offset in zip(fragments, offsets[:-1], strict=True)]
+    )
+    followed_N = _followed(length_S, terminated_N, truncated_N, next_row_M)
+    parameters = [fragment.action_parameters for fragment in fragments]
+
+    def join(columns: Iterable[NDArray[Any]]) -> Tensor:
+        return _tensor(list(columns), device)
+
+    def join_leaves(columns: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, Tensor]:
+        return {path: join(leaves[path] for leaves in columns) for path in columns[0]}
+
+    return Rows(
+        observations=join_leaves([fragment.observations for fragment in fragments]),
+        actions=join_leaves([fragment.actions for fragment in fragments]),
+        reward_N=join(fragment.rewards for fragment in fragments),
+        terminated_N=join([terminated_N]),
+        followed_N=join([followed_N]),
+        log_prob_N=join(fragment.action_log_probs for fragment in fragments),
+        parameters=None
+        if any(p is None for p in parameters)
+        else join(p for p in parameters if p is not None),
+        next_row_M=join([next_row_M]),
+        next_observations=join_leaves([fragment.next_observations for fragment in fragments]),
+        length_S=length_S,
+        stream_key_S=[
+            key
+            for fragment in fragments
+            for key in zip(
+                fragment.streams.environment.tolist(), fragment.streams.agent.tolist(), strict=True
+            )
+        ],
+        state=join_leaves([fragment.streams.state for fragment in fragments]),
+    )
+
+
+def _tensor(columns: list[NDArray[Any]], device: torch.device) -> Tensor:
+    column = columns[0] if len(columns) == 1 else np.concatenate(columns)
+    if not column.flags.writeable:
+        column = column.copy()  # torch warns about memory that it could write to and must not
+    return torch.from_numpy(column).to(device)
+
+
+def _followed(
+    length_S: NDArray[np.int64],
+    terminated_N: NDArray[np.bool_],
+    truncated_N: NDArray[np.bool_],
+    next_row_M: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    if length_S.sum() != len(terminated_N):
+        raise ValueError(
+            f"streams have {length_S.sum()} rows by their lengths and {len(terminated_N)} by their columns; "
+            "make them agree"
+        )
+    ended_N = terminated_N | truncated_N
+    ended_N[np.cumsum(length_S[length_S > 0]) - 1] = True
+    missing_N = ended_N & ~terminated_N
+    missing_N[next_row_M] = False
+    if missing_N.any():
+        raise ValueError(
+            f"row {int(missing_N.argmax())} was truncated or ends its stream, and next_observations has nothing "
+            "for it; record the observation that really followed"
+        )
+    followed_N = ~ended_N
+    followed_N[next_row_M] = False
+    return followed_N
+
+
+def _check_finite(fragment: Fragment) -> None:
+    for name, column in (
+        *((f"observations{path}", column) for path, column in fragment.observations.items()),
+        *((f"next_observations{path}", column) for path, column in fragment.next_observations.items()),
+        *((f"actions{path}", column) for path, column in fragment.actions.items()),
+        ("rewards", fragment.rewards),
+        ("action_log_probs", fragment.action_log_probs),
+    ):
+        if column.dtype.kind != "f" or np.isfinite(column).all():
+            continue
+        bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+        first = int(bad.argmax())
+        row = int(fragment.next_rows[first]) if name.startswith("next") else first
+        stream = int(np.searchsorted(np.cumsum(fragment.streams.lengths), row, side="right"))
+        value = column.reshape(len(column), -1)[first]
+        raise ValueError(
+            f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, first in "
+            f"environment {int(fragment.streams.environment[stream])}; {_cure(name)}"
+        )
+
+
+def _cure(name: str) -> str:
+    if name.startswith(("observations", "next_observations", "rewards")):
+        return "mend the environment or wrap it so that it puts out finite numbers"
+    return "the acting policy put it out: publish weights that are finite"

@@ -1,0 +1,93 @@
+"""Makes small policies and fragments for the learner's tests."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Space, Streams
+
+BOX = BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+class Lab:
+    """Policies for three observation numbers and fragments that they could have acted in."""
+
+    def policy(self, *, seed: int = 0, action_space: Space | None = None, **settings: object) -> Policy:
+        """Make a small policy; `settings` are those of ModuleSettings."""
+        module = ModuleSettings(**({"fcnet_hiddens": (16,), "lstm_cell_size": 8} | settings))  # type: ignore[arg-type]
+        return build_policy(BOX, action_space or DiscreteSpace(num_values=2), module, seed=seed)
+
+    def fragment(
+        self,
+        policy: Policy,
+        lengths: Sequence[int],
+        *,
+        seed: int = 0,
+        first_environment: int = 0,
+        end_probability: float = 0.1,
+    ) -> Fragment:
+        """Make streams of these lengths with random ends, acted in by `policy`."""
+        rng = np.random.default_rng(seed)
+        num_rows = sum(lengths)
+        last = np.cumsum(lengths) - 1
+        ended = rng.random(num_rows) < end_probability
+        terminated = ended & (rng.random(num_rows) < 0.5)
+        truncated = ended & ~terminated
+        has_next = truncated.copy()
+        has_next[last] |= ~terminated[last]
+        next_rows = np.flatnonzero(has_next)
+        observations = rng.normal(size=(num_rows, 3)).astype(np.float32)
+        parameters = np.zeros((num_rows, policy.action_heads[-1].stop), np.float32)
+        starts = np.cumsum([0, *lengths[:-1]])
+        state = {
+            name: rng.normal(size=(len(lengths), *spec.shape)).astype(np.float32) * 0.1
+            for name, spec in policy.state_spec.items()
+        }
+        with torch.no_grad():
+            for stream, (start, length) in enumerate(zip(starts, lengths, strict=True)):
+                now = {name: torch.from_numpy(rows[stream : stream + 1]) for name, rows in state.items()}
+                for row in range(start, start + length):
+                    output, _, now = policy.step({"": torch.from_numpy(observations[row : row + 1])}, now)
+                    parameters[row] = output[0].numpy()
+                    if ended[row]:
+                        now = {name: torch.zeros_like(rows) for name, rows in now.items()}
+        head = policy.action_heads[0]
+        if head.kind == "categorical":
+            actions = rng.integers(0, head.sizes[0], num_rows)
+        else:
+            actions = rng.normal(size=(num_rows, len(head.sizes))).astype(np.float32)
+        log_probs = policy.distribution.log_prob(
+            torch.from_numpy(parameters), {head.path: torch.from_numpy(actions)}
+        )
+        return Fragment(
+            streams=Streams(
+                lengths=np.array(lengths),
+                policy=np.zeros(len(lengths), np.int32),
+                environment=np.arange(first_environment, first_environment + len(lengths), dtype=np.int32),
+                agent=np.zeros(len(lengths), np.int32),
+                state=state,
+            ),
+            observations={"": observations},
+            actions={"": actions},
+            rewards=rng.normal(size=num_rows).astype(np.float32),
+            terminated=terminated,
+            truncated=truncated,
+            next_rows=next_rows,
+            next_observations={"": rng.normal(size=(len(next_rows), 3)).astype(np.float32)},
+            action_log_probs=log_probs.numpy(),
+            policy_version=np.zeros(1, np.int64),
+            episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
+        )
+
+
+@pytest.fixture
+def lab() -> Lab:
+    return Lab()
