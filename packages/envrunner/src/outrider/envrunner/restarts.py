@@ -1,0 +1,48 @@
+"""Counts the environments that had to be rebuilt, and gives up when one fails again and again."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+
+
+class EnvironmentsFailedError(RuntimeError):
+    """Raised where an environment failed more often than the settings allow."""
+
+
+class Restarts:
+    """Logs every failure and limits those in a row, for each environment copy by itself."""
+
+    def __init__(self, max_env_restarts: int) -> None:
+        """Allow `max_env_restarts` failures of a copy without an episode of it ending in between."""
+        self._limit = max_env_restarts
+        self._in_a_row: Counter[int | None] = Counter()
+        self.num_restarts = 0
+        """Failures since whoever reads this set it to zero."""
+
+    def record(self, environment: int | None, error: BaseException) -> None:
+        """Log a failure of one copy, or of all (None). Raises EnvironmentsFailedError beyond the limit."""
+        self._in_a_row[environment] += 1
+        in_a_row = self._in_a_row[environment]
+        name = "the vector environment" if environment is None else f"environment copy {environment}"
+        if in_a_row > self._limit:
+            msg = (
+                f"{name} failed {in_a_row} times without ending an episode, and max_env_restarts is "
+                f"{self._limit}; the last error was {type(error).__name__}: {error}. Correct the environment or "
+                "raise max_env_restarts"
+            )
+            raise EnvironmentsFailedError(msg) from error
+        self.num_restarts += 1
+        _LOGGER.error(
+            "%s failed and is rebuilt (%d of at most %d in a row)", name, in_a_row, self._limit, exc_info=error
+        )
+
+    def forgive(self, environments: Iterable[int]) -> None:
+        """Start counting anew for copies that ended an episode."""
+        if self._in_a_row:
+            for environment in environments:
+                self._in_a_row.pop(environment, None)
+                self._in_a_row.pop(None, None)

@@ -1,0 +1,336 @@
+"""Steps a vector environment with a policy and records fragments."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import VectorizeMode
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from outrider.envrunner.acting_policy import ActingPolicy
+from outrider.envrunner.action_sampler import ActionSampler
+from outrider.envrunner.autoreset import autoreset_mode, final_observations
+from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.episode_returns import EpisodeReturns
+from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout
+from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
+from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.envrunner.spaces import column_reader, space_from_gymnasium
+from outrider.envrunner.sync_vector import FAILED
+from outrider.envrunner.vector_environment import environment_seed, make_vector_environment
+from outrider.wire import (
+    ActionHead,
+    Columns,
+    Fragment,
+    SamplingStatistics,
+    Space,
+    Streams,
+    Weights,
+    leaf_dtype,
+    leaf_shape,
+    leaves,
+)
+
+Flags = NDArray[np.bool_]
+
+class EnvRunner:
+    """Samples with its own environment copies; one thread, no torch.
+
+    Copies have the numbers `first_environment`, `first_environment` + 1, ... over all runners of a run;
+    seeds derive from `seed` and these numbers alone, and the same ones give the same fragments.
+    """
+
+    def __init__(
+        self,
+        environment: EnvironmentSettings,
+        settings: EnvRunnerSettings,
+        policy: ActingPolicy,
+        *,
+        observation_space: Space,
+        action_heads: tuple[ActionHead, ...],
+        num_steps: int,
+        seed: int,
+        first_environment: int = 0,
+    ) -> None:
+        """Make the environments; a fragment will have `num_steps` vector steps.
+
+        Raises ValueError where the environment cannot be made or is not what the policy was made for.
+        """
+        self._environment = environment
+        self._settings = settings
+        self._policy = policy
+        self._seed = seed
+        self._first = first_environment
+        self._num_envs = settings.num_envs_per_env_runner
+        self._restarts = Restarts(settings.max_env_restarts)
+        self._num_restarts_ever = 0
+        self._layout = FragmentLayout(
+            num_envs=self._num_envs,
+            num_steps=num_steps,
+            observation_space=observation_space,
+            action_heads=action_heads,
+        )
+        self._vector = self._make_vector()
+        _require_same_leaves(space_from_gymnasium(self._vector.single_observation_space), observation_space)
+        self._read = column_reader(observation_space)
+        self._sampler = ActionSampler(
+            action_heads,
+            self._vector.single_action_space,
+            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(first_environment, 0, 1))),
+        )
+        self._mode = autoreset_mode(self._vector)
+        self._state = {
+            name: np.zeros((self._num_envs, *spec.shape), spec.dtype)
+            for name, spec in policy.state_spec.items()
+        }
+        self._episodes = EpisodeReturns(self._num_envs)
+        self._resetting: NDArray[np.bool_] | None = None
+        self._observations: Columns | None = None
+        self._version: int | None = None
+        self._num_lost_rows = 0
+
+    @property
+    def version(self) -> int | None:
+        """Version of the weights that act; None before the first."""
+        return self._version
+
+    def set_weights(self, weights: Weights) -> None:
+        """Act with new weights from the next fragment on; a version not newer than the present is skipped.
+
+        Raises ValueError where the weights fit another module.
+        """
+        if self._version is not None and weights.version <= self._version:
+            return
+        self._policy.set_weights(weights)
+        self._version = weights.version
+
+    def sample(self, explore: bool | None = None) -> Fragment:
+        """Step every environment `num_steps` times and return what happened.
+
+        `explore` overrides the setting. The fragment belongs to the caller. Raises
+        EnvironmentsFailedError where an environment fails again and again.
+        """
+        if self._version is None:
+            msg = "the runner has no weights yet; call set_weights before sample"
+            raise RuntimeError(msg)
+        start = perf_counter()
+        observations = self._reset() if self._observations is None else self._observations
+        self._observations = None  # an error or Ctrl-C within the fragment means new episodes
+        stream_state = {name: column.copy() for name, column in self._state.items()}
+        buffer = FragmentBuffer(self._layout)
+        explore = self._settings.explore if explore is None else explore
+        environment_s, policy_s = self._collect(buffer, observations, explore=explore)
+        return self._fragment(buffer, stream_state, start, environment_s, policy_s)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._vector.close()
+
+    def _collect(
+        self, buffer: FragmentBuffer, observations: Columns, *, explore: bool
+    ) -> tuple[float, float]:
+        """Fill the buffer. This is the loop that the sampling speed depends on."""
+        act, to_environment, read, state = self._policy.act, self._sampler.to_environment, self._read, self._state
+        choose = self._sampler.sample if explore else self._sampler.most_likely
+        self._sampler.draw_noise(self._layout.num_steps, self._num_envs)
+        slots = buffer.by_step()
+        environment_s = policy_s = 0.0
+        for step in range(self._layout.num_steps):
+            started = perf_counter()
+            parameters, next_state = act(observations, state)
+            actions = choose(parameters)
+            environment_actions = to_environment(actions)
+            acted = perf_counter()
+            slots.parameters[step] = parameters
+            for path, column in observations.items():
+                slots.observations[path][step] = column
+            for path, column in actions.items():
+                slots.actions[path][step] = column
+            stepping = perf_counter()
+            value, rewards, terminated, truncated, infos = self._step(environment_actions)
+            stepped = perf_counter()
+            policy_s += acted - started
+            environment_s += stepped - stepping
+            observations = read(value)
+            slots.rewards[step] = rewards
+            slots.terminated[step] = terminated
+            slots.truncated[step] = truncated
+            for name, column in next_state.items():
+                state[name][...] = column
+            if self._resetting is not None or np.count_nonzero(terminated) or np.count_nonzero(truncated):
+                observations = self._after_ends(buffer, step, observations, terminated, truncated, infos)
+        self._observations = observations
+        return environment_s, policy_s
+
+    def _after_ends(
+        self,
+        buffer: FragmentBuffer,
+        step: int,
+        observations: Columns,
+        terminated: Flags,
+        truncated: Flags,
+        infos: dict[str, Any],
+    ) -> Columns:
+        """Note what followed the episodes that ended, and return what the policy sees next."""
+        done = terminated | truncated
+        fresh = np.zeros_like(done)
+        if self._resetting is not None:
+            buffer.drop(step, self._resetting)
+            done &= ~self._resetting
+            fresh |= self._resetting
+            self._resetting = None
+        failed = infos.get(FAILED)
+        if failed is not None:
+            self._lose(buffer, step, failed)
+            done &= ~failed
+            fresh |= failed
+        cut = np.flatnonzero(done & ~terminated)
+        if self._mode is AutoresetMode.SAME_STEP:
+            if len(cut):
+                buffer.follow(step, cut, final_observations(infos, cut, self._read))
+            fresh |= done
+        else:
+            buffer.follow(step, cut, {path: column[cut] for path, column in observations.items()})
+            if self._mode is AutoresetMode.NEXT_STEP:
+                self._resetting = done if done.any() else None
+            elif done.any():
+                observations = self._read(self._vector.reset(options={"reset_mask": done})[0])
+                fresh |= done
+        for column in self._state.values():
+            column[fresh] = 0
+        self._restarts.forgive(np.flatnonzero(done))
+        return observations
+
+    def _lose(self, buffer: FragmentBuffer, step: int, failed: Flags) -> None:
+        """Drop the slots in which environments failed, and cut their episodes at the row before."""
+        buffer.drop(step, failed)
+        for environment in np.flatnonzero(failed).tolist():
+            self._num_lost_rows += 1
+            if step == 0:
+                self._episodes.forget(environment)
+            else:
+                buffer.cut_before(step, environment)
+
+    def _step(self, actions: Any) -> tuple[Any, Any, Flags, Flags, dict[str, Any]]:
+        try:
+            return self._vector.step(actions)
+        except EnvironmentsFailedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
+            value = self._rebuild(error)
+            all_of_them = np.ones(self._num_envs, np.bool_)
+            return value, np.zeros(self._num_envs), ~all_of_them, all_of_them, {FAILED: all_of_them}
+
+    def _fragment(
+        self,
+        buffer: FragmentBuffer,
+        stream_state: Mapping[str, NDArray[Any]],
+        start: float,
+        environment_s: float,
+        policy_s: float,
+    ) -> Fragment:
+        assert self._observations is not None
+        is_row, rows = buffer.is_row, buffer.rows
+        next_rows, next_observations = buffer.next_rows(self._observations)
+        lengths = is_row.sum(1)
+        streams = np.flatnonzero(lengths)
+        for column in stream_state.values():
+            column[~is_row[:, 0]] = 0  # a stream that starts after a reset starts an episode
+        episodes = self._episodes.add(
+            buffer.rewards, buffer.terminated | buffer.truncated, is_row, buffer.cut_slots
+        )
+        lost_rows, self._num_lost_rows = self._num_lost_rows, 0
+        restarts, self._restarts.num_restarts = self._restarts.num_restarts, 0
+        return Fragment(
+            streams=Streams(
+                lengths=lengths[streams],
+                policy=np.zeros(len(streams), np.int32),
+                environment=(self._first + streams).astype(np.int32),
+                agent=np.zeros(len(streams), np.int32),
+                state={name: column[streams] for name, column in stream_state.items()},
+            ),
+            observations={path: rows(slots) for path, slots in buffer.observations.items()},
+            actions={path: rows(slots) for path, slots in buffer.actions.items()},
+            rewards=rows(buffer.rewards),
+            terminated=rows(buffer.terminated),
+            truncated=rows(buffer.truncated),
+            next_rows=next_rows,
+            next_observations=next_observations,
+            action_log_probs=rows(self._sampler.log_probs(buffer.parameters, buffer.actions)),
+            action_parameters=rows(buffer.parameters) if self._settings.record_action_parameters else None,
+            policy_version=np.array([self._version], np.int64),
+            episodes=episodes,
+            statistics=SamplingStatistics(
+                environment_s=environment_s,
+                policy_s=policy_s,
+                total_s=perf_counter() - start,
+                num_lost_rows=lost_rows,
+                num_restarts=restarts,
+            ),
+        )
+
+    def _reset(self) -> Columns:
+        """Start an episode in every environment."""
+        for column in self._state.values():
+            column[...] = 0
+        for environment in range(self._num_envs):
+            self._episodes.forget(environment)
+        self._resetting = None
+        try:
+            value = self._vector.reset(seed=self._seeds())[0]
+        except EnvironmentsFailedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
+            value = self._rebuild(error)
+        return self._read(value)
+
+    def _rebuild(self, error: Exception) -> Any:
+        """Replace the whole vector environment after an error, and return what it shows after a reset."""
+        while True:
+            self._count_restart(None, error)
+            with contextlib.suppress(Exception):
+                self._vector.close()
+            try:
+                self._vector = self._make_vector()
+                return self._vector.reset(seed=self._seeds())[0]
+            except EnvironmentsFailedError:
+                raise
+            except Exception as next_error:  # noqa: BLE001 - any error of an environment means a new one
+                error = next_error
+
+    def _make_vector(self) -> gym.vector.VectorEnv[Any, Any, Any]:
+        return make_vector_environment(
+            self._environment, self._settings, num_envs=self._num_envs, on_failure=self._count_restart
+        )
+
+    def _count_restart(self, index: int | None, error: BaseException) -> int:
+        """Count a failure of one environment, or of all; return the seed for what replaces it."""
+        self._restarts.record(index, error)
+        self._num_restarts_ever += 1
+        return environment_seed(self._seed, self._first + (index or 0), self._num_restarts_ever)
+
+    def _seeds(self) -> int | list[int]:
+        seeds = [
+            environment_seed(self._seed, self._first + index, self._num_restarts_ever)
+            for index in range(self._num_envs)
+        ]
+        native = self._settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT
+        return seeds[0] if native else seeds
+
+
+def _require_same_leaves(offered: Space, expected: Space) -> None:
+    """Refuse an environment whose observations the policy was not made for."""
+    offered_shapes = {path: (leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(offered).items()}
+    expected_shapes = {path: (leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(expected).items()}
+    if offered_shapes != expected_shapes:
+        msg = (
+            f"the environment shows {offered_shapes}, the policy was made for {expected_shapes}; make the policy "
+            "from this environment's spaces, in the same vectorize mode"
+        )
+        raise ValueError(msg)
