@@ -1,17 +1,26 @@
 """Steps environments and records fragments, without torch and without Ray."""
 
 from outrider.envrunner.acting_policy import ActingPolicy
+from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.onnx_policy import OnnxPolicy
+from outrider.envrunner.pool import LocalRunnerPool, RunnerPool
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.envrunner.torch_policy import TorchPolicy
+from outrider.envrunner.vector_environment import make_vector_environment
 
 __all__ = [
     "ActingPolicy",
+    "ActionSampler",
     "EnvRunner",
     "EnvRunnerSettings",
     "EnvironmentSettings",
     "EnvironmentsFailedError",
+    "LocalRunnerPool",
     "OnnxPolicy",
+    "RunnerPool",
+    "TorchPolicy",
+    "make_vector_environment",
 ]

@@ -120,9 +120,10 @@ def _scale(low: NDArray[Any], high: NDArray[Any], *, squash: bool, path: str) ->
     center = (finite_low + half_range).astype(low.dtype)
 
     def scale(actions: NDArray[Any]) -> NDArray[Any]:
-        scaled = half_range * (np.tanh(actions) if squash else actions)
+        scaled: NDArray[Any] = half_range * (np.tanh(actions) if squash else actions)
         scaled += center
         np.maximum(scaled, low, out=scaled)
-        return np.minimum(scaled, high, out=scaled)
+        np.minimum(scaled, high, out=scaled)
+        return scaled
 
     return scale

@@ -69,11 +69,13 @@ class Categorical:
 
     def sample(self, parameters_Bk: Floats, noise_B: Floats) -> NDArray[Any]:
         """Draw an index [B] for each row."""
-        return (parameters_Bk[:, self._columns] + noise_B).argmax(1)
+        indices: NDArray[np.int64] = (parameters_Bk[:, self._columns] + noise_B).argmax(1)
+        return indices
 
     def most_likely(self, parameters_Bk: Floats) -> NDArray[Any]:
         """Return each row's most likely index [B]."""
-        return parameters_Bk[:, self._columns].argmax(1)
+        indices: NDArray[np.int64] = parameters_Bk[:, self._columns].argmax(1)
+        return indices
 
     def log_probs(self, parameters: Floats, actions: NDArray[Any]) -> Floats:
         """Return log softmax(logits)[action]."""
@@ -146,7 +148,8 @@ class Bernoulli:
         logits = parameters[..., self._columns]
         actions_n = actions.reshape(*logits.shape[:-1], -1)
         signed = np.where(actions_n != 0, logits, -logits)
-        return -np.logaddexp(np.float32(0), -signed).sum(-1, dtype=np.float32)
+        total: Floats = np.logaddexp(np.float32(0), -signed).sum(-1, dtype=np.float32)
+        return -total
 
     def _reshape(self, ones: NDArray[np.bool_]) -> NDArray[Any]:
         return ones.astype(np.int8).reshape(len(ones), *self._shape)
@@ -183,7 +186,8 @@ class Gaussian:
         scaled = actions.reshape(log_stds.shape) - parameters[..., self._means]
         scaled *= np.exp(-log_stds)
         log_densities = -0.5 * np.square(scaled) - log_stds
-        return log_densities.sum(-1, dtype=np.float32) - np.float32(self._size * _LOG_SQRT_2PI)
+        total: Floats = log_densities.sum(-1, dtype=np.float32)
+        return total - np.float32(self._size * _LOG_SQRT_2PI)
 
 
 class SquashedGaussian(Gaussian):
@@ -194,7 +198,8 @@ class SquashedGaussian(Gaussian):
         actions_n = actions.reshape(*parameters.shape[:-1], -1)
         softplus = np.logaddexp(np.float32(0), -2 * actions_n)
         log_slopes = 2 * (np.float32(math.log(2)) - actions_n - softplus)
-        return super().log_probs(parameters, actions) - log_slopes.sum(-1, dtype=np.float32)
+        log_slope: Floats = log_slopes.sum(-1, dtype=np.float32)
+        return super().log_probs(parameters, actions) - log_slope
 
 
 def _gumbel(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -209,4 +214,5 @@ def _categorical_log_probs(logits: Floats, actions: NDArray[Any]) -> Floats:
     shifted = logits - logits.max(-1, keepdims=True)
     chosen = np.take_along_axis(shifted, actions[..., None], -1)[..., 0]
     log_total: Floats = np.log(np.exp(shifted).sum(-1))
-    return chosen - log_total
+    log_probs: Floats = chosen - log_total
+    return log_probs

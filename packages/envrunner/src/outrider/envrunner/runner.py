@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -17,6 +18,7 @@ from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.autoreset import autoreset_mode, final_observations
 from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.episode_returns import EpisodeReturns
 from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout
 from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
@@ -38,6 +40,8 @@ from outrider.wire import (
 )
 
 Flags = NDArray[np.bool_]
+
+_LOGGER = logging.getLogger("outrider.envrunner")
 
 class EnvRunner:
     """Samples with its own environment copies; one thread, no torch.
@@ -69,7 +73,7 @@ class EnvRunner:
         self._first = first_environment
         self._num_envs = settings.num_envs_per_env_runner
         self._restarts = Restarts(settings.max_env_restarts)
-        self._num_restarts_ever = 0
+        self._num_seedings = 0
         self._layout = FragmentLayout(
             num_envs=self._num_envs,
             num_steps=num_steps,
@@ -127,6 +131,46 @@ class EnvRunner:
         explore = self._settings.explore if explore is None else explore
         environment_s, policy_s = self._collect(buffer, observations, explore=explore)
         return self._fragment(buffer, stream_state, start, environment_s, policy_s)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return a tree of what the next fragment depends on, weights excepted.
+
+        It holds the environments' own state where they can tell it (see `environment_state`).
+        """
+        environment = None if self._observations is None else save_environment_state(self._vector)
+        return {
+            "sampler": self._sampler.get_state(),
+            "num_seedings": self._num_seedings,
+            "environment": environment,
+            "observations": _copies(self._observations or {}),
+            "recurrent_state": _copies(self._state),
+            "resetting": None if self._resetting is None else self._resetting.copy(),
+            "episodes": self._episodes.get_state(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `get_state` returned in a runner made with the same arguments.
+
+        Weights have to be set again, of whatever version. Where the environments' state is missing,
+        their episodes start afresh, and the log says so.
+        """
+        self._version = None
+        self._sampler.set_state(state["sampler"])
+        self._num_seedings = state["num_seedings"]
+        self._observations = None
+        if state["environment"] is None:
+            _LOGGER.warning(
+                "the state of %s could not be saved: its episodes start afresh after resuming", self._vector
+            )
+            return
+        self._start_episodes()
+        self._num_seedings = state["num_seedings"]
+        restore_environment_state(self._vector, state["environment"])
+        self._observations = _copies(state["observations"])
+        for name, column in self._state.items():
+            column[...] = state["recurrent_state"][name]
+        self._resetting = None if state["resetting"] is None else np.array(state["resetting"], np.bool_)
+        self._episodes.set_state(state["episodes"])
 
     def close(self) -> None:
         """Close the environments."""
@@ -283,7 +327,7 @@ class EnvRunner:
             self._episodes.forget(environment)
         self._resetting = None
         try:
-            value = self._vector.reset(seed=self._seeds())[0]
+            value = self._start_episodes()
         except EnvironmentsFailedError:
             raise
         except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -298,7 +342,7 @@ class EnvRunner:
                 self._vector.close()
             try:
                 self._vector = self._make_vector()
-                return self._vector.reset(seed=self._seeds())[0]
+                return self._start_episodes()
             except EnvironmentsFailedError:
                 raise
             except Exception as next_error:  # noqa: BLE001 - any error of an environment means a new one
@@ -312,16 +356,26 @@ class EnvRunner:
     def _count_restart(self, index: int | None, error: BaseException) -> int:
         """Count a failure of one environment, or of all; return the seed for what replaces it."""
         self._restarts.record(index, error)
-        self._num_restarts_ever += 1
-        return environment_seed(self._seed, self._first + (index or 0), self._num_restarts_ever)
+        return self._next_seeds()[index or 0]
 
-    def _seeds(self) -> int | list[int]:
+    def _start_episodes(self) -> Any:
+        """Reset the vector environment with seeds never used before in this run."""
+        seeds = self._next_seeds()
+        native = self._settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT
+        # VectorEnv declares one int; our own vectors and Gymnasium's take one seed for each copy too.
+        return self._vector.reset(seed=seeds[0] if native else seeds)[0]  # type: ignore[arg-type]
+
+    def _next_seeds(self) -> list[int]:
         seeds = [
-            environment_seed(self._seed, self._first + index, self._num_restarts_ever)
+            environment_seed(self._seed, self._first + index, self._num_seedings)
             for index in range(self._num_envs)
         ]
-        native = self._settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT
-        return seeds[0] if native else seeds
+        self._num_seedings += 1
+        return seeds
+
+
+def _copies(columns: Columns) -> dict[str, NDArray[Any]]:
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def _require_same_leaves(offered: Space, expected: Space) -> None:
