@@ -11,13 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from outrider.wire import BoxSpace, DictSpace, MultiBinarySpace, Space, leaf_shape
 
 from outrider.rlmodule.features import MASK_KEY
+from outrider.wire import BoxSpace, DictSpace, MultiBinarySpace, Space, leaf_shape
 
 if TYPE_CHECKING:
-    from outrider.wire import ActionHead
     from torch import Tensor
+
+    from outrider.wire import ActionHead
 
 FORBIDDEN = -1e9
 """Logit of a forbidden action: exp of it is exactly 0 in float32, and no sum of it overflows."""
@@ -47,29 +48,27 @@ def action_mask(space: Space, heads: tuple[ActionHead, ...]) -> ActionMask | Non
     if not isinstance(space, DictSpace) or MASK_KEY not in space.spaces:
         return None
     leaf = space.spaces[MASK_KEY]
-    is_mask = isinstance(leaf, MultiBinarySpace) or (
-        isinstance(leaf, BoxSpace) and bool((leaf.low >= 0).all()) and bool((leaf.high <= 1).all())
-    )
-    if not is_mask:
-        msg = (
-            f"the observation's {MASK_KEY!r} is {leaf!r}; it must be MultiBinary or a Box within 0..1, or "
-            "have another name if it is a feature"
+    if not isinstance(leaf, MultiBinarySpace | BoxSpace) or not _is_within_0_and_1(leaf):
+        raise ValueError(
+            f"the observation's {MASK_KEY!r} is a {type(leaf).__name__} with other values than 0 and 1; make it "
+            "MultiBinary or a Box within 0..1, or give it another name if it is a feature"
         )
-        raise ValueError(msg)
-    assert isinstance(leaf, MultiBinarySpace | BoxSpace)
     categorical = [head for head in heads if head.kind == "categorical"]
     if len(categorical) != 1:
-        msg = (
+        raise ValueError(
             f"the observation has an {MASK_KEY!r}, but the action space has {len(categorical)} Discrete or "
             "MultiDiscrete leaves; a mask needs exactly one"
         )
-        raise ValueError(msg)
     head = categorical[0]
     size = torch.Size(leaf_shape(leaf)).numel()
     if size != head.stop - head.start:
-        msg = (
-            f"the observation's {MASK_KEY!r} has {size} entries, and the action space {head.stop - head.start} "
-            "values to allow or forbid; make them equal (MultiDiscrete: the values of all components in a row)"
+        raise ValueError(
+            f"the observation's {MASK_KEY!r} has {size} entries, and the action space has "
+            f"{head.stop - head.start} values to allow or forbid; make them equal (MultiDiscrete: the values "
+            "of all components in a row)"
         )
-        raise ValueError(msg)
     return ActionMask(head, heads[-1].stop)
+
+
+def _is_within_0_and_1(leaf: MultiBinarySpace | BoxSpace) -> bool:
+    return isinstance(leaf, MultiBinarySpace) or bool((leaf.low >= 0).all() and (leaf.high <= 1).all())

@@ -14,8 +14,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from outrider.wire import ActionHead
     from torch import Tensor
+
+    from outrider.wire import ActionHead
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 LOG_TWO = math.log(2.0)
@@ -125,26 +126,35 @@ class _Categoricals:
 
     def __init__(self, head: ActionHead) -> None:
         self._sizes = list(head.sizes)
-        one = type(head)(path="", kind="categorical", sizes=(1,), shape=(), start=0, stop=1)
-        self._each = _Categorical(one)
+        self._are_alike = len(set(head.sizes)) == 1
 
     def entropy(self, parameters: Tensor) -> Tensor:
-        return _total([self._each.entropy(part) for part in self._split(parameters)])
+        return -_total([self._sum(p.exp() * p) for p in self._log_probs(parameters)])
 
     def log_prob_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = self._log_probs(parameters)
         actions = actions.reshape(*parameters.shape[:-1], len(self._sizes))
-        pairs = [
-            self._each.log_prob_and_entropy(part, action)
-            for part, action in zip(self._split(parameters), actions.unbind(-1), strict=True)
-        ]
-        return _total([pair[0] for pair in pairs]), _total([pair[1] for pair in pairs])
+        if self._are_alike:
+            log_prob = log_probs[0].gather(-1, actions.unsqueeze(-1)).squeeze(-1).sum(-1)
+        else:
+            chosen = [p.gather(-1, actions[..., i : i + 1]) for i, p in enumerate(log_probs)]
+            log_prob = _total(chosen).squeeze(-1)
+        return log_prob, -_total([self._sum(p.exp() * p) for p in log_probs])
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        parts = zip(self._split(old), self._split(new), strict=True)
-        return _total([self._each.kl(one_old, one_new) for one_old, one_new in parts])
+        pairs = zip(self._log_probs(old), self._log_probs(new), strict=True)
+        return _total([self._sum(p.exp() * (p - q)) for p, q in pairs])
 
-    def _split(self, parameters: Tensor) -> tuple[Tensor, ...]:
-        return parameters.split(self._sizes, -1)
+    def _log_probs(self, parameters: Tensor) -> tuple[Tensor, ...]:
+        """Return one tensor [..., size] for each component, or one [..., components, size] for all."""
+        if self._are_alike:
+            alike = parameters.reshape(*parameters.shape[:-1], len(self._sizes), self._sizes[0])
+            return (functional.log_softmax(alike, -1),)
+        parts = torch.split(parameters, self._sizes, -1)
+        return tuple(functional.log_softmax(part, -1) for part in parts)
+
+    def _sum(self, terms: Tensor) -> Tensor:
+        return terms.sum((-2, -1)) if self._are_alike else terms.sum(-1)
 
 
 class _Bernoulli:
@@ -179,18 +189,18 @@ class _Gaussian:
         return parameters[..., self._size :].sum(-1) + self._entropy_constant
 
     def log_prob_and_entropy(self, parameters: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_std = parameters.split(self._size, -1)
+        mean, log_std = parameters.chunk(2, -1)
         z = (self._flat(actions, mean) - mean) * (-log_std).exp()
         sum_log_std = log_std.sum(-1)
         log_prob = self._log_prob_constant - sum_log_std - 0.5 * (z * z).sum(-1)
         return log_prob, sum_log_std + self._entropy_constant
 
     def kl(self, old: Tensor, new: Tensor) -> Tensor:
-        mean_old, log_std_old = old.split(self._size, -1)
-        mean_new, log_std_new = new.split(self._size, -1)
+        mean_old, log_std_old = old.chunk(2, -1)
+        mean_new, log_std_new = new.chunk(2, -1)
         ratio = (2.0 * (log_std_old - log_std_new)).exp()
         distance = ((mean_old - mean_new) * (-log_std_new).exp()).square()
-        return (0.5 * (ratio + distance - 1.0) - log_std_old + log_std_new).sum(-1)
+        return (0.5 * (ratio + distance - 1.0) + log_std_new - log_std_old).sum(-1)
 
     def _flat(self, actions: Tensor, mean: Tensor) -> Tensor:
         return actions.reshape(mean.shape) if self._needs_reshape else actions

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import io
 import warnings
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from outrider.wire import PolicyGraph, leaf_dtype, leaf_shape, leaves
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from outrider.rlmodule.most_likely_action import MostLikelyAction
+from outrider.rlmodule.zero_rows import zero_observations, zero_state
+from outrider.wire import PolicyGraph
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from outrider.rlmodule.policy import Policy
 
 OPSET = 17
@@ -23,17 +29,17 @@ NUM_TRACED_ROWS = 2
 """Not 1, which broadcasts and would hide a batch axis that is written down as a number."""
 
 
-class PolicyNotExportable(Exception):  # noqa: N818 - the name says what is wrong, not that it is an error
-    """The module cannot become a policy graph; let it act through torch instead."""
+class PolicyNotExportable(Exception):  # noqa: N818 - it names a property of the policy
+    """The policy cannot become a graph; let it act through torch instead."""
 
 
 def export_graph(policy: Policy) -> PolicyGraph:
-    """Trace what acting needs (never the value), with weights as inputs "weights/" + name.
+    """Trace what acting needs, never the value, with weights as inputs "weights/" + name.
 
-    Raises PolicyNotExportable where the module does something that a graph cannot say.
+    Raises PolicyNotExportable where the network does something that a graph cannot say.
     """
     return PolicyGraph(
-        model=_export(_Acting(policy, standalone=False), policy),
+        model=_export(policy, standalone=False),
         fingerprint=policy.fingerprint(),
         observation_space=policy.observation_space,
         action_space=policy.action_space,
@@ -46,88 +52,111 @@ def export_standalone(policy: Policy) -> bytes:
     """Trace a model that needs only NumPy and ONNX Runtime, with its present weights inside.
 
     Inputs "observation" + path [B, ...] and "state/" + name; outputs "action_parameters" [B, k],
-    "action" + path [B, ...], the most likely action in the environment's own units and dtype, and
-    "next_state/" + name. Raises PolicyNotExportable as `export_graph` does.
+    "action" + path [B, ...], which is the most likely action in the environment's own units and
+    dtype, and "next_state/" + name. Raises PolicyNotExportable as `export_graph` does.
     """
-    return _export(_Acting(policy, standalone=True), policy)
+    return _export(policy, standalone=True)
 
 
 class _Acting(nn.Module):
-    """The policy as a function of a row of tensors; its children are named as graph inputs."""
+    """The policy as a function of a row of tensors. Its children carry the names of graph inputs."""
 
     def __init__(self, policy: Policy, *, standalone: bool) -> None:
         super().__init__()
         for name, child in policy.named_children():
             self.add_module(f"weights/{name}", child)
-        self.standalone = standalone
-        self.most_likely_action = MostLikelyAction(policy.action_heads, policy.action_space)
-        self.observation_paths = list(leaves(policy.observation_space))
-        self.state_names = list(policy.state_spec)
-        self.action_paths = [head.path for head in policy.action_heads] if standalone else []
+        # In a tuple, or torch would count it as one more child.
         self._policy = (policy,)
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        (policy,) = self._policy
-        num_leaves = len(self.observation_paths)
-        observations = dict(zip(self.observation_paths, tensors[:num_leaves], strict=True))
-        state = dict(zip(self.state_names, tensors[num_leaves:], strict=True))
-        parameters, _, next_state = policy.step(observations, state)
-        actions: tuple[Tensor, ...] = ()
-        if self.standalone:
-            actions = self.most_likely_action(parameters)
-        return parameters, *actions, *(next_state[name] for name in self.state_names)
-
-    def input_names(self) -> list[str]:
-        return [f"observation{path}" for path in self.observation_paths] + [
-            f"state/{name}" for name in self.state_names
+        self.most_likely_action = (
+            MostLikelyAction(policy.action_heads, policy.action_space) if standalone else None
+        )
+        self.paths = tuple(zero_observations(policy.observation_space, 1))
+        self.state_names = tuple(policy.state_spec)
+        self.input_names = [
+            *(f"observation{path}" for path in self.paths),
+            *(f"state/{name}" for name in self.state_names),
         ]
-
-    def output_names(self) -> list[str]:
-        return [
+        self.output_names = [
             "action_parameters",
-            *(f"action{path}" for path in self.action_paths),
+            *(f"action{head.path}" for head in policy.action_heads if standalone),
             *(f"next_state/{name}" for name in self.state_names),
         ]
 
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        (policy,) = self._policy
+        observations = dict(zip(self.paths, tensors, strict=False))
+        state = dict(zip(self.state_names, tensors[len(self.paths) :], strict=True))
+        parameters, _, next_state = policy.step(observations, state)
+        actions = () if self.most_likely_action is None else self.most_likely_action(parameters)
+        return parameters, *actions, *(next_state[name] for name in self.state_names)
 
-def _export(acting: _Acting, policy: Policy) -> bytes:
-    arguments = _example(policy)
-    was_training = policy.training
-    policy.eval()
-    acting.eval()
+
+def _export(policy: Policy, *, standalone: bool) -> bytes:
+    device = next((p.device for p in policy.parameters()), torch.device("cpu"))
+    acting = _Acting(policy, standalone=standalone).to(device)
+    rows = (
+        *zero_observations(policy.observation_space, NUM_TRACED_ROWS).values(),
+        *zero_state(policy.state_spec, NUM_TRACED_ROWS).values(),
+    )
     model = io.BytesIO()
-    names = acting.input_names() + acting.output_names()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            acting(*arguments)
-            _let_only_wrong_traces_warn()
-            torch.onnx.export(
-                acting,
-                arguments,
-                model,
-                input_names=acting.input_names(),
-                output_names=acting.output_names(),
-                dynamic_axes={name: {0: "B"} for name in names},
-                opset_version=OPSET,
-                dynamo=False,
-                export_params=acting.standalone,
-                keep_initializers_as_inputs=not acting.standalone,
-                do_constant_folding=False,
-            )
-    finally:
-        policy.train(was_training)
+    with _ready_to_trace(policy), _refusing_wrong_traces(type(policy.network).__name__):
+        torch.onnx.export(
+            acting.eval(),
+            tuple(tensor.to(device) for tensor in rows),
+            model,  # type: ignore[arg-type] # it takes a stream unless dynamo=True
+            input_names=acting.input_names,
+            output_names=acting.output_names,
+            dynamic_axes={name: {0: "B"} for name in acting.input_names + acting.output_names},
+            opset_version=OPSET,
+            dynamo=False,
+            export_params=standalone,
+            keep_initializers_as_inputs=not standalone,
+            do_constant_folding=False,
+        )
     return model.getvalue()
 
 
-def _let_only_wrong_traces_warn() -> None:
-    warnings.simplefilter("ignore", DeprecationWarning)
+@contextmanager
+def _ready_to_trace(policy: Policy) -> Iterator[None]:
+    """Switch off training and the fused attention, which the exporter does not know."""
+    was_training, was_fused = policy.training, torch.backends.mha.get_fastpath_enabled()
+    policy.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fused)
+        policy.train(was_training)
 
 
-def _example(policy: Policy) -> tuple[Tensor, ...]:
-    device = next((p.device for p in policy.parameters()), torch.device("cpu"))
-    specs = [(leaf_shape(leaf), leaf_dtype(leaf)) for leaf in leaves(policy.observation_space).values()]
-    specs += [(spec.shape, spec.dtype) for spec in policy.state_spec.values()]
-    return tuple(
-        torch.zeros((NUM_TRACED_ROWS, *shape), dtype=getattr(torch, dtype.name), device=device)
-        for shape, dtype in specs
-    )
+@contextmanager
+def _refusing_wrong_traces(network: str) -> Iterator[None]:
+    """Turn failures, and warnings that the trace may differ from the network, into one exception.
+
+    Warnings from within torch itself are about checks of arguments; shapes known to be right.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except Exception as error:
+            raise PolicyNotExportable(
+                f"{network} has no policy graph: {_first_line(error)}; act through torch, or use operations "
+                "that torch.onnx.export(dynamo=False) knows"
+            ) from error
+    inside_torch = Path(torch.__file__).parent
+    for warning in caught:
+        if not issubclass(warning.category, TracerWarning):
+            continue
+        is_constant = "registered as constants" in str(warning.message)
+        if not is_constant and inside_torch not in Path(warning.filename).parents:
+            raise PolicyNotExportable(
+                f"{network} has no policy graph: {warning.filename}:{warning.lineno} decides in Python by "
+                "the value of a tensor, which a graph cannot follow; use torch.where instead of `if`, and no "
+                f"`assert`, float() or .item() in forward ({_first_line(warning.message)})"
+            )
+
+
+def _first_line(problem: object) -> str:
+    return str(problem).strip().split("\n", 1)[0].split(". ", 1)[0]

@@ -12,10 +12,17 @@ Axes: B rows, F features, C channels, H height, W width.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
+from outrider.rlmodule import layers
+from outrider.rlmodule.settings import ModuleSettings
 from outrider.wire import (
     BoxSpace,
     DictSpace,
@@ -26,56 +33,56 @@ from outrider.wire import (
     Space,
     TupleSpace,
 )
-from torch import Tensor, nn
-
-from outrider.rlmodule import layers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from outrider.rlmodule.protocols import Observation
-    from outrider.rlmodule.settings import EncoderName, ModuleSettings
+    from outrider.rlmodule.settings import EncoderName
 
 MASK_KEY = "action_mask"
-IMAGE_AXES = 3
+Keys: TypeAlias = tuple[str | int, ...]
+"""How to find a leaf in a nested observation: observation[keys[0]][keys[1]]..."""
 
 
-def encoder(space: Space, settings: ModuleSettings) -> tuple[nn.Sequential, int]:
-    """Make the network from an observation to the last hidden layer; also return that layer's width."""
-    leaves = list(_leaves(space))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Encoder:
+    """A network from an observation to its last hidden layer."""
+
+    layers: nn.Sequential
+    width: int
+    """Of the last hidden layer."""
+
+
+def encoder(space: Space, settings: ModuleSettings) -> Encoder:
+    """Make the features of each leaf, side by side, and the hidden layers on top."""
+    leaves = dict(_leaves(space))
     if not leaves:
-        msg = "the observation space has no leaf to learn from; it needs a Box, Discrete, MultiDiscrete or MultiBinary"
-        raise ValueError(msg)
-    images = [is_image(leaf) for _, leaf in leaves]
-    if settings.encoder not in {"auto", "mlp"} and not any(images):
-        msg = (
-            f"encoder={settings.encoder!r} needs an image, a Box of uint8 with three axes, and this "
+        raise ValueError(
+            "the observation space has no leaf to learn from; it needs a Box, Discrete, MultiDiscrete or "
+            "MultiBinary"
+        )
+    images = [leaf for leaf in leaves.values() if _is_image(leaf)]
+    if settings.encoder not in {"auto", "mlp"} and not images:
+        raise ValueError(
+            f"encoder={settings.encoder!r} needs an image, which is a Box of uint8 with three axes, and this "
             "observation space has none; use 'auto' or 'mlp'"
         )
-        raise ValueError(msg)
-    parts: list[nn.Module] = []
-    num_features = 0
-    for keys, leaf in leaves:
-        part, width = _leaf_features(leaf, settings.encoder, keys)
-        parts.append(part)
-        num_features += width
-    single = len(leaves) == 1 and leaves[0][0] == ()
-    first: nn.Module = parts[0] if single else _Concatenated([keys for keys, _ in leaves], parts)
+    parts = [_leaf_features(leaf, settings.encoder, keys) for keys, leaf in leaves.items()]
+    first = parts[0].layers if () in leaves else [_Concatenated(list(leaves), [p.layers for p in parts])]
+    num_features = sum(part.width for part in parts)
     hidden = settings.fcnet_hiddens
-    if all(images) and len(images) == 1 and settings.encoder != "mlp":
+    if images and len(leaves) == 1 and settings.encoder != "mlp":
+        if hidden != ModuleSettings().fcnet_hiddens:
+            warnings.warn(
+                f"fcnet_hiddens={hidden} is ignored: the observation is one image, and the image encoder "
+                "ends in a dense layer of its own",
+                stacklevel=2,
+            )
         hidden = ()
     trunk = layers.mlp(num_features, hidden, settings.fcnet_activation)
-    if isinstance(first, nn.Identity):
-        return trunk, hidden[-1] if hidden else num_features
-    return nn.Sequential(first, *trunk), hidden[-1] if hidden else num_features
+    return Encoder(layers=nn.Sequential(*first, *trunk), width=hidden[-1] if hidden else num_features)
 
 
-def is_image(leaf: LeafSpace) -> bool:
-    """Whether a leaf goes through a convolutional encoder."""
-    return isinstance(leaf, BoxSpace) and leaf.low.dtype == np.uint8 and leaf.low.ndim == IMAGE_AXES
-
-
-def _leaves(space: Space, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], LeafSpace]]:
+def _leaves(space: Space, keys: Keys = ()) -> Iterator[tuple[Keys, LeafSpace]]:
     match space:
         case DictSpace():
             for name, child in space.spaces.items():
@@ -88,52 +95,59 @@ def _leaves(space: Space, keys: tuple[str | int, ...] = ()) -> Iterator[tuple[tu
             yield keys, space
 
 
-def _leaf_features(leaf: LeafSpace, name: EncoderName, keys: tuple[str | int, ...]) -> tuple[nn.Module, int]:
+def _leaf_features(leaf: LeafSpace, name: EncoderName, keys: Keys) -> Encoder:
     match leaf:
         case DiscreteSpace():
-            return _OneHot([leaf.num_values], [leaf.start]), leaf.num_values
+            sizes, starts = [leaf.num_values], [leaf.start]
+            return Encoder(layers=nn.Sequential(_OneHot(sizes, starts)), width=leaf.num_values)
         case MultiDiscreteSpace():
-            sizes = leaf.num_values.ravel().tolist()
-            return _OneHot(sizes, leaf.start.ravel().tolist()), sum(sizes)
+            sizes, starts = leaf.num_values.ravel().tolist(), leaf.start.ravel().tolist()
+            return Encoder(layers=nn.Sequential(_OneHot(sizes, starts)), width=sum(sizes))
         case MultiBinarySpace():
-            return _Flat(1.0), math.prod(leaf.shape)
-        case BoxSpace() if is_image(leaf) and name != "mlp":
+            return Encoder(layers=nn.Sequential(_Flat(1.0)), width=math.prod(leaf.shape))
+        case BoxSpace() if _is_image(leaf) and name != "mlp":
             return _image_features(leaf, name, keys)
+        case BoxSpace() if leaf.low.dtype == np.float32 and leaf.low.ndim == 1:
+            return Encoder(layers=nn.Sequential(), width=leaf.low.size)
         case BoxSpace():
-            if leaf.low.dtype == np.float32 and leaf.low.ndim == 1:
-                return nn.Identity(), leaf.low.size
-            return _Flat(_byte_scale(leaf)), leaf.low.size
+            return Encoder(layers=nn.Sequential(_Flat(_scale(leaf))), width=leaf.low.size)
         case _:
-            where = "".join(f"[{key!r}]" for key in keys)
-            msg = (
-                f"observation space{where} is a {type(leaf).__name__}, which the catalogue cannot read; allowed "
-                "are Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these: convert it with a "
-                "wrapper"
+            raise ValueError(
+                f"the observation space{_where(keys)} is {leaf!r}, which no network of the catalogue reads; "
+                "allowed are Box, Discrete, MultiDiscrete, MultiBinary, and Dict or Tuple of these: convert "
+                "it with a wrapper, or bring a network of your own"
             )
-            raise ValueError(msg)
 
 
-def _image_features(leaf: BoxSpace, name: EncoderName, keys: tuple[str | int, ...]) -> tuple[nn.Module, int]:
+def _image_features(leaf: BoxSpace, name: EncoderName, keys: Keys) -> Encoder:
     first, middle, last = leaf.low.shape
     channels_first = first < last
-    sides = (first, middle, last) if channels_first else (last, first, middle)
-    fits = min(sides[1:]) >= layers.SMALLEST_NATURE_CNN_IMAGE
+    channels, height, width = (first, middle, last) if channels_first else (last, first, middle)
+    smallest = layers.SMALLEST_NATURE_CNN_SIDE
+    fits = min(height, width) >= smallest
     if name == "nature_cnn" and not fits:
-        where = "".join(f"[{key!r}]" for key in keys)
-        msg = (
-            f"encoder='nature_cnn' needs images of at least {layers.SMALLEST_NATURE_CNN_IMAGE} x "
-            f"{layers.SMALLEST_NATURE_CNN_IMAGE} pixels, and observation{where} has {sides[1]} x {sides[2]}; "
-            "use 'impala_resnet' or 'mlp'"
+        raise ValueError(
+            f"encoder='nature_cnn' needs images of at least {smallest} x {smallest} pixels, and the "
+            f"observation space{_where(keys)} has {height} x {width}; use 'impala_resnet' or 'mlp'"
         )
-        raise ValueError(msg)
-    use_nature = name == "nature_cnn" or (name == "auto" and fits)
-    network = layers.nature_cnn(*sides) if use_nature else layers.impala_resnet(*sides)
-    width = layers.NATURE_CNN_WIDTH if use_nature else layers.IMPALA_RESNET_WIDTH
-    return nn.Sequential(_Pixels(_byte_scale(leaf), channels_first=channels_first), network), width
+    pixels = _Pixels(_scale(leaf), channels_first=channels_first)
+    if name == "impala_resnet" or not fits:
+        network, num_features = layers.impala_resnet(channels, height, width), layers.IMPALA_RESNET_WIDTH
+    else:
+        network, num_features = layers.nature_cnn(channels, height, width), layers.NATURE_CNN_WIDTH
+    return Encoder(layers=nn.Sequential(pixels, *network), width=num_features)
 
 
-def _byte_scale(leaf: BoxSpace) -> float:
+def _is_image(leaf: LeafSpace) -> bool:
+    return isinstance(leaf, BoxSpace) and leaf.low.dtype == np.uint8 and leaf.low.ndim == 3
+
+
+def _scale(leaf: BoxSpace) -> float:
     return 1.0 / max(int(leaf.high.max()), 1) if leaf.low.dtype == np.uint8 else 1.0
+
+
+def _where(keys: Keys) -> str:
+    return f" at {'/' + '/'.join(map(str, keys))!r}" if keys else ""
 
 
 class _Flat(nn.Module):
@@ -154,22 +168,24 @@ class _Flat(nn.Module):
 class _OneHot(nn.Module):
     """Whole numbers [B, ...] as float32 [B, F]; a number out of range becomes all zeros."""
 
-    component_F: Tensor
-    value_F: Tensor
+    component: Tensor
+    """[F] which component a feature looks at."""
+    value: Tensor
+    """[F] for which value it is 1."""
 
     def __init__(self, sizes: list[int], starts: list[int]) -> None:
         super().__init__()
         self.sizes, self.starts = sizes, starts
         component = [index for index, size in enumerate(sizes) for _ in range(size)]
         value = [start + k for size, start in zip(sizes, starts, strict=True) for k in range(size)]
-        self.register_buffer("component_F", torch.tensor(component), persistent=False)
-        self.register_buffer("value_F", torch.tensor(value), persistent=False)
+        self.register_buffer("component", torch.tensor(component), persistent=False)
+        self.register_buffer("value", torch.tensor(value), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.sizes) == 1:
-            return (x.reshape(-1, 1) == self.value_F).to(torch.float32)
-        components_BF = x.reshape(x.shape[0], -1).index_select(1, self.component_F)
-        return (components_BF == self.value_F).to(torch.float32)
+            return (x.reshape(-1, 1) == self.value).to(torch.float32)
+        x_BF = x.reshape(x.shape[0], -1).index_select(1, self.component)
+        return (x_BF == self.value).to(torch.float32)
 
     def extra_repr(self) -> str:
         return f"sizes={self.sizes}, starts={self.starts}"
@@ -183,8 +199,8 @@ class _Pixels(nn.Module):
         self.scale, self.channels_first = scale, channels_first
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(torch.float32) * self.scale
-        return x if self.channels_first else x.permute(0, 3, 1, 2)
+        x = x if self.channels_first else x.permute(0, 3, 1, 2)
+        return x.to(torch.float32) * self.scale
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}, channels_first={self.channels_first}"
@@ -193,22 +209,21 @@ class _Pixels(nn.Module):
 class _Concatenated(nn.Module):
     """Features of the leaves of a nested observation, side by side."""
 
-    def __init__(self, keys: list[tuple[str | int, ...]], parts: list[nn.Module]) -> None:
+    def __init__(self, keys: list[Keys], parts: list[nn.Sequential]) -> None:
         super().__init__()
         self.keys = keys
         self.parts = nn.ModuleList(parts)
 
     def forward(self, observation: Observation) -> Tensor:
-        features = [
-            part(_pick(observation, keys)) for keys, part in zip(self.keys, self.parts, strict=True)
-        ]
-        return features[0] if len(features) == 1 else torch.cat(features, 1)
+        return torch.cat(
+            [part(_pick(observation, keys)) for keys, part in zip(self.keys, self.parts, strict=True)], 1
+        )
 
     def extra_repr(self) -> str:
         return f"keys={self.keys}"
 
 
-def _pick(observation: Any, keys: tuple[str | int, ...]) -> Tensor:  # noqa: ANN401 - any nesting
+def _pick(observation: Any, keys: Keys) -> Tensor:  # noqa: ANN401 - dicts and tuples in any nesting
     for key in keys:
         observation = observation[key]
     assert isinstance(observation, Tensor)

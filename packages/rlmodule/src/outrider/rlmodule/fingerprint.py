@@ -10,8 +10,9 @@ from outrider.wire import BoxSpace, DictSpace, MultiDiscreteSpace, TupleSpace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from outrider.wire import ActionHead, Space
     from torch import nn
+
+    from outrider.wire import ActionHead, Space
 
 
 def fingerprint(

@@ -23,7 +23,7 @@ POLICY_HEAD_GAIN = 0.01
 VALUE_HEAD_GAIN = 1.0
 NATURE_CNN_WIDTH = 512
 IMPALA_RESNET_WIDTH = 256
-SMALLEST_NATURE_CNN_IMAGE = 36
+SMALLEST_NATURE_CNN_SIDE = 36
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     "tanh": nn.Tanh,
@@ -94,7 +94,8 @@ class _Residual(nn.Module):
         self.second = _orthogonal(nn.Conv2d(channels, channels, 3, padding=1), HIDDEN_GAIN)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW + self.second(torch.relu(self.first(torch.relu(x_BCHW))))
+        residual_BCHW: Tensor = self.second(torch.relu(self.first(torch.relu(x_BCHW))))
+        return x_BCHW + residual_BCHW
 
 
 def _orthogonal(layer: Layer, gain: float) -> Layer:

@@ -1,6 +1,7 @@
 """An LSTM that is stepped with plain matrix products and trained over packed sequences.
 
-Axes: B rows; S sequences; T time; G gates (4 times the cell size); H cell size; F features.
+Axes: B rows; S sequences; T time; N = S * T rows; K pieces between starts; L time within a piece;
+G gates (4 times the cell size); H cell size; F features.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 
-class Lstm(nn.Module):
+class Lstm(nn.LSTM):
     """One layer; `step` traces into a graph with a free batch axis, `sequence` trains fast."""
 
+    weight_ih_l0: Tensor
+    weight_hh_l0: Tensor
+    bias_ih_l0: Tensor
+    bias_hh_l0: Tensor
+
     def __init__(self, num_features: int, cell_size: int) -> None:
-        """Initialise both matrices orthogonally, one gate's block like the other's, biases zero."""
-        super().__init__()
-        self.core = nn.LSTM(num_features, cell_size)
-        for name, weight in self.core.named_parameters():
+        """Initialise both matrices orthogonally and biases with zeros."""
+        super().__init__(num_features, cell_size)
+        for name, weight in self.named_parameters():
             if name.startswith("weight"):
                 nn.init.orthogonal_(weight, 1.0)
             else:
@@ -26,10 +31,8 @@ class Lstm(nn.Module):
 
     def step(self, features_BF: Tensor, h_BH: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next (h, c); the next h is also the output."""
-        core = self.core
-        gates_BG = functional.linear(features_BF, core.weight_ih_l0, core.bias_ih_l0) + functional.linear(
-            h_BH, core.weight_hh_l0, core.bias_hh_l0
-        )
+        gates_BG = functional.linear(features_BF, self.weight_ih_l0, self.bias_ih_l0)
+        gates_BG = gates_BG + functional.linear(h_BH, self.weight_hh_l0, self.bias_hh_l0)
         i, f, g, o = gates_BG.chunk(4, 1)
         c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()
         return o.sigmoid() * c_BH.tanh(), c_BH
@@ -37,40 +40,39 @@ class Lstm(nn.Module):
     def sequence(self, features_STF: Tensor, h_SH: Tensor, c_SH: Tensor, starts_ST: Tensor) -> Tensor:
         """Return outputs [S, T, H]; the state is zeroed before rows where `starts_ST` is true.
 
-        Every start opens a sequence of its own. All of them run side by side, longest first, as
-        rows of one packed sequence: no padding, and one call whatever the number of starts.
+        Every start opens a piece of its own. All pieces run side by side, longest first, as rows of
+        one packed sequence: no padding, and one call whatever the number of starts.
         """
-        order_N, batch_sizes, first_K = _pack(starts_ST)
-        outputs_NH, _ = self.core(
-            PackedSequence(features_STF.flatten(0, 1)[order_N], batch_sizes),
-            _initial(h_SH, c_SH, starts_ST, first_K),
-        )
-        unpacked = torch.empty_like(outputs_NH.data)
-        unpacked = unpacked.index_copy(0, order_N, outputs_NH.data)
-        return unpacked.reshape(*starts_ST.shape, -1)
+        order_N, num_running_L, first_K = _pack(starts_ST)
+        initial = _initial(h_SH, c_SH, starts_ST, first_K)
+        packed, _ = self(PackedSequence(features_STF.flatten(0, 1)[order_N], num_running_L), initial)
+        outputs_NH = torch.empty_like(packed.data).index_copy(0, order_N, packed.data)
+        return outputs_NH.reshape(*starts_ST.shape, -1)
 
 
 def _pack(starts_ST: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut rows into K pieces at starts.
+    """Cut rows into pieces at starts.
 
-    Returns the row numbers in packed order [N], the number of pieces that still run at each step,
-    and each piece's first row number [K], longest piece first.
+    Returns the row numbers in packed order [N], how many pieces still run at each step [L] (on the
+    CPU), and each piece's first row number [K], longest piece first.
     """
-    num_sequences, num_steps = starts_ST.shape
     opens_ST = starts_ST.clone()
     opens_ST[:, 0] = True
     first_K = opens_ST.flatten().nonzero().squeeze(1)
-    end = torch.tensor([num_sequences * num_steps], device=first_K.device)
-    lengths_K, longest_first_K = torch.diff(first_K, append=end).sort(descending=True, stable=True)
+    end_1 = torch.tensor([starts_ST.numel()], device=first_K.device)
+    lengths_K, longest_first_K = torch.diff(first_K, append=end_1).sort(descending=True, stable=True)
     first_K = first_K[longest_first_K]
-    steps_L = torch.arange(int(lengths_K[0]), device=first_K.device)
-    running_LK = steps_L[:, None] < lengths_K
-    order_N = (first_K + steps_L[:, None])[running_LK]
-    return order_N, running_LK.sum(1).cpu(), first_K
+    step_L1 = torch.arange(int(lengths_K[0]), device=first_K.device)[:, None]
+    runs_LK = step_L1 < lengths_K
+    return (first_K + step_L1)[runs_LK], runs_LK.sum(1).cpu(), first_K
 
 
 def _initial(h_SH: Tensor, c_SH: Tensor, starts_ST: Tensor, first_K: Tensor) -> tuple[Tensor, Tensor]:
-    num_steps = starts_ST.shape[1]
-    inherits_K1 = ((first_K % num_steps == 0) & ~starts_ST.flatten()[first_K]).to(h_SH.dtype)[:, None]
-    sequence_K = first_K // num_steps
-    return (h_SH[sequence_K] * inherits_K1)[None], (c_SH[sequence_K] * inherits_K1)[None]
+    """Give each piece the state it begins with [1, K, H]: its stream's, or zeros after a start."""
+    sequence_K = first_K // starts_ST.shape[1]
+    inherits_K = (first_K % starts_ST.shape[1] == 0) & ~starts_ST[:, 0][sequence_K]
+    zeros = torch.zeros((), dtype=h_SH.dtype, device=h_SH.device)
+    return (
+        torch.where(inherits_K[:, None], h_SH[sequence_K], zeros)[None],
+        torch.where(inherits_K[:, None], c_SH[sequence_K], zeros)[None],
+    )

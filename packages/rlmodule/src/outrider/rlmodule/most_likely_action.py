@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from outrider.wire import (
     ActionHead,
     BoxSpace,
@@ -16,7 +18,6 @@ from outrider.wire import (
     leaf_dtype,
     leaves,
 )
-from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,7 @@ class _Mode(nn.Module):
         self.register_buffer("start_n", torch.tensor(start_n, dtype=torch.int64), persistent=False)
 
     def forward(self, logits: Tensor) -> Tensor:
-        modes = [part.argmax(1) for part in logits.split(self.sizes, 1)]
+        modes = [part.argmax(1) for part in torch.split(logits, self.sizes, 1)]
         return (torch.stack(modes, 1) + self.start_n).reshape(-1, *self.shape)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 EPSILON = 1e-8
 
 
-class Moments(NamedTuple):
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moments:
     """Count, mean and summed squared deviations of numbers, in float64."""
 
     count: Tensor
@@ -31,9 +33,9 @@ def moments(rows: Tensor) -> Moments:
     rows = rows.to(torch.float64)
     count = torch.tensor(float(len(rows)), dtype=torch.float64, device=rows.device)
     if len(rows) == 0:
-        return Moments(count, torch.zeros_like(rows.sum(0)), torch.zeros_like(rows.sum(0)))
+        return Moments(count=count, mean=rows.sum(0), m2=rows.sum(0))
     mean = rows.mean(0)
-    return Moments(count, mean, (rows - mean).square().sum(0))
+    return Moments(count=count, mean=mean, m2=(rows - mean).square().sum(0))
 
 
 def merge_moments(a: Moments, b: Moments) -> Moments:
@@ -46,7 +48,8 @@ def merge_moments(a: Moments, b: Moments) -> Moments:
     count = a.count + b.count
     share = b.count / count.clamp(min=1.0)
     delta = b.mean - a.mean
-    return Moments(count, a.mean + delta * share, a.m2 + b.m2 + delta.square() * a.count * share)
+    m2 = a.m2 + b.m2 + delta.square() * a.count * share
+    return Moments(count=count, mean=a.mean + delta * share, m2=m2)
 
 
 class RunningNormalizer(nn.Module):
@@ -75,7 +78,7 @@ class RunningNormalizer(nn.Module):
     @property
     def moments(self) -> Moments:
         """All that was merged."""
-        return Moments(self.count, self.mean, self.m2)
+        return Moments(count=self.count, mean=self.mean, m2=self.m2)
 
     @torch.no_grad()
     def merge(self, batch: Moments) -> None:

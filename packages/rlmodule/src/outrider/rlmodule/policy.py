@@ -5,10 +5,21 @@ Axes: B rows; S streams; T time; k action parameters.
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
+from outrider.rlmodule.action_mask import ActionMask, action_mask
+from outrider.rlmodule.catalog import catalog_network
+from outrider.rlmodule.distribution import Distribution
+from outrider.rlmodule.fingerprint import fingerprint
+from outrider.rlmodule.network_check import check_network
+from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
+from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
 from outrider.wire import (
     BoxSpace,
     DictSpace,
@@ -21,14 +32,6 @@ from outrider.wire import (
     leaves,
 )
 from outrider.wire.space import escape
-from torch import Tensor, nn
-
-from outrider.rlmodule.action_mask import ActionMask, action_mask
-from outrider.rlmodule.catalog import catalog_network
-from outrider.rlmodule.distribution import Distribution
-from outrider.rlmodule.fingerprint import fingerprint
-from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
-from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,14 +39,27 @@ if TYPE_CHECKING:
     from outrider.rlmodule.protocols import Observation
     from outrider.rlmodule.settings import ModuleSettings
 
+CATALOG_SETTINGS = (
+    "fcnet_hiddens",
+    "fcnet_activation",
+    "encoder",
+    "use_lstm",
+    "lstm_cell_size",
+    "vf_share_layers",
+    "free_log_std",
+    "initial_log_std",
+    "log_std_clip_param",
+)
+"""What a network of the user's own decides for itself."""
+
 
 class NetworkFactory(Protocol):
-    """Makes a user's network; the class of a torch.nn.Module with this `__init__` is one."""
+    """Makes a user's network; a class of torch.nn.Module with this `__init__` is one."""
 
     def __call__(
         self, observation_space: Space, action_space: Space, num_action_parameters: int, /
     ) -> nn.Module:
-        """Make it."""
+        """Make a module that obeys `RLModule` or `RecurrentRLModule`."""
         ...
 
 
@@ -55,15 +71,23 @@ def build_policy(
     network: NetworkFactory | None = None,
     seed: int,
 ) -> Policy:
-    """Make a policy with the catalogue's network or the user's; the same seed gives the same weights."""
+    """Make a policy with the catalogue's network or the user's; equal seeds give equal weights.
+
+    Raises ValueError for spaces and settings that do not fit, and for a user's network that returns
+    anything but what its Protocol promises.
+    """
     heads = action_heads(action_space, box=settings.box_distribution)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if network is None:
-            module = catalog_network(observation_space, heads, settings)
-        else:
-            module = network(observation_space, action_space, heads[-1].stop)
-    return Policy(observation_space, action_space, module, settings)
+            return Policy(
+                observation_space, action_space, catalog_network(observation_space, heads, settings), settings
+            )
+        _warn_of_ignored(settings)
+        module = network(observation_space, action_space, heads[-1].stop)
+        policy = Policy(observation_space, action_space, module, settings)
+        check_network(policy)
+        return policy
 
 
 class Policy(nn.Module):
@@ -74,10 +98,10 @@ class Policy(nn.Module):
     ) -> None:
         """Put normalisers and mask around a network that obeys `RLModule` or `RecurrentRLModule`."""
         super().__init__()
+        _check_bounds(action_space, settings)
         self.observation_space = observation_space
         self.action_space = action_space
         self.action_heads = action_heads(action_space, box=settings.box_distribution)
-        _check_bounds(action_space, settings)
         self.distribution = Distribution(self.action_heads)
         self.network = network
         self.observation_normalizer = _observation_normalizer(observation_space, settings)
@@ -86,6 +110,7 @@ class Policy(nn.Module):
         )
         self.is_recurrent = isinstance(network, RecurrentRLModule)
         self.state_spec: dict[str, TensorSpec] = _state_spec(network)
+        self._sequence_network = network if isinstance(network, SequenceRLModule) else None
         self._mask: ActionMask | None = action_mask(observation_space, self.action_heads)
         self._is_leaf = "" in leaves(observation_space)
         self._fingerprint: str | None = None
@@ -93,9 +118,8 @@ class Policy(nn.Module):
     def forward(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return action parameters [B, k] and values [B] of a policy without recurrent state."""
         if self.is_recurrent:
-            msg = "this policy is recurrent; call step or forward_sequence, which take its state"
-            raise ValueError(msg)
-        parameters, values = self.network(self._observation(observations))
+            raise ValueError("this policy is recurrent; call step or forward_sequence, which take its state")
+        parameters, values = self.network(self.nested(observations))
         if self._mask is not None:
             parameters = self._mask(parameters, observations[self._mask.path])
         return parameters, values
@@ -105,11 +129,11 @@ class Policy(nn.Module):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return action parameters [B, k], values [B] and the next state {name: [B, ...]}.
 
-        Without recurrent state this is `forward`, and states are empty.
+        Without recurrent state this is `forward`, and both states are empty.
         """
         if not self.is_recurrent:
             return *self(observations), {}
-        parameters, values, next_state = self.network(self._observation(observations), state)
+        parameters, values, next_state = self.network(self.nested(observations), state)
         if self._mask is not None:
             parameters = self._mask(parameters, observations[self._mask.path])
         return parameters, values, next_state
@@ -122,19 +146,25 @@ class Policy(nn.Module):
         `state` {name: [S, ...]} is that before each stream's first row; it is zeroed before every row
         where `starts` [S, T] is true. Without recurrent state both are ignored.
         """
+        shape = starts.shape
         if not self.is_recurrent:
-            flat = {path: rows.flatten(0, 1) for path, rows in observations.items()}
-            parameters, values = self(flat)
-            return parameters.unflatten(0, starts.shape), values.unflatten(0, starts.shape)
-        observation = self._observation(observations)
-        if isinstance(self.network, SequenceRLModule):
-            parameters, values = self.network.forward_sequence(observation, state, starts)
+            parameters, values = self({path: rows.flatten(0, 1) for path, rows in observations.items()})
+            return parameters.reshape(*shape, -1), values.reshape(shape)
+        observation = self.nested(observations)
+        if self._sequence_network is not None:
+            parameters, values = self._sequence_network.forward_sequence(observation, state, starts)
         else:
             parameters, values = forward_by_steps(self.network, observation, state, starts)
         if self._mask is not None:
             mask = observations[self._mask.path].flatten(0, 1)
-            parameters = self._mask(parameters.flatten(0, 1), mask).unflatten(0, starts.shape)
+            parameters = self._mask(parameters.flatten(0, 1), mask).reshape(*shape, -1)
         return parameters, values
+
+    def nested(self, observations: Mapping[str, Tensor]) -> Observation:
+        """Return observations as a network takes them: normalised, in the structure of their space."""
+        if self.observation_normalizer is not None:
+            observations = self.observation_normalizer(observations)
+        return observations[""] if self._is_leaf else _nest(self.observation_space, observations, "")
 
     def fingerprint(self) -> str:
         """Return a text that is equal for policies whose weights fit each other."""
@@ -145,32 +175,26 @@ class Policy(nn.Module):
         return self._fingerprint
 
     def weights(self, version: int) -> Weights:
-        """Copy all parameters and normaliser statistics, in their own dtypes, as NumPy arrays."""
+        """Copy all parameters and normaliser statistics, in their own dtypes, to NumPy arrays."""
         tensors = {name: np.array(t.detach().cpu().numpy()) for name, t in self.state_dict().items()}
         return Weights(version=version, fingerprint=self.fingerprint(), tensors=tensors)
 
     @torch.no_grad()
     def load_weights(self, weights: Weights) -> None:
-        """Take over weights that `weights` returned, here or elsewhere."""
+        """Take over what `weights` returned, here or elsewhere."""
         if weights.fingerprint != self.fingerprint():
-            msg = (
+            raise ValueError(
                 f"weights of fingerprint {weights.fingerprint} do not fit this policy, whose fingerprint is "
-                f"{self.fingerprint()}; build it with the spaces and module settings that they were made with"
+                f"{self.fingerprint()}; build it with the spaces and module settings they were made with"
             )
-            raise ValueError(msg)
         for name, tensor in self.state_dict().items():
             tensor.copy_(torch.from_numpy(np.array(weights.tensors[name])))
 
     def policy_graph(self) -> PolicyGraph:
         """Export what acts; see `outrider.rlmodule.export_graph`."""
-        from outrider.rlmodule.export import export_graph  # noqa: PLC0415 - torch.onnx only when exporting
+        from outrider.rlmodule.export import export_graph
 
         return export_graph(self)
-
-    def _observation(self, observations: Mapping[str, Tensor]) -> Observation:
-        if self.observation_normalizer is not None:
-            observations = self.observation_normalizer(observations)
-        return observations[""] if self._is_leaf else _nest(self.observation_space, observations, "")
 
 
 def _nest(space: Space, observations: Mapping[str, Tensor], path: str) -> Observation:
@@ -196,7 +220,12 @@ def _observation_normalizer(space: Space, settings: ModuleSettings) -> Observati
         for path, leaf in leaves(space).items()
         if isinstance(leaf, BoxSpace) and leaf.low.dtype.kind == "f" and path != ActionMask.path
     }
-    return ObservationNormalizer(shapes, clip=settings.observation_clip) if shapes else None
+    if not shapes:
+        warnings.warn(
+            "normalize_observations=True is ignored: the observation space has no Box of floats", stacklevel=3
+        )
+        return None
+    return ObservationNormalizer(shapes, clip=settings.observation_clip)
 
 
 def _state_spec(network: nn.Module) -> dict[str, TensorSpec]:
@@ -214,8 +243,20 @@ def _check_bounds(space: Space, settings: ModuleSettings) -> None:
     for path, leaf in leaves(space).items():
         if isinstance(leaf, BoxSpace) and not (np.isfinite(leaf.low).all() and np.isfinite(leaf.high).all()):
             where = f" at {path!r}" if path else ""
-            msg = (
+            raise ValueError(
                 f"box_distribution='squashed_gaussian' needs finite bounds, and the action space{where} has "
-                "infinite ones; use 'gaussian' or rescale the actions with a wrapper"
+                "infinite ones; use 'gaussian', or rescale the actions with a wrapper"
             )
-            raise ValueError(msg)
+
+
+def _warn_of_ignored(settings: ModuleSettings) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+    ignored = [
+        f"{name}={getattr(settings, name)!r}"
+        for name in CATALOG_SETTINGS
+        if getattr(settings, name) != defaults[name]
+    ]
+    if ignored:
+        warnings.warn(
+            f"{', '.join(ignored)} is ignored: the network is your own and decides this itself", stacklevel=3
+        )

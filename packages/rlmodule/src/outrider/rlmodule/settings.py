@@ -53,23 +53,20 @@ class ModuleSettings:
         """Refuse values out of range."""
         object.__setattr__(self, "fcnet_hiddens", tuple(self.fcnet_hiddens))
         if any(width < 1 for width in self.fcnet_hiddens):
-            msg = f"fcnet_hiddens={self.fcnet_hiddens!r}: every width must be at least 1"
-            raise ValueError(msg)
+            raise ValueError(f"fcnet_hiddens={self.fcnet_hiddens!r}: every width must be at least 1")
         if self.lstm_cell_size < 1:
-            msg = f"lstm_cell_size={self.lstm_cell_size!r} must be at least 1"
-            raise ValueError(msg)
+            raise ValueError(f"lstm_cell_size={self.lstm_cell_size!r} must be at least 1")
         for name in ("log_std_clip_param", "observation_clip", "reward_clip"):
             if not getattr(self, name) > 0:
-                msg = f"{name}={getattr(self, name)!r} must be above 0"
-                raise ValueError(msg)
+                raise ValueError(f"{name}={getattr(self, name)!r} must be above 0")
         if not math.isfinite(self.initial_log_std):
-            msg = f"initial_log_std={self.initial_log_std!r} must be finite"
-            raise ValueError(msg)
+            raise ValueError(f"initial_log_std={self.initial_log_std!r} must be finite")
         for name, allowed in (
             ("fcnet_activation", get_args(Activation)),
             ("encoder", get_args(EncoderName)),
             ("box_distribution", get_args(BoxDistribution)),
         ):
             if getattr(self, name) not in allowed:
-                msg = f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}"
-                raise ValueError(msg)
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(allowed)}"
+                )

@@ -1,0 +1,90 @@
+"""A network that remembers. Axes: B rows; S streams; T time; H cell size; k action parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from outrider.rlmodule import layers
+from outrider.rlmodule.action_parameters import ActionParameters
+from outrider.rlmodule.features import encoder
+from outrider.rlmodule.lstm import Lstm
+
+if TYPE_CHECKING:
+    from outrider.rlmodule.protocols import Observation
+    from outrider.rlmodule.settings import ModuleSettings
+    from outrider.wire import ActionHead, Space
+
+
+class RecurrentNetwork(nn.Module):
+    """An encoder, an LSTM and a head for the policy, and the same for the value unless shared.
+
+    State "h" and "c", and where layers are not shared "value_h" and "value_c", each [B, H].
+    """
+
+    def __init__(self, space: Space, heads: tuple[ActionHead, ...], settings: ModuleSettings) -> None:
+        """Initialise from torch's present generator."""
+        super().__init__()
+        self.cell_size = settings.lstm_cell_size
+        self.policy_memory = _Memory(space, settings)
+        self.policy_head = ActionParameters(self.cell_size, heads, settings)
+        self.value_memory = None if settings.vf_share_layers else _Memory(space, settings)
+        self.value_head = layers.linear(self.cell_size, 1, gain=layers.VALUE_HEAD_GAIN)
+
+    def initial_state(self) -> dict[str, Tensor]:
+        """Return zeros."""
+        names = ("h", "c") if self.value_memory is None else ("h", "c", "value_h", "value_c")
+        return {name: torch.zeros(self.cell_size) for name in names}
+
+    def forward(
+        self, observation: Observation, state: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Take one step; see `RecurrentRLModule`."""
+        h_BH, c_BH = self.policy_memory.step(observation, state["h"], state["c"])
+        next_state = {"h": h_BH, "c": c_BH}
+        value_h_BH = h_BH
+        if self.value_memory is not None:
+            value_h_BH, value_c_BH = self.value_memory.step(observation, state["value_h"], state["value_c"])
+            next_state |= {"value_h": value_h_BH, "value_c": value_c_BH}
+        return self.policy_head(h_BH), self.value_head(value_h_BH).squeeze(-1), next_state
+
+    def forward_sequence(
+        self, observation: Observation, state: dict[str, Tensor], starts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run whole sequences; see `SequenceRLModule`."""
+        rows = _merge_axes(observation)
+        h_STH = value_h_STH = self.policy_memory.sequence(rows, state["h"], state["c"], starts)
+        if self.value_memory is not None:
+            value_h_STH = self.value_memory.sequence(rows, state["value_h"], state["value_c"], starts)
+        parameters = self.policy_head(h_STH.flatten(0, 1)).reshape(*starts.shape, -1)
+        return parameters, self.value_head(value_h_STH).squeeze(-1)
+
+
+class _Memory(nn.Module):
+    """An encoder with an LSTM on top."""
+
+    def __init__(self, space: Space, settings: ModuleSettings) -> None:
+        super().__init__()
+        below = encoder(space, settings)
+        self.encoder = below.layers
+        self.lstm = Lstm(below.width, settings.lstm_cell_size)
+
+    def step(self, observation: Observation, h_BH: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
+        return self.lstm.step(self.encoder(observation), h_BH, c_BH)
+
+    def sequence(self, rows: Observation, h_SH: Tensor, c_SH: Tensor, starts_ST: Tensor) -> Tensor:
+        features_STF = self.encoder(rows).reshape(*starts_ST.shape, -1)
+        return self.lstm.sequence(features_STF, h_SH, c_SH, starts_ST)
+
+
+def _merge_axes(observation: Observation) -> Observation:
+    """Make [S, T, ...] rows [S * T, ...]."""
+    match observation:
+        case dict():
+            return {name: _merge_axes(part) for name, part in observation.items()}
+        case tuple():
+            return tuple(_merge_axes(part) for part in observation)
+        case _:
+            return observation.flatten(0, 1)

@@ -1,0 +1,31 @@
+"""Rows of zeros in the shape of a policy's inputs, to try a network with or to trace it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from outrider.wire import Space, TensorSpec, leaf_dtype, leaf_shape, leaves
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+
+def zero_observations(space: Space, num_rows: int) -> dict[str, Tensor]:
+    """Return an observation {path: [num_rows, ...]} for each leaf."""
+    return {
+        path: _zeros(num_rows, leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(space).items()
+    }
+
+
+def zero_state(spec: Mapping[str, TensorSpec], num_rows: int) -> dict[str, Tensor]:
+    """Return the recurrent state {name: [num_rows, ...]} with which episodes start."""
+    return {name: _zeros(num_rows, tensor.shape, tensor.dtype) for name, tensor in spec.items()}
+
+
+def _zeros(num_rows: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Tensor:
+    return torch.from_numpy(np.zeros((num_rows, *shape), dtype))
