@@ -1,8 +1,29 @@
 """Messages of Outrider and their NumPy views."""
 
 from outrider.wire.action_head import ActionHead, BoxDistribution, action_heads
+from outrider.wire.episode_statistics_codec import decode_episode_statistics, encode_episode_statistics
 from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
+from outrider.wire.fragment_checks import check_fragment
+from outrider.wire.fragment_codec import decode_fragment, decode_fragment_frame, encode_fragment
+from outrider.wire.frame import Bytes, Frame, read_frame
+from outrider.wire.handshake import (
+    PROTOCOL,
+    Hello,
+    ProtocolVersion,
+    Refusal,
+    RefusalReason,
+    Welcome,
+    answer_hello,
+)
+from outrider.wire.handshake_codec import decode_hello, decode_welcome, encode_hello, encode_welcome
+from outrider.wire.limits import Limits
 from outrider.wire.policy_graph import PolicyGraph, TensorSpec
+from outrider.wire.policy_graph_codec import (
+    decode_policy_graph,
+    decode_policy_graph_frame,
+    encode_policy_graph,
+)
+from outrider.wire.same_space import same_space
 from outrider.wire.space import (
     BoxSpace,
     DictSpace,
@@ -20,23 +41,34 @@ from outrider.wire.space import (
     leaf_shape,
     leaves,
 )
+from outrider.wire.space_codec import decode_space, encode_space
 from outrider.wire.weights import Weights
+from outrider.wire.weights_codec import decode_weights, decode_weights_frame, encode_weights
+from outrider.wire.wire_error import WireError
 
 __all__ = [
+    "PROTOCOL",
     "ActionHead",
     "BoxDistribution",
     "BoxSpace",
+    "Bytes",
     "Columns",
     "DictSpace",
     "DiscreteSpace",
     "EpisodeStatistics",
     "Fragment",
+    "Frame",
     "GraphSpace",
+    "Hello",
     "LeafSpace",
+    "Limits",
     "MultiBinarySpace",
     "MultiDiscreteSpace",
     "OneOfSpace",
     "PolicyGraph",
+    "ProtocolVersion",
+    "Refusal",
+    "RefusalReason",
     "SamplingStatistics",
     "SequenceSpace",
     "Space",
@@ -45,8 +77,31 @@ __all__ = [
     "TextSpace",
     "TupleSpace",
     "Weights",
+    "Welcome",
+    "WireError",
     "action_heads",
+    "answer_hello",
+    "check_fragment",
+    "decode_episode_statistics",
+    "decode_fragment",
+    "decode_fragment_frame",
+    "decode_hello",
+    "decode_policy_graph",
+    "decode_policy_graph_frame",
+    "decode_space",
+    "decode_weights",
+    "decode_weights_frame",
+    "decode_welcome",
+    "encode_episode_statistics",
+    "encode_fragment",
+    "encode_hello",
+    "encode_policy_graph",
+    "encode_space",
+    "encode_weights",
+    "encode_welcome",
     "leaf_dtype",
     "leaf_shape",
     "leaves",
+    "read_frame",
+    "same_space",
 ]

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n outrider/wire/v1/handshake.proto\x12\x10outrider.wire.v1\"\xf7\x01\n\x05Hello\x12\x33\n\x08protocol\x18\x01 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x02 \x01(\t\x12\x34\n\x08versions\x18\x03 \x03(\x0b\x32\".outrider.wire.v1.ComponentVersion\x12\x1f\n\x17\x65nvironment_fingerprint\x18\x04 \x01(\t\x12\x1a\n\x12policy_fingerprint\x18\x05 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x06 \x03(\t\x12\x1d\n\x15required_capabilities\x18\x07 \x03(\t\"\xfb\x01\n\x07Welcome\x12*\n\x07refusal\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Refusal\x12\x33\n\x08protocol\x18\x02 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\x14\n\x0c\x61greed_minor\x18\x04 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12\x1a\n\x12policy_fingerprint\x18\x06 \x01(\t\x12\x34\n\x08versions\x18\x07 \x03(\x0b\x32\".outrider.wire.v1.ComponentVersion\"/\n\x0fProtocolVersion\x12\r\n\x05major\x18\x01 \x01(\r\x12\r\n\x05minor\x18\x02 \x01(\r\"1\n\x10\x43omponentVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xb3\x01\n\x07Refusal\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .outrider.wire.v1.Refusal.Reason\x12\x10\n\x08sentence\x18\x02 \x01(\t\"d\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_PROTOCOL\x10\x01\x12\x16\n\x12REASON_ENVIRONMENT\x10\x02\x12\x15\n\x11REASON_CAPABILITY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n outrider/wire/v1/handshake.proto\x12\x10outrider.wire.v1\"\xf7\x01\n\x05Hello\x12\x33\n\x08protocol\x18\x01 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x02 \x01(\t\x12\x34\n\x08versions\x18\x03 \x03(\x0b\x32\".outrider.wire.v1.ComponentVersion\x12\x1f\n\x17\x65nvironment_fingerprint\x18\x04 \x01(\t\x12\x1a\n\x12policy_fingerprint\x18\x05 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x06 \x03(\t\x12\x1d\n\x15required_capabilities\x18\x07 \x03(\t\"\xfb\x01\n\x07Welcome\x12*\n\x07refusal\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Refusal\x12\x33\n\x08protocol\x18\x02 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\x14\n\x0c\x61greed_minor\x18\x04 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12\x1a\n\x12policy_fingerprint\x18\x06 \x01(\t\x12\x34\n\x08versions\x18\x07 \x03(\x0b\x32\".outrider.wire.v1.ComponentVersion\"U\n\x0b\x46rozenHello\x12\x33\n\x08protocol\x18\x01 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x02 \x01(\t\"\x83\x01\n\rFrozenWelcome\x12*\n\x07refusal\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Refusal\x12\x33\n\x08protocol\x18\x02 \x01(\x0b\x32!.outrider.wire.v1.ProtocolVersion\x12\x11\n\tcomponent\x18\x03 \x01(\t\"/\n\x0fProtocolVersion\x12\r\n\x05major\x18\x01 \x01(\r\x12\r\n\x05minor\x18\x02 \x01(\r\"1\n\x10\x43omponentVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xb3\x01\n\x07Refusal\x12\x30\n\x06reason\x18\x01 \x01(\x0e\x32 .outrider.wire.v1.Refusal.Reason\x12\x10\n\x08sentence\x18\x02 \x01(\t\"d\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n\x0fREASON_PROTOCOL\x10\x01\x12\x16\n\x12REASON_ENVIRONMENT\x10\x02\x12\x15\n\x11REASON_CAPABILITY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,12 +25,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HELLO']._serialized_end=302
   _globals['_WELCOME']._serialized_start=305
   _globals['_WELCOME']._serialized_end=556
-  _globals['_PROTOCOLVERSION']._serialized_start=558
-  _globals['_PROTOCOLVERSION']._serialized_end=605
-  _globals['_COMPONENTVERSION']._serialized_start=607
-  _globals['_COMPONENTVERSION']._serialized_end=656
-  _globals['_REFUSAL']._serialized_start=659
-  _globals['_REFUSAL']._serialized_end=838
-  _globals['_REFUSAL_REASON']._serialized_start=738
-  _globals['_REFUSAL_REASON']._serialized_end=838
+  _globals['_FROZENHELLO']._serialized_start=558
+  _globals['_FROZENHELLO']._serialized_end=643
+  _globals['_FROZENWELCOME']._serialized_start=646
+  _globals['_FROZENWELCOME']._serialized_end=777
+  _globals['_PROTOCOLVERSION']._serialized_start=779
+  _globals['_PROTOCOLVERSION']._serialized_end=826
+  _globals['_COMPONENTVERSION']._serialized_start=828
+  _globals['_COMPONENTVERSION']._serialized_end=877
+  _globals['_REFUSAL']._serialized_start=880
+  _globals['_REFUSAL']._serialized_end=1059
+  _globals['_REFUSAL_REASON']._serialized_start=959
+  _globals['_REFUSAL_REASON']._serialized_end=1059
 # @@protoc_insertion_point(module_scope)

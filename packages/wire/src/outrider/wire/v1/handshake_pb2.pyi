@@ -42,6 +42,24 @@ class Welcome(_message.Message):
     versions: _containers.RepeatedCompositeFieldContainer[ComponentVersion]
     def __init__(self, refusal: _Optional[_Union[Refusal, _Mapping]] = ..., protocol: _Optional[_Union[ProtocolVersion, _Mapping]] = ..., component: _Optional[str] = ..., agreed_minor: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., policy_fingerprint: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[ComponentVersion, _Mapping]]] = ...) -> None: ...
 
+class FrozenHello(_message.Message):
+    __slots__ = ("protocol", "component")
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    protocol: ProtocolVersion
+    component: str
+    def __init__(self, protocol: _Optional[_Union[ProtocolVersion, _Mapping]] = ..., component: _Optional[str] = ...) -> None: ...
+
+class FrozenWelcome(_message.Message):
+    __slots__ = ("refusal", "protocol", "component")
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    refusal: Refusal
+    protocol: ProtocolVersion
+    component: str
+    def __init__(self, refusal: _Optional[_Union[Refusal, _Mapping]] = ..., protocol: _Optional[_Union[ProtocolVersion, _Mapping]] = ..., component: _Optional[str] = ...) -> None: ...
+
 class ProtocolVersion(_message.Message):
     __slots__ = ("major", "minor")
     MAJOR_FIELD_NUMBER: _ClassVar[int]

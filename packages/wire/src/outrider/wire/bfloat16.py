@@ -1,0 +1,28 @@
+"""Conversion between float32 and bfloat16, whose bits NumPy holds as uint16.
+
+A bfloat16 is the upper half of a float32: all of its range, 8 bits of its precision.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def narrow(numbers: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round to the nearest bfloat16, ties to even, as torch and JAX do. NaN stays NaN."""
+    bits = np.ascontiguousarray(numbers).view(np.uint32)
+    # Adding half of the last place carries into the upper half where the rest is above half, and at
+    # exactly half where the last place is odd.
+    rounded = bits + (np.uint32(0x7FFF) + (bits >> np.uint32(16) & np.uint32(1)))
+    upper = (rounded >> np.uint32(16)).astype(np.uint16)
+    # The carry could turn a NaN into infinity or zero.
+    is_nan = np.isnan(numbers)
+    if is_nan.any():
+        upper[is_nan] = 0x7FC0
+    return upper
+
+
+def widen(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return the same numbers as float32."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -1,0 +1,47 @@
+"""How much a reader accepts from a peer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from outrider.wire.wire_error import WireError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Bounds that a received message must keep. They are checked before memory is reserved.
+
+    Reading a frame reserves a small multiple of `max_header_bytes`; its arrays are views of the bytes
+    that have arrived, whatever sizes it claims.
+    """
+
+    max_message_bytes: int = 256 * 2**20
+    """Size of a whole message, and of any array that it describes."""
+    max_header_bytes: int = 2**20
+    """Size of everything but the arrays; also of a handshake and of a space that travels alone."""
+    max_arrays: int = 4096
+    """Arrays in one message: columns of a fragment, tensors of a module."""
+    max_dimensions: int = 16
+    """Axes of an array or a space."""
+    max_rows: int = 2**24
+    """Transitions in a fragment."""
+    max_streams: int = 2**20
+    """Streams in a fragment."""
+    max_episodes: int = 2**20
+    """Finished episodes in one set of episode statistics."""
+    max_nesting: int = 16
+    """Spaces within spaces; a Dict of Boxes counts 2."""
+    max_space_elements: int = 2**24
+    """Elements of one value of a Box, MultiDiscrete or MultiBinary space."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 1:
+                raise ValueError(f"{field.name}={value} lets nothing through; give a number of at least 1")
+
+    def check(self, name: str, found: int) -> None:
+        """Raise WireError where `found` is over the limit called `name`."""
+        allowed = getattr(self, name)
+        if found > allowed:
+            raise WireError(f"{name} is {allowed} and {found} came; raise the limit if the sender is trusted")
