@@ -1,1 +1,47 @@
-"""Configuration, training loops and the command line of Outrider."""
+"""Configuration, training loops and the command line of Outrider. Importing a name of torch's imports torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.callback import Callback
+    from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+    from outrider.algorithm.ppo import PPOConfig, PPORunSettings
+    from outrider.algorithm.run_directory import RunDirectory
+    from outrider.algorithm.training_run import Outcome, TrainingRun
+    from outrider.algorithm.whole_file import NotWrittenError
+
+__all__ = [
+    "Algorithm",
+    "Callback",
+    "CheckpointError",
+    "NotWrittenError",
+    "Outcome",
+    "PPOConfig",
+    "PPORunSettings",
+    "RunDirectory",
+    "TrainingRun",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+_HOMES = {
+    "Algorithm": "algorithm",
+    "Callback": "callback",
+    "CheckpointError": "checkpoint",
+    "NotWrittenError": "whole_file",
+    "Outcome": "training_run",
+    "PPOConfig": "ppo",
+    "PPORunSettings": "ppo",
+    "RunDirectory": "run_directory",
+    "TrainingRun": "training_run",
+    "read_checkpoint": "checkpoint",
+    "write_checkpoint": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"outrider.algorithm.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

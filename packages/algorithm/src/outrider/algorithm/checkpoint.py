@@ -9,7 +9,6 @@ flushed to the disk and renamed.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from outrider.algorithm.whole_file import NotWrittenError, not_written
 
 FORMAT = "outrider-checkpoint"
 VERSION = 1
@@ -31,19 +32,14 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be read, in one sentence."""
 
 
-class CheckpointNotWrittenError(OSError):
-    """A checkpoint that could not be written, in one sentence; nothing of it is left."""
-
-
 def write_checkpoint(path: Path | str, tree: Tree) -> Path:
     """Write `tree` to the directory `path`, replacing a checkpoint that is there already.
 
-    Raises CheckpointNotWrittenError and leaves what was there before, and nothing half-written.
+    Raises NotWrittenError and leaves what was there before, and nothing half-written.
     """
     path = Path(path)
     if path.exists() and not (path / "checkpoint.json").exists():
-        msg = f"{path} exists and is no checkpoint; choose another path"
-        raise CheckpointNotWrittenError(msg)
+        raise NotWrittenError(f"{path} exists and is no checkpoint; choose another path")
     unfinished = path.with_name(f".{path.name}.unfinished")
     replaced = path.with_name(f".{path.name}.replaced")
     arrays: dict[str, Any] = {}
@@ -67,8 +63,7 @@ def write_checkpoint(path: Path | str, tree: Tree) -> Path:
         if replaced.exists() and not path.exists():
             with suppress(OSError):
                 replaced.rename(path)
-        msg = f"checkpoint {path} was not written: {_reason(error)}; free some space or choose another place"
-        raise CheckpointNotWrittenError(msg) from error
+        raise not_written(path, error) from error
     shutil.rmtree(replaced, ignore_errors=True)
     return path
 
@@ -78,16 +73,13 @@ def read_checkpoint(path: Path | str) -> Tree:
     path = Path(path)
     if not (path / "checkpoint.json").is_file():
         what = "has no checkpoint.json" if path.exists() else "does not exist"
-        msg = f"{path} {what}; give the directory of a checkpoint"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} {what}; give the directory of a checkpoint")
     try:
         document = json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        msg = f"checkpoint {path} cannot be read: checkpoint.json is damaged ({error}); use an older checkpoint"
-        raise CheckpointError(msg) from None
+        raise CheckpointError(f"checkpoint {path} cannot be read: checkpoint.json is damaged ({error}); use an older checkpoint") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        msg = f"{path} is no checkpoint of Outrider; give a directory that `save` or a run wrote"
-        raise CheckpointError(msg)
+        raise CheckpointError(f"{path} is no checkpoint of Outrider; give a directory that `save` or a run wrote")
     if document.get("version") != VERSION:
         msg = (
             f"checkpoint {path} has format version {document.get('version')} and this release reads "
@@ -98,8 +90,7 @@ def read_checkpoint(path: Path | str) -> Tree:
         with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
             return _with_arrays(document["tree"], dict(arrays))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        msg = f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
-        raise CheckpointError(msg) from None
+        raise CheckpointError(f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint") from None
 
 
 def _without_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:
@@ -145,9 +136,3 @@ def _flush_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _reason(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        return "the disk is full"
-    return error.strerror or str(error)

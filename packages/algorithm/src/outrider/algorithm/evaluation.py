@@ -1,8 +1,16 @@
-"""Settings of evaluations: episodes with fixed seeds and no exploration."""
+"""Evaluations: episodes with fixed seeds and no exploration, apart from training."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from outrider.algorithm.run_settings import RunSettings
+    from outrider.envrunner import ActingPolicy
+    from outrider.wire import ActionHead, Weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -10,11 +18,13 @@ class EvaluationSettings:
     """How the policy is evaluated, apart from its training."""
 
     evaluation_interval: int = 0
-    """Iterations between two evaluations during a run. 0: only where a stop condition asks for one."""
+    """Iterations between two evaluations during a run. 0: only where a stop condition asks for one, and
+    at the end."""
     evaluation_duration: int = 100
     """Number of episodes of an evaluation."""
-    evaluation_num_envs: int = 16
-    """Environment copies that play these episodes side by side; at most as many as episodes are used."""
+    evaluation_num_envs: int = 100
+    """Environment copies that play these episodes side by side, at most one for each. More are faster
+    until memory runs short; they do not change the episodes."""
     evaluation_seed: int = 10_000
     """Seed of the first episode; the others take the numbers that follow."""
 
@@ -27,3 +37,59 @@ class EvaluationSettings:
         for name in ("evaluation_duration", "evaluation_num_envs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} is too few; give at least 1")
+
+
+class Evaluator:
+    """Plays a policy in environments that are made for each evaluation and closed after it."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        make_policy: Callable[[], ActingPolicy],
+        action_heads: tuple[ActionHead, ...],
+    ) -> None:
+        """`make_policy` makes what acts; it is called once, at the first evaluation."""
+        self._settings = settings
+        self._make_policy = make_policy
+        self._action_heads = action_heads
+        self._policy: ActingPolicy | None = None
+
+    def evaluate(self, weights: Weights, settings: EvaluationSettings) -> dict[str, Any]:
+        """Return metrics of the episodes, each named "evaluation/...". Standard deviations divide by N."""
+        from outrider.envrunner.evaluation import evaluate
+
+        episodes = evaluate(
+            self._acting(weights),
+            self._settings.environment,
+            self._settings.env_runners,
+            action_heads=self._action_heads,
+            num_episodes=settings.evaluation_duration,
+            num_envs=settings.evaluation_num_envs,
+            seed=settings.evaluation_seed,
+        )
+        return {
+            "evaluation/episode_return_mean": float(episodes.returns.mean()),
+            "evaluation/episode_return_std": float(episodes.returns.std()),
+            "evaluation/episode_return_min": float(episodes.returns.min()),
+            "evaluation/episode_return_max": float(episodes.returns.max()),
+            "evaluation/episode_length_mean": float(episodes.lengths.mean()),
+            "evaluation/num_episodes": len(episodes.returns),
+        }
+
+    def record_video(self, weights: Weights, path: Path) -> Path:
+        """Film the first episode of an evaluation."""
+        from outrider.envrunner.video import record_video
+
+        return record_video(
+            self._acting(weights),
+            self._settings.environment,
+            path,
+            action_heads=self._action_heads,
+            seed=self._settings.evaluation.evaluation_seed,
+        )
+
+    def _acting(self, weights: Weights) -> ActingPolicy:
+        if self._policy is None:
+            self._policy = self._make_policy()
+        self._policy.set_weights(weights)
+        return self._policy

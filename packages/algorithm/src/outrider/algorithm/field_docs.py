@@ -11,8 +11,15 @@ from typing import Any
 @cache
 def field_docs(settings: type[Any]) -> dict[str, str]:
     """Return what the source says under each field, by name, on one line; {} without source."""
+    docs: dict[str, str] = {}
+    for kind in reversed(settings.__mro__[:-1]):
+        docs |= _own_docs(kind)
+    return docs
+
+
+def _own_docs(kind: type[Any]) -> dict[str, str]:
     try:
-        tree = ast.parse(inspect.cleandoc(inspect.getsource(settings)))
+        tree = ast.parse(inspect.cleandoc(inspect.getsource(kind)))
     except (OSError, TypeError, SyntaxError):
         return {}
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.checkpoint import CheckpointError
+from outrider.algorithm.whole_file import not_written, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,21 +35,26 @@ class RunDirectory:
     @classmethod
     def create(cls, path: Path | str, settings: Mapping[str, Any]) -> RunDirectory:
         """Make the directory and record the settings. Raises ValueError where a run is already."""
+        cls.refuse_existing(path)
         run = cls(path)
-        if (run.path / "settings.json").exists():
-            raise ValueError(
-                f"{run.path} holds a run already; continue it with `outrider resume {run.path}` or give "
-                "another --run-dir"
-            )
         existed = run.path.exists()
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            _write_whole(run.path / "settings.json", json.dumps(settings, indent=2) + "\n")
+            write_whole(run.path / "settings.json", json.dumps(settings, indent=2) + "\n")
         except OSError:
             if not existed:
                 shutil.rmtree(run.path, ignore_errors=True)
             raise
         return run
+
+    @staticmethod
+    def refuse_existing(path: Path | str) -> None:
+        """Raise ValueError where a run is already, before anything is made for another."""
+        if (Path(path) / "settings.json").exists():
+            raise ValueError(
+                f"{path} holds a run already; continue it with `outrider resume {path}` or give another "
+                "directory"
+            )
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:
@@ -91,15 +98,15 @@ class RunDirectory:
             before = file.tell()
             try:
                 if file.write(line) != len(line):
-                    raise OSError(28, os.strerror(28))
-            except OSError:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
                 os.ftruncate(file.fileno(), before)
-                raise
+                raise not_written(self.progress_path, error) from error
 
     def cut_progress(self, iteration: int) -> None:
         """Drop the lines after `iteration`, which a resumed run writes again."""
         kept = [line for line in self.progress() if line["iteration"] <= iteration]
-        _write_whole(self.progress_path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(self.progress_path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def progress(self) -> Sequence[Mapping[str, Any]]:
         """Return the metrics of each iteration; a last line that was cut off is left out."""
@@ -128,12 +135,8 @@ def _iteration(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there completely or as it was before."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+def checkpoint_at(path: Path | str) -> Path:
+    """Return the checkpoint that `path` is, or the newest one of the run that it is."""
+    if (Path(path) / "settings.json").is_file():
+        return RunDirectory.open(path).latest_checkpoint()
+    return Path(path)

@@ -60,8 +60,7 @@ class Section(Generic[P, S]):
 
     def __set__(self, config: object, value: object) -> NoReturn:
         """Refuse assignment, which would hide the section."""
-        msg = f"{self._name} cannot be assigned; call config.{self._name}(field=value)"
-        raise AttributeError(msg)
+        raise AttributeError(f"{self._name} cannot be assigned; call config.{self._name}(field=value)")
 
     def of(self, config: object) -> S:
         """Return the section's settings. Raises ValueError where a field without default was not given."""
@@ -92,10 +91,8 @@ class Section(Generic[P, S]):
         for name in fields:
             if name not in self._signature.parameters:
                 close = did_you_mean(name, self._signature.parameters)
-                msg = f"{self._name}() has no setting {name!r}; {close}"
-                raise ValueError(msg)
+                raise ValueError(f"{self._name}() has no setting {name!r}; {close}")
         try:
             return dict(self._signature.bind_partial(*args, **fields).arguments)
         except TypeError as error:
-            msg = f"{self._name}(): {error}; name each setting, as in {self._name}(field=value)"
-            raise ValueError(msg) from None
+            raise ValueError(f"{self._name}(): {error}; name each setting, as in {self._name}(field=value)") from None

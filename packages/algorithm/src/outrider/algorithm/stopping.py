@@ -34,12 +34,10 @@ class StopSettings:
         for name in ("num_env_steps", "time_s", "iterations"):
             limit = getattr(self, name)
             if limit is not None and limit <= 0:
-                msg = f"{name}={limit} stops a run before it starts; give a positive number or None"
-                raise ValueError(msg)
+                raise ValueError(f"{name}={limit} stops a run before it starts; give a positive number or None")
         wanted = self.evaluation_return_mean
         if isinstance(wanted, str) and wanted != "auto":
-            msg = f"evaluation_return_mean={wanted!r} is not a return; give a number, 'auto' or None"
-            raise ValueError(msg)
+            raise ValueError(f"evaluation_return_mean={wanted!r} is not a return; give a number, 'auto' or None")
 
 
 class StopRule:

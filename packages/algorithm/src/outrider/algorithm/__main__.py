@@ -1,0 +1,7 @@
+"""The same as the command `outrider`: python -m outrider.algorithm."""
+
+import sys
+
+from outrider.algorithm.cli import main
+
+sys.exit(main())

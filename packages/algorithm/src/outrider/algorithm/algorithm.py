@@ -1,0 +1,140 @@
+"""The main loop: collect, learn, publish."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from outrider.algorithm.setting_value import to_json
+from outrider.algorithm.totals import Totals
+
+if TYPE_CHECKING:
+    from outrider.algorithm.evaluation import EvaluationSettings, Evaluator
+    from outrider.algorithm.ppo import PPOConfig
+    from outrider.algorithm.run_settings import RunSettings
+    from outrider.envrunner import RunnerPool
+    from outrider.learner import Learner
+    from outrider.rlmodule import Policy
+
+log = logging.getLogger(__name__)
+
+
+class Algorithm:
+    """Trains one policy. Made by `config.build()`; close it with `stop()` or by leaving a `with` block."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: RunSettings,
+        *,
+        runners: RunnerPool,
+        learner: Learner,
+        policy: Policy,
+        evaluator: Evaluator,
+        reward_threshold: float | None = None,
+    ) -> None:
+        """Take the parts over; `policy` is the learner's, and exported from here."""
+        self.name = name
+        self.settings = settings
+        self.reward_threshold = reward_threshold
+        """Mean return from which the environment counts as solved; None where it is registered without."""
+        self._runners = runners
+        self._learner = learner
+        self._policy = policy
+        self._evaluator = evaluator
+        self._weights = learner.publish()
+        self._totals = Totals()
+
+    def train(self) -> dict[str, Any]:
+        """Run one iteration and return its metrics (see `outrider.algorithm.totals`)."""
+        started = time.perf_counter()
+        fragments = self._runners.sample(self._weights)
+        sampled = time.perf_counter()
+        metrics = self._learner.update(fragments)
+        self._weights = self._learner.publish()
+        ended = time.perf_counter()
+        return self._totals.add(fragments, metrics, learner_s=ended - sampled, total_s=ended - started)
+
+    def evaluate(self, settings: EvaluationSettings | None = None) -> dict[str, Any]:
+        """Play episodes with fixed seeds and without exploration, and return their metrics.
+
+        `settings` stands in for those of the configuration. Training is not touched: neither its
+        environments nor its random numbers.
+        """
+        return self._evaluator.evaluate(self._weights, settings or self.settings.evaluation)
+
+    def record_video(self, path: Path | str) -> Path:
+        """Film one episode as `evaluate` plays it, and return the path of the video."""
+        return self._evaluator.record_video(self._weights, Path(path))
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done so far, those before a checkpoint included."""
+        return self._totals.iteration
+
+    def save(self, path: Path | str) -> Path:
+        """Write a checkpoint to the directory `path`, whole or not at all, and return the path."""
+        tree = {
+            "algorithm": self.name,
+            "settings": to_json(self.settings),
+            "totals": self._totals.get_state(),
+            "learner": self._learner.get_state(),
+            "runners": self._runners.get_state(),
+        }
+        return write_checkpoint(path, tree)
+
+    @staticmethod
+    def from_checkpoint(path: Path | str, *, config: PPOConfig | None = None) -> Algorithm:
+        """Build the algorithm that was saved at `path` and go on from there.
+
+        `config` replaces the recorded settings: give it where the environment or a wrapper was a
+        function of no module, or to go on with other settings. Raises CheckpointError.
+        """
+        from outrider.algorithm.algorithms import config_from_json
+
+        tree = read_checkpoint(path)
+        try:
+            config = config or config_from_json(tree["algorithm"], tree["settings"])
+            algorithm = config.build()
+        except KeyError as error:
+            raise CheckpointError(f"checkpoint {path} has no {error}; it was written by something else") from None
+        algorithm._restore(tree, path)  # noqa: SLF001 - our own
+        return algorithm
+
+    def _restore(self, tree: Any, path: Path | str) -> None:  # noqa: ANN401 - a tree of any shape
+        try:
+            self._learner.set_state(tree["learner"])
+            self._runners.set_state(tree["runners"])
+            self._totals.set_state(tree["totals"])
+        except (KeyError, ValueError) as error:
+            self.stop()
+            raise CheckpointError(
+                f"checkpoint {path} does not fit these settings: {error}; use the settings it was made with"
+            ) from error
+        self._weights = self._learner.publish()
+
+    def export_policy(self, path: Path | str) -> Path:
+        """Write the policy as one ONNX file that needs nothing of Outrider, and return the path.
+
+        Inputs are the observation's leaves; outputs are `action_parameters` and the most likely action
+        in the environment's units.
+        """
+        from outrider.algorithm.whole_file import write_whole
+        from outrider.rlmodule import export_standalone
+
+        path = Path(path)
+        write_whole(path, export_standalone(self._policy))
+        return path
+
+    def stop(self) -> None:
+        """Close the environments. May be called twice."""
+        self._runners.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,78 @@
+"""The command `outrider`. Imports a command's module only when that command is typed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from outrider.algorithm.flags import USAGE_ERROR
+from outrider.algorithm.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "train": "train a policy: outrider train ppo --env CartPole-v1",
+    "resume": "go on with a run that was interrupted",
+    "evaluate": "play episodes without exploration, and film one with --video",
+    "plot": "draw returns and losses of one or several runs as a PNG",
+    "export": "write the policy as an ONNX file that needs nothing of Outrider",
+}
+FAILED = 1
+"""Exit code of a command that could not be done."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 typed wrongly, 130 interrupted."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in {"-h", "--help"}:
+        sys.stdout.write(_help())
+        return 0
+    if name not in COMMANDS:
+        return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are imported
+    try:
+        command = import_module(f"outrider.algorithm.{name}_command")
+        code: int = command.run(rest)
+    except KeyboardInterrupt:
+        return _fail("stopped at once", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("OUTRIDER_TRACEBACK"):
+            raise
+        return _fail(_sentence(error), FAILED)
+    return code
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | OSError) and text:
+        return text
+    return f"{type(error).__name__}: {text} (OUTRIDER_TRACEBACK=1 shows where)"
+
+
+def _fail(sentence: str, code: int) -> int:
+    sys.stderr.write(f"outrider: {sentence}\n")
+    return code
+
+
+def _help() -> str:
+    lines = [f"  outrider {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Train reinforcement-learning policies.",
+            "",
+            *lines,
+            "",
+            "outrider COMMAND --help says more about each.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

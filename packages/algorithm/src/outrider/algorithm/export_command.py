@@ -1,0 +1,31 @@
+"""outrider export RUN_DIR -o policy.onnx: writes the policy as one file that leaves the system."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from outrider.algorithm.flags import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Export and return the exit code."""
+    parser = Parser(
+        prog="outrider export",
+        description="Write the policy as an ONNX file: observations in, most likely action out.",
+    )
+    parser.add_argument("run", help="directory of a run, or of a checkpoint")
+    parser.add_argument("-o", "--output", type=Path, default=Path("policy.onnx"), help="(default: %(default)s)")
+    typed = parser.parse(arguments)
+
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.run_directory import checkpoint_at
+
+    with Algorithm.from_checkpoint(checkpoint_at(typed.run)) as algorithm:
+        path = algorithm.export_policy(typed.output)
+    sys.stdout.write(f"policy  {path}  ({path.stat().st_size:,} bytes)\n")
+    return 0

@@ -1,0 +1,68 @@
+"""The view of a run where there is no terminal: one line every few seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from outrider.algorithm.algorithm import Algorithm
+
+INTERVAL_S = 2.0
+
+
+class PlainLines:
+    """Prints how a run goes, first and last iterations included."""
+
+    def __init__(self) -> None:
+        """Print nothing yet."""
+        self._printed_at = -INTERVAL_S
+        self._held_back: str | None = None
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
+        """Print a line unless the last one is younger than two seconds."""
+        line = _line(result)
+        now = time.monotonic()
+        if now - self._printed_at < INTERVAL_S and "evaluation/episode_return_mean" not in result:
+            self._held_back = line
+            return
+        self._print(line)
+        self._printed_at = now
+
+    def on_checkpoint(self, algorithm: Algorithm, path: Path) -> None:
+        """Say nothing: the path is printed at the end."""
+
+    def on_stop(self, algorithm: Algorithm, reason: str) -> None:
+        """Print the last iteration and why it was the last."""
+        if self._held_back:
+            self._print(self._held_back)
+        self._print(f"stopped: {reason}")
+
+    def _print(self, line: str) -> None:
+        self._held_back = None
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    mean = result.get("episode_return_mean")
+    parts = [
+        f"iteration {result['iteration']:>5}",
+        f"{result['num_env_steps']:>10,} steps",
+        "return        -" if mean is None else f"return {mean:>8.1f}",
+        f"{result['env_steps_per_s']:>8,.0f} steps/s",
+        f"{result['time_s']:>7.1f} s",
+    ]
+    if "evaluation/episode_return_mean" in result:
+        parts.append(f"evaluated {result['evaluation/episode_return_mean']:.1f}")
+    return "  ".join(parts)

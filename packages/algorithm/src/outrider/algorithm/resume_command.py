@@ -1,0 +1,48 @@
+"""outrider resume RUN_DIR: goes on from the newest checkpoint of a run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
+from outrider.algorithm.stopping import StopSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Resume and return the exit code."""
+    parser = Parser(
+        prog="outrider resume",
+        usage="outrider resume RUN_DIR [--stop-... VALUE]",
+        description="Go on with a run from its newest checkpoint, with the settings it was started with.",
+    )
+    parser.add_argument("run_dir", help="directory of the run")
+    parser.add_argument("--no-tensorboard", action="store_true", help="write no TensorBoard events")
+    parser.add_argument("--plain", action="store_true", help="print plain lines also in a terminal")
+    groups = [FlagGroup(section="stopping", settings=StopSettings, prefix="stop-")]
+    add_flags(parser, groups)
+    typed = parser.parse(arguments)
+    stop = given_settings(typed, groups)["stopping"]
+
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.run_directory import RunDirectory
+    from outrider.algorithm.run_view import train_and_report
+
+    directory = RunDirectory.open(typed.run_dir)
+    checkpoint = directory.latest_checkpoint()
+    with Algorithm.from_checkpoint(checkpoint) as algorithm:
+        algorithm.settings = replace(
+            algorithm.settings, stopping=replace(algorithm.settings.stopping, **stop)
+        )
+        directory.cut_progress(algorithm.iteration)
+        done = directory.progress()
+        return train_and_report(
+            algorithm,
+            directory,
+            last=done[-1] if done else None,
+            tensorboard=not typed.no_tensorboard,
+            plain=typed.plain,
+        )

@@ -1,0 +1,73 @@
+"""Trains an algorithm in front of a user: the view, the event file and the last words."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from outrider.algorithm.plain_lines import PlainLines
+from outrider.algorithm.stopping import StopRule
+from outrider.algorithm.training_run import Outcome, TrainingRun
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.callback import Callback
+    from outrider.algorithm.live_view import LiveView
+    from outrider.algorithm.run_directory import RunDirectory
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def train_and_report(
+    algorithm: Algorithm,
+    directory: RunDirectory,
+    *,
+    last: Mapping[str, Any] | None = None,
+    tensorboard: bool,
+    plain: bool,
+) -> int:
+    """Run to the end, print where the results are, and return the exit code."""
+    with ExitStack() as stack:
+        view = stack.enter_context(_view(algorithm, plain=plain))
+        callbacks: list[Callback] = [view]
+        if tensorboard:
+            from outrider.algorithm.tensorboard_events import TensorBoardEvents
+
+            callbacks.append(stack.enter_context(TensorBoardEvents(directory.path)))
+        outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run(last)
+    sys.stdout.write(_last_words(outcome, directory))
+    return INTERRUPTED if outcome.interrupted else 0
+
+
+def _view(algorithm: Algorithm, *, plain: bool) -> PlainLines | LiveView:
+    if plain or not sys.stdout.isatty():
+        return PlainLines()
+    from outrider.algorithm.live_view import LiveView
+
+    settings = algorithm.settings
+    title = f"{algorithm.name} on {env_name(settings.environment.env)}, seed {settings.debugging.seed}"
+    return LiveView(title, StopRule(settings.stopping, reward_threshold=algorithm.reward_threshold))
+
+
+def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function
+    """Return how an environment is called."""
+    return env if isinstance(env, str) else str(getattr(env, "__name__", env))
+
+
+def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
+    run = directory.path
+    lines = []
+    if outcome.evaluation:
+        number = outcome.evaluation["evaluation/num_episodes"]
+        mean = outcome.evaluation["evaluation/episode_return_mean"]
+        deviation = outcome.evaluation["evaluation/episode_return_std"]
+        lines.append(f"evaluated   {mean:.1f} ± {deviation:.1f} over {number} episodes without exploration")
+    lines.append(f"checkpoint  {outcome.checkpoint}")
+    lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")
+    if outcome.interrupted:
+        lines.append(f"go on with  outrider resume {run}")
+    return "\n".join([*lines, ""])

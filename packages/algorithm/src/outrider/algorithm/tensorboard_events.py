@@ -1,0 +1,64 @@
+"""Writes the metrics of a run for TensorBoard, against environment steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
+
+from outrider.algorithm.whole_file import not_written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from outrider.algorithm.algorithm import Algorithm
+
+FLUSH_S = 5.0
+
+
+class TensorBoardEvents:
+    """A callback that writes each number of a result as a scalar. It writes in the caller's thread, so
+    that a full disk is an error where it happens."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open a new event file in the directory of a run; TensorBoard joins those of resumed runs."""
+        self._directory = directory
+        self._writer = EventsWriter(str(directory / "events"))
+        self._flushed_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
+        """Write one scalar for each finite number, under the name that it has in progress.jsonl."""
+        for name, value in result.items():
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                summary = scalar(name if "/" in name else f"run/{name}", value)
+                self._writer.write_event(
+                    Event(summary=summary, step=result["num_env_steps"], wall_time=time.time())
+                )
+        if time.monotonic() - self._flushed_at > FLUSH_S:
+            self._flush()
+
+    def on_checkpoint(self, algorithm: Algorithm, path: Path) -> None:
+        """Write out what is buffered, so that events and checkpoint belong together."""
+        self._flush()
+
+    def on_stop(self, algorithm: Algorithm, reason: str) -> None:
+        """Write out the rest."""
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self._writer.flush()
+        except OSError as error:
+            raise not_written(self._directory / "events", error) from error
+        self._flushed_at = time.monotonic()

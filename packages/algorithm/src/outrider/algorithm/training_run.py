@@ -1,0 +1,108 @@
+"""A run: iterations until a limit is reached, with evaluations, checkpoints and callbacks between them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from outrider.algorithm.interruption import Interruption
+from outrider.algorithm.stopping import StopRule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.callback import Callback
+    from outrider.algorithm.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a run ended."""
+
+    reason: str
+    interrupted: bool
+    checkpoint: Path
+    evaluation: Mapping[str, Any] | None
+    """Metrics of an evaluation of the last weights; None where the run was interrupted."""
+
+
+class TrainingRun:
+    """Trains one algorithm until it should stop, and leaves a directory of results behind."""
+
+    def __init__(
+        self, algorithm: Algorithm, directory: RunDirectory, *, callbacks: Sequence[Callback] = ()
+    ) -> None:
+        """`callbacks` are called in order, after the progress was written."""
+        self._algorithm = algorithm
+        self._directory = directory
+        self._callbacks = callbacks
+        self._interruption = Interruption()
+        self._stop = StopRule(algorithm.settings.stopping, reward_threshold=algorithm.reward_threshold)
+        self._checkpointed_at = time.monotonic()
+
+    def run(self, last: Mapping[str, Any] | None = None) -> Outcome:
+        """Run to the end; `last` is the result after which an interrupted run goes on.
+
+        Ctrl-C or SIGTERM ends it after the iteration at hand; twice, at once, by KeyboardInterrupt.
+        """
+        with self._interruption.listening():
+            reason = self._stop.reason(last) if last else None
+            result: Mapping[str, Any] = last or {}
+            while reason is None:
+                result = self._iterate()
+                reason = self._interrupted() or self._stop.reason(result)
+                if reason is None:
+                    self._checkpoint_if_due()
+            checkpoint = self._checkpoint()
+            for callback in self._callbacks:
+                callback.on_stop(self._algorithm, reason)
+            evaluation = None if self._interruption.signal else _evaluation(result) or self._evaluate()
+            return Outcome(
+                reason=self._interrupted() or reason,
+                interrupted=self._interruption.signal is not None,
+                checkpoint=checkpoint,
+                evaluation=evaluation,
+            )
+
+    def _iterate(self) -> dict[str, Any]:
+        result = self._algorithm.train()
+        interval = self._algorithm.settings.evaluation.evaluation_interval
+        due = interval > 0 and result["iteration"] % interval == 0
+        if (due or self._stop.wants_evaluation(result)) and not self._interruption.signal:
+            result |= self._evaluate() or {}
+        self._directory.append_progress(result)
+        for callback in self._callbacks:
+            callback.on_train_result(self._algorithm, result)
+        return result
+
+    def _evaluate(self) -> dict[str, Any] | None:
+        with suppress(KeyboardInterrupt), self._interruption.at_once():
+            return self._algorithm.evaluate()
+        return None
+
+    def _checkpoint_if_due(self) -> None:
+        if time.monotonic() - self._checkpointed_at >= self._algorithm.settings.checkpointing.checkpoint_interval_s:
+            self._checkpoint()
+
+    def _checkpoint(self) -> Path:
+        settings = self._algorithm.settings.checkpointing
+        path = self._algorithm.save(self._directory.checkpoint_path(self._algorithm.iteration))
+        self._directory.keep_newest_checkpoints(settings.num_checkpoints_to_keep)
+        self._checkpointed_at = time.monotonic()
+        for callback in self._callbacks:
+            callback.on_checkpoint(self._algorithm, path)
+        return path
+
+    def _interrupted(self) -> str | None:
+        if self._interruption.signal is None:
+            return None
+        return f"interrupted by {self._interruption.signal.name}"
+
+
+def _evaluation(result: Mapping[str, Any]) -> dict[str, Any] | None:
+    found = {name: value for name, value in result.items() if name.startswith("evaluation/")}
+    return found or None
