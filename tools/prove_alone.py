@@ -23,7 +23,7 @@ from workspace import Package, read_packages, siblings
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = ROOT / "dist" / "wheels"
 
-# Other builds of torch bring gigabytes of CUDA.
+# Other versions of torch bring gigabytes of CUDA.
 ALWAYS = ["torch==2.13.0"]
 
 # A module may ask for what an extra of its package brings, and for nothing else that is absent.
@@ -70,9 +70,12 @@ def _lower_bound(requirement: Requirement) -> Version:
 
 def install(packages: Sequence[Package], others: Sequence[str], constraints: Sequence[str]) -> None:
     """Install the wheels of `packages` afresh, and `others`, within `constraints`."""
+    if not packages and not others:
+        return
     wheels = [_wheel(package) for package in packages]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "uninstall", "--yes", *(package.name for package in packages)], check=True)
+    if packages:
+        subprocess.run([*pip, "uninstall", "--yes", *(package.name for package in packages)], check=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "constraints.txt"
         file.write_text("\n".join([*ALWAYS, *constraints]))
