@@ -12,7 +12,7 @@ def choose_device(settings: LearnerGroupSettings) -> torch.device:
     if not torch.cuda.is_available():
         build = "was built without CUDA" if torch.version.cuda is None else "finds no CUDA device"
         raise ValueError(
-            f"num_gpus_per_learner is {settings.num_gpus_per_learner:g}, but torch {torch.__version__} {build}; "
-            "set it to 0 or install a driver and a CUDA build of torch"
+            f"num_gpus_per_learner is {settings.num_gpus_per_learner:g}, but torch {torch.__version__} "
+            f"{build}; set it to 0 or install a driver and a CUDA build of torch"
         )
     return torch.device("cuda", 0)

@@ -28,6 +28,14 @@ class Estimates(NamedTuple):
     sequences: Sequences | None
     """For recurrent modules."""
 
+    def first_bad(self) -> str | None:
+        """Name what is not finite, if anything."""
+        for name, numbers in (("action parameters", self.parameters), ("value predictions", self.value_N)):
+            # A sum is finite only if all terms are; it can overflow, so a doubt is looked into.
+            if not numbers.sum().isfinite() and not numbers.isfinite().all():
+                return f"the module's {name} became {numbers[~numbers.isfinite()][0].item()}"
+        return None
+
 
 @torch.no_grad()
 def estimate(policy: Policy, rows: Rows, *, max_seq_len: int) -> Estimates:

@@ -30,7 +30,8 @@ def gae(
     columns = (reward_N, value_N, next_value_N, terminated_N, followed_N)
     if len({column.shape for column in columns}) != 1 or reward_N.ndim != 1:
         raise ValueError(
-            f"gae got columns of shapes {[tuple(column.shape) for column in columns]}; give five of one shape [N]"
+            f"gae got columns of shapes {[tuple(column.shape) for column in columns]}; "
+            "give five of one shape [N]"
         )
     bootstrap_N = torch.where(terminated_N, 0.0, next_value_N)
     delta_N = reward_N + discount * bootstrap_N - value_N

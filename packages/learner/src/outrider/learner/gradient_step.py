@@ -70,7 +70,7 @@ class GradientStep:
         """Add up gradients in place and return the sum of `statistics`, all in one message."""
         parts = [*gradients, statistics]
         total = self._ranks.sum(torch.cat([part.flatten() for part in parts]))
-        summed = total.split([part.numel() for part in parts])
+        summed = torch.split(total, [part.numel() for part in parts])
         for gradient, part in zip(gradients, summed[:-1], strict=True):
             gradient.copy_(part.view_as(gradient))
         return summed[-1]

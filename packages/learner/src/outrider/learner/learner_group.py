@@ -1,7 +1,8 @@
 """How many learners there are and what each of them gets. Free of torch."""
 
-import math
 from dataclasses import dataclass
+
+from outrider.learner.number_check import check_number
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +19,6 @@ class LearnerGroupSettings:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if (
-            not isinstance(self.num_learners, int)
-            or isinstance(self.num_learners, bool)
-            or self.num_learners < 0
-        ):
-            raise ValueError(f"num_learners is {self.num_learners!r}; give a whole number from 0")
-        for name in ("num_cpus_per_learner", "num_gpus_per_learner"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise ValueError(f"{name} is {value!r}; give a finite number from 0")
+        check_number("num_learners", self.num_learners, low=0, whole=True)
+        check_number("num_cpus_per_learner", self.num_cpus_per_learner, low=0)
+        check_number("num_gpus_per_learner", self.num_gpus_per_learner, low=0)

@@ -6,24 +6,24 @@ entropy                 of the policy, nats per row
 mean_kl                 divergence from the acting policy over the last epoch, nats per row
 clip_fraction           share of rows whose probability ratio lies outside of the clip
 grad_norm               global norm of the gradient before clipping
-explained_variance      1 - Var(target - value) / Var(target) of the values before the update; 1 is perfect,
-                        0 no better than a constant, nan where all targets are alike
+explained_variance      1 - Var(target - value) / Var(target) of the values before the update; 1 is
+                        perfect, 0 no better than a constant, nan where all targets are alike
 learning_rate           step size of this update
-kl_coeff                coefficient of the divergence that the next update starts with; 0 without `use_kl_loss`
+kl_coeff                coefficient of the divergence from the next update on; 0 without `use_kl_loss`
 num_epochs              passes over the rows, fewer than set after an early stop
-num_steps               gradient steps taken or skipped
+num_steps               gradient steps, skipped ones included
 skipped_steps           of these, how many were skipped because a loss or gradient was not finite
-num_skipped_steps_total the same since training began
 num_env_steps_trained   rows of this update over all ranks, each counted once
-num_env_steps_trained_total  the same since training began
 gather_s                seconds to check and join the fragments
 estimate_s              seconds to value all rows and compute advantages
 train_s                 seconds in gradient steps
-normalize_s             seconds to update normalisers
+normalize_s             seconds to update the observation normaliser
 
-The first six are means over all rows and steps of an update, skipped steps left out; nan where all
-were skipped.
+The first six are means over all rows of all steps but skipped ones, nan where all were skipped.
 """
+
+import torch
+from torch import Tensor
 
 STEP_STATISTICS = (
     "policy_loss",
@@ -31,8 +31,15 @@ STEP_STATISTICS = (
     "entropy",
     "mean_kl",
     "clip_fraction",
-    "kl_loss",
     "total_loss",
     "grad_norm",
 )
 """What each gradient step measures, in the order in which a step computes it."""
+
+
+def mean_statistics(statistics: Tensor, num_rows: list[int]) -> dict[str, float]:
+    """Average [steps, len(STEP_STATISTICS)] over rows, leaving out steps that were skipped."""
+    finite = statistics.isfinite().all(1)
+    weight = torch.tensor(num_rows, dtype=torch.float64)[finite]
+    mean = (statistics[finite].double() * weight[:, None]).sum(0) / weight.sum()
+    return dict(zip(STEP_STATISTICS, mean.tolist(), strict=True))

@@ -1,6 +1,5 @@
-"""PPO: collects nothing, publishes what it learned. Axes: N rows of an update, B rows of a minibatch."""
+"""PPO: from fragments to new weights. Axes: N rows of an update, B rows of a minibatch, K statistics."""
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -13,9 +12,10 @@ from outrider.learner.estimates import Estimates, estimate
 from outrider.learner.gae import gae, next_values
 from outrider.learner.gradient_step import GradientStep
 from outrider.learner.learner import StateTree
-from outrider.learner.metrics import STEP_STATISTICS
+from outrider.learner.metrics import mean_statistics
 from outrider.learner.minibatches import Minibatch, MinibatchSource, Targets
 from outrider.learner.non_finite import SkippedSteps
+from outrider.learner.normalization import RewardScale, observe
 from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.ranks import OneRank, Ranks
 from outrider.learner.rows import Rows, rows_from_fragments
@@ -27,7 +27,8 @@ from outrider.wire import Fragment, Weights
 class PPOLearner:
     """Trains a policy by proximal policy optimisation; obeys `Learner`.
 
-    The policy is moved to `device` and changed in place.
+    The policy is moved to `device` and changed in place. Each rank has a seed of its own or shares
+    one; what it shuffles are its own rows.
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class PPOLearner:
         device: torch.device | None = None,
     ) -> None:
         self.settings = settings
-        self.policy = policy.to(device or torch.device("cpu"))
-        self._device = device or torch.device("cpu")
+        self._device = torch.device("cpu") if device is None else device
+        self.policy = policy.to(self._device)
         self._ranks: Ranks = OneRank() if ranks is None else ranks
-        self._step = GradientStep(policy, settings, self._ranks)
+        self._gradient_step = GradientStep(policy, settings, self._ranks)
+        self._reward_scale = RewardScale(settings.gamma)
         self._skipped = SkippedSteps(settings.max_consecutive_skipped_steps)
         self._generator = torch.Generator().manual_seed(seed)
         self._kl_coeff = settings.kl_coeff if settings.use_kl_loss else 0.0
@@ -51,22 +53,19 @@ class PPOLearner:
         self._num_updates = 0
 
     def update(self, fragments: Sequence[Fragment]) -> dict[str, float]:
-        start_s = time.perf_counter()
+        """Train on `fragments`; see `Learner` and, for what comes back, `outrider.learner.metrics`."""
+        clock = _Stopwatch()
         rows = rows_from_fragments(fragments, self._device)
-        gathered_s = time.perf_counter()
+        clock.lap("gather_s")
         estimates = estimate(self.policy, rows, max_seq_len=self.settings.max_seq_len)
         targets, variance = self._targets(rows, estimates)
-        estimated_s = time.perf_counter()
+        clock.lap("estimate_s")
         metrics = self._train(rows, targets, estimates)
-        trained_s = time.perf_counter()
+        clock.lap("train_s")
+        observe(self.policy, rows, self._ranks)
+        clock.lap("normalize_s")
         self._num_updates += 1
-        return metrics | {
-            "explained_variance": variance,
-            "num_env_steps_trained_total": float(self._num_env_steps),
-            "gather_s": gathered_s - start_s,
-            "estimate_s": estimated_s - gathered_s,
-            "train_s": trained_s - estimated_s,
-        }
+        return metrics | {"explained_variance": variance} | clock.laps
 
     def publish(self) -> Weights:
         return self.policy.weights(self._num_updates)
@@ -75,29 +74,32 @@ class PPOLearner:
         return {
             "fingerprint": self.policy.fingerprint(),
             "module": dict(self.policy.weights(self._num_updates).tensors),
-            "optimizer": self._step.get_state(),
+            "optimizer": self._gradient_step.get_state(),
+            "reward_scale": self._reward_scale.get_state(),
+            "skipped_steps": self._skipped.get_state(),
             "generator": self._generator.get_state().numpy().copy(),
             "kl_coeff": self._kl_coeff,
             "num_env_steps": self._num_env_steps,
             "num_updates": self._num_updates,
-            "skipped_steps": self._skipped.get_state(),
         }
 
     def set_state(self, state: StateTree) -> None:
         self.policy.load_weights(
             Weights(version=state["num_updates"], fingerprint=state["fingerprint"], tensors=state["module"])
         )
-        self._step.set_state(state["optimizer"])
+        self._gradient_step.set_state(state["optimizer"])
+        self._reward_scale.set_state(state["reward_scale"])
+        self._skipped.set_state(state["skipped_steps"])
         self._generator.set_state(torch.from_numpy(state["generator"].copy()))
         self._kl_coeff = float(state["kl_coeff"])
         self._num_env_steps = int(state["num_env_steps"])
         self._num_updates = int(state["num_updates"])
-        self._skipped.set_state(state["skipped_steps"])
 
     def _targets(self, rows: Rows, estimates: Estimates) -> tuple[Targets, float]:
+        """Estimate advantages and what the values should have been; also the explained variance."""
         value_N = estimates.value_N
         advantage_N = gae(
-            rows.reward_N,
+            self._reward_scale.scale(self.policy, rows, self._ranks),
             value_N,
             next_values(value_N, rows.followed_N, rows.next_row_M, estimates.value_of_next_observation_M),
             rows.terminated_N,
@@ -116,52 +118,55 @@ class PPOLearner:
         return targets, variance
 
     def _train(self, rows: Rows, targets: Targets, estimates: Estimates) -> dict[str, float]:
-        num_rows = int(self._ranks.sum(torch.tensor(len(rows))))
-        settings, env_steps = self.settings, self._num_env_steps
-        self._num_env_steps += num_rows
-        learning_rate = value_at(settings.lr, env_steps)
-        clip = value_at(settings.clip_param, env_steps)
-        entropy_coeff = value_at(settings.entropy_coeff, env_steps)
+        """Take all gradient steps of an update."""
+        settings = self.settings
         source = MinibatchSource(
-            rows=rows, targets=targets, sequences=estimates.sequences, needs_parameters=settings.use_kl_loss
+            rows=rows,
+            targets=targets,
+            sequences=estimates.sequences,
+            needs_parameters=settings.use_kl_loss,
+            ranks=self._ranks,
         )
-        num_minibatches = math.ceil(num_rows / (settings.minibatch_size * self._ranks.size))
-        if estimates.sequences is not None:
-            num_minibatches = min(num_minibatches, len(estimates.sequences))
-        self._step.set_learning_rate(learning_rate)
+        learning_rate = value_at(settings.lr, self._num_env_steps)
+        self._gradient_step.set_learning_rate(learning_rate)
+        clip = value_at(settings.clip_param, self._num_env_steps)
+        entropy_coeff = value_at(settings.entropy_coeff, self._num_env_steps)
+        num_minibatches = source.num_minibatches(settings.minibatch_size)
+        cause = estimates.first_bad()
         epochs: list[Tensor] = []
+        num_rows: list[int] = []
         num_skipped = 0
-        for epoch in range(settings.num_epochs):
-            parts = source.shuffle(num_minibatches, self._generator)
-            counts = self._ranks.sum(torch.tensor(source.num_rows(parts))).tolist()
-            statistics = [
-                self._minibatch(minibatch, count, clip, entropy_coeff)
-                for minibatch, count in zip(source.take(parts), counts, strict=True)
-            ]
-            epochs.append(torch.stack(statistics).cpu())
-            num_skipped += self._skipped.count(
-                epochs[-1], update=self._num_updates, first_step=epoch * num_minibatches
-            )
-            if settings.early_stop_kl is not None and _mean(epochs[-1])["mean_kl"] > settings.early_stop_kl:
+        for _ in range(settings.num_epochs):
+            steps, counts = [], []
+            for minibatch in source.epoch(num_minibatches, self._generator):
+                steps.append(self._step(minibatch, clip, entropy_coeff))
+                counts.append(minibatch.num_rows)
+            epoch = torch.stack(steps).cpu()
+            num_skipped += self._skipped.count(epoch, cause=cause, update=self._num_updates)
+            epochs.append(epoch)
+            num_rows += counts
+            mean_kl = mean_statistics(epoch, counts)["mean_kl"]
+            if settings.early_stop_kl is not None and mean_kl > settings.early_stop_kl:
                 break
-        metrics = _mean(torch.cat(epochs)) | {"mean_kl": _mean(epochs[-1])["mean_kl"]}
-        self._adapt_kl_coefficient(metrics["mean_kl"])
-        del metrics["kl_loss"], metrics["total_loss"]
+        self._num_env_steps += source.num_rows
+        self._adapt_kl_coefficient(mean_kl)
+        metrics = mean_statistics(torch.cat(epochs), num_rows)
+        del metrics["total_loss"]
         return metrics | {
+            "mean_kl": mean_kl,
             "learning_rate": learning_rate,
             "kl_coeff": self._kl_coeff,
             "num_epochs": float(len(epochs)),
             "num_steps": float(len(epochs) * num_minibatches),
             "skipped_steps": float(num_skipped),
-            "num_skipped_steps_total": float(self._skipped.total),
-            "num_env_steps_trained": float(num_rows),
+            "num_env_steps_trained": float(source.num_rows),
         }
 
-    def _minibatch(self, minibatch: Minibatch, num_rows: int, clip: float, entropy_coeff: float) -> Tensor:
-        """Take one gradient step, or skip it; returns its STEP_STATISTICS without waiting for them."""
-        settings = self.settings
-        parameters, value_B = _forward(self.policy, minibatch)
-        log_prob_B, entropy_B = self.policy.distribution.log_prob_and_entropy(parameters, minibatch.actions)
+    def _step(self, minibatch: Minibatch, clip: float, entropy_coeff: float) -> Tensor:
+        """Take one gradient step, or skip it; returns its STEP_STATISTICS [K] without waiting for them."""
+        settings, distribution = self.settings, self.policy.distribution
+        parameters, value_B = minibatch.forward(self.policy)
+        log_prob_B, entropy_B = distribution.log_prob_and_entropy(parameters, minibatch.actions)
         log_ratio_B = log_prob_B - minibatch.log_prob_B
         ratio_B = log_ratio_B.exp()
         policy_loss = ppo_loss.surrogate_sum(ratio_B, minibatch.advantage_B, clip)
@@ -171,31 +176,20 @@ class PPOLearner:
             value_loss = ppo_loss.clipped_squared_error_sum(
                 value_B, minibatch.value_B, minibatch.value_target_B, settings.vf_clip_param
             )
-        total = policy_loss + settings.vf_loss_coeff * value_loss
+        loss = policy_loss + settings.vf_loss_coeff * value_loss
         entropy = entropy_B.sum()
         if entropy_coeff:
-            total = total - entropy_coeff * entropy
-        kl_loss = None
-        if minibatch.parameters is not None:
-            kl_loss = self.policy.distribution.kl(minibatch.parameters, parameters).sum()
-            total = total + self._kl_coeff * kl_loss
-        total = total / num_rows
-        total.backward()  # type: ignore[no-untyped-call]
+            loss = loss - entropy_coeff * entropy
+        if minibatch.parameters is None:
+            divergence = ppo_loss.divergence_estimate_sum(log_ratio_B.detach(), ratio_B.detach())
+        else:
+            divergence = distribution.kl(minibatch.parameters, parameters).sum()
+            loss = loss + self._kl_coeff * divergence
+        (loss / minibatch.num_rows).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            divergence = (
-                ppo_loss.divergence_estimate_sum(log_ratio_B, ratio_B) if kl_loss is None else kl_loss
-            )
-            sums = torch.stack(
-                (
-                    policy_loss,
-                    value_loss,
-                    entropy,
-                    divergence,
-                    ppo_loss.clipped_count(ratio_B, clip),
-                    divergence if kl_loss is not None else torch.zeros_like(divergence),
-                )
-            )
-            return self._step.take(torch.cat((sums / num_rows, total[None])))
+            clipped = ppo_loss.clipped_count(ratio_B, clip)
+            sums = torch.stack((policy_loss, value_loss, entropy, divergence, clipped, loss))
+            return self._gradient_step.take(sums / minibatch.num_rows)
 
     def _adapt_kl_coefficient(self, mean_kl: float) -> None:
         if not self.settings.use_kl_loss:
@@ -206,20 +200,14 @@ class PPOLearner:
             self._kl_coeff *= 0.5
 
 
-def _forward(policy: Policy, minibatch: Minibatch) -> tuple[Tensor, Tensor]:
-    """Return action parameters [B, k] and values [B] of rows that are no padding."""
-    sequences = minibatch.sequences
-    if sequences is None:
-        parameters, value_B = policy(minibatch.observations)
-        return parameters, value_B
-    parameters, values = policy.forward_sequence(minibatch.observations, sequences.state, sequences.starts_QT)
-    parameters, value_B = parameters.flatten(0, 1), values.flatten()
-    if sequences.slot_B is None:
-        return parameters, value_B
-    return parameters.index_select(0, sequences.slot_B), value_B.index_select(0, sequences.slot_B)
+class _Stopwatch:
+    """Seconds between laps. On a GPU, work that is under way counts to the lap that waits for it."""
 
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
 
-def _mean(statistics: Tensor) -> dict[str, float]:
-    """Average steps that were taken; nan when all were skipped."""
-    taken = statistics[statistics.isfinite().all(1)].double()
-    return dict(zip(STEP_STATISTICS, taken.mean(0).tolist(), strict=True))
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,8 +1,8 @@
 """Settings of PPO. Free of torch, so that a command line may read them at once."""
 
-import math
 from dataclasses import dataclass
 
+from outrider.learner.number_check import check_number
 from outrider.learner.schedule import Schedule, check_schedule
 
 
@@ -59,39 +59,15 @@ class PPOSettings:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         for name in ("train_batch_size_per_learner", "minibatch_size", "num_epochs", "max_seq_len"):
-            _check(name, getattr(self, name), low=1, whole=True)
-        _check("max_consecutive_skipped_steps", self.max_consecutive_skipped_steps, low=0, whole=True)
-        _check("gamma", self.gamma, low=0, high=1)
-        _check("lambda_", self.lambda_, low=0, high=1)
-        _check("vf_loss_coeff", self.vf_loss_coeff, low=0)
-        _check("kl_coeff", self.kl_coeff, low=0)
+            check_number(name, getattr(self, name), low=1, whole=True)
+        check_number("max_consecutive_skipped_steps", self.max_consecutive_skipped_steps, low=0, whole=True)
+        check_number("gamma", self.gamma, low=0, high=1)
+        check_number("lambda_", self.lambda_, low=0, high=1)
+        check_number("vf_loss_coeff", self.vf_loss_coeff, low=0)
+        check_number("kl_coeff", self.kl_coeff, low=0)
         for name in ("vf_clip_param", "kl_target", "early_stop_kl", "grad_clip", "adam_epsilon"):
             if getattr(self, name) is not None:
-                _check(name, getattr(self, name), above=0)
+                check_number(name, getattr(self, name), above=0)
         check_schedule("lr", self.lr, low=0)
         check_schedule("clip_param", self.clip_param, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
-
-
-def _check(
-    name: str,
-    value: float,
-    *,
-    low: float | None = None,
-    above: float | None = None,
-    high: float = math.inf,
-    whole: bool = False,
-) -> None:
-    kind = int if whole else (int, float)
-    fits = isinstance(value, kind) and not isinstance(value, bool) and value <= high and math.isfinite(value)
-    if fits and (low is None or value >= low) and (above is None or value > above):
-        return
-    noun = "a whole number" if whole else "a finite number"
-    limit = (
-        f"above {above}"
-        if above is not None
-        else f"from {low}"
-        if high == math.inf
-        else f"from {low} to {high}"
-    )
-    raise ValueError(f"{name} is {value!r}; give {noun} {limit}")

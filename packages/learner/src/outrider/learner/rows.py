@@ -22,6 +22,7 @@ class Rows:
     """[N, ...] by leaf path."""
     reward_N: Tensor
     terminated_N: Tensor
+    truncated_N: Tensor
     followed_N: Tensor
     """The next row is the next step of the same episode."""
     log_prob_N: Tensor
@@ -73,6 +74,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         actions=join_leaves([fragment.actions for fragment in fragments]),
         reward_N=join(fragment.rewards for fragment in fragments),
         terminated_N=join([terminated_N]),
+        truncated_N=join([truncated_N]),
         followed_N=join([followed_N]),
         log_prob_N=join(fragment.action_log_probs for fragment in fragments),
         parameters=None
@@ -116,8 +118,8 @@ def _followed(
     missing_N[next_row_M] = False
     if missing_N.any():
         raise ValueError(
-            f"row {int(missing_N.argmax())} was truncated or ends its stream, and next_observations has nothing "
-            "for it; record the observation that really followed"
+            f"row {int(missing_N.argmax())} was truncated or ends its stream, and next_observations has "
+            "nothing for it; record the observation that really followed"
         )
     followed_N = ~ended_N
     followed_N[next_row_M] = False
@@ -140,8 +142,8 @@ def _check_finite(fragment: Fragment) -> None:
         stream = int(np.searchsorted(np.cumsum(fragment.streams.lengths), row, side="right"))
         value = column.reshape(len(column), -1)[first]
         raise ValueError(
-            f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, first in "
-            f"environment {int(fragment.streams.environment[stream])}; {_cure(name)}"
+            f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, "
+            f"first in environment {int(fragment.streams.environment[stream])}; {_cure(name)}"
         )
 
 

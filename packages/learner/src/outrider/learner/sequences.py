@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outrider.rlmodule import Policy
+
 
 class SequenceBatch(NamedTuple):
     """Some sequences, padded to one length, and their rows without padding."""
@@ -30,8 +32,18 @@ class SequenceBatch(NamedTuple):
     """[Q, ...] before each sequence's first row."""
     row_B: Tensor
     """[B] rows that are no padding, in the order of row_QT."""
-    slot_B: Tensor | None
-    """[B] where they stand in row_QT when that is flat; None when nothing is padded."""
+    slot_B: Tensor
+    """[B] where they stand in row_QT when that is flat."""
+
+    def observations(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gather [Q, T, ...] of columns [N, ...]."""
+        return {path: column[self.row_QT] for path, column in columns.items()}
+
+    def forward(self, policy: Policy, observations: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the policy's action parameters [B, k] and values [B], padding dropped."""
+        parameters, values = policy.forward_sequence(observations, self.state, self.starts_QT)
+        parameters, value_N = parameters.flatten(0, 1), values.flatten()
+        return parameters.index_select(0, self.slot_B), value_N.index_select(0, self.slot_B)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,20 +62,26 @@ class Sequences:
         return len(self.row_QT)
 
     def num_rows(self, parts: tuple[Tensor, ...]) -> list[int]:
-        """Count the rows of each part, padding not counted."""
-        return [int(self.length_Q[part.to(self.length_Q.device)].sum()) for part in parts]
+        """Count the rows of each part (on the CPU), padding not counted."""
+        return [int(self.length_Q[part].sum()) for part in parts]
 
     def take(self, sequence_Q: Tensor) -> SequenceBatch:
-        """Gather the sequences of these numbers."""
-        row_QT = self.row_QT.index_select(0, sequence_Q)
+        """Gather the sequences of these numbers.
+
+        Of no sequences, it is one whose rows are all padding, since modules need something to run on.
+        """
         valid_QT = self.valid_QT.index_select(0, sequence_Q)
+        if not len(sequence_Q):
+            sequence_Q = sequence_Q.new_zeros(1)
+            valid_QT = torch.zeros_like(self.valid_QT[:1])
+        row_QT = self.row_QT.index_select(0, sequence_Q)
         slot_B = valid_QT.flatten().nonzero().squeeze(1)
         return SequenceBatch(
             row_QT=row_QT,
             starts_QT=self.starts_QT.index_select(0, sequence_Q),
             state={name: rows.index_select(0, sequence_Q) for name, rows in self.state.items()},
             row_B=row_QT.flatten().index_select(0, slot_B),
-            slot_B=None if len(slot_B) == row_QT.numel() else slot_B,
+            slot_B=slot_B,
         )
 
 

@@ -1,0 +1,27 @@
+"""Refuses settings out of range."""
+
+import math
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float = math.inf,
+    whole: bool = False,
+) -> None:
+    kind = int if whole else (int, float)
+    fits = isinstance(value, kind) and not isinstance(value, bool) and value <= high and math.isfinite(value)
+    if fits and (low is None or value >= low) and (above is None or value > above):
+        return
+    noun = "a whole number" if whole else "a finite number"
+    limit = (
+        f"above {above}"
+        if above is not None
+        else f"from {low}"
+        if high == math.inf
+        else f"from {low} to {high}"
+    )
+    raise ValueError(f"{name} is {value!r}; give {noun} {limit}")
