@@ -63,9 +63,12 @@ def make_environment(
     return env
 
 
-def make_native_vector(settings: EnvironmentSettings, num_envs: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+def make_native_vector(
+    settings: EnvironmentSettings, num_envs: int, *, render_mode: str | None = None
+) -> gym.vector.VectorEnv[Any, Any, Any]:
     """Make the environment's own implementation of `num_envs` copies, as VECTOR_ENTRY_POINT asks.
 
+    A `render_mode` reaches those that take one; the others do without, and their own says None.
     Raises ValueError in one sentence, also where the environment has no such implementation.
     """
     if settings.wrappers:
@@ -74,10 +77,11 @@ def make_native_vector(settings: EnvironmentSettings, num_envs: int) -> gym.vect
             "mode VECTOR_ENTRY_POINT, which has no single copies; use SYNC or ASYNC, or wrap in a callable"
         )
     if isinstance(settings.env, str):
-        return _make_registered_vector(settings.env, settings.env_config, num_envs)
+        return _make_registered_vector(settings.env, settings.env_config, num_envs, render_mode)
     check_env_config(settings.name, settings.env, settings.env_config, given={"num_envs"}, ours={"num_envs"})
+    rendering = _rendering(settings.env, render_mode)
     try:
-        vector = settings.env(num_envs=num_envs, **settings.env_config)
+        vector = settings.env(num_envs=num_envs, **{**settings.env_config, **rendering})
     except Exception as error:
         raise _not_made(settings.name, settings.env, error) from error
     if not isinstance(vector, gym.vector.VectorEnv):
@@ -130,15 +134,15 @@ def _make_registered(
         )
     creator = _load(spec, spec.entry_point)
     check_env_config(env_id, creator, env_config, given=set(spec.kwargs), extra={"max_episode_steps"})
-    rendering = {} if render_mode is None else {"render_mode": render_mode}
+    keywords = {**env_config, **_rendering(creator, render_mode)}
     try:
-        return gym.make(spec, disable_env_checker=None if checked else True, **{**env_config, **rendering})
+        return gym.make(spec, disable_env_checker=None if checked else True, **keywords)
     except Exception as error:
         raise _not_made(env_id, creator, error) from error
 
 
 def _make_registered_vector(
-    env_id: str, env_config: Mapping[str, Any], num_envs: int
+    env_id: str, env_config: Mapping[str, Any], num_envs: int, render_mode: str | None
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     spec = find_spec(env_id)
     if spec.vector_entry_point is None:
@@ -149,8 +153,9 @@ def _make_registered_vector(
     creator = _load(spec, spec.vector_entry_point)
     given = {*spec.kwargs, "num_envs"}
     check_env_config(env_id, creator, env_config, given=given, ours={"num_envs"}, extra={"max_episode_steps"})
+    keywords = {**env_config, **_rendering(creator, render_mode)}
     try:
-        return gym.make_vec(spec, num_envs, VectorizeMode.VECTOR_ENTRY_POINT, **env_config)
+        return gym.make_vec(spec, num_envs, VectorizeMode.VECTOR_ENTRY_POINT, **keywords)
     except Exception as error:
         raise _not_made(env_id, creator, error) from error
 
@@ -165,9 +170,8 @@ def _make_by_callable(
             f"{name} takes no render_mode, so that its environment cannot be filmed; let it take the keyword "
             "argument render_mode and hand that to the environment"
         )
-    rendering = {} if render_mode is None else {"render_mode": render_mode}
     try:
-        env = make(**{**env_config, **rendering})
+        env = make(**{**env_config, **_rendering(make, render_mode)})
     except Exception as error:
         raise _not_made(name, make, error) from error
     if isinstance(env, gym.vector.VectorEnv):
@@ -175,6 +179,11 @@ def _make_by_callable(
     if not isinstance(env, gym.Env):
         raise ValueError(f"{name} returned {env!r}; it must return a gymnasium.Env")
     return PassiveEnvChecker(env) if checked else env
+
+
+def _rendering(creator: Callable[..., Any], render_mode: str | None) -> dict[str, str]:
+    """Return the keyword argument that asks for a render mode, where there is one to ask for."""
+    return {"render_mode": render_mode} if render_mode is not None and takes(creator, "render_mode") else {}
 
 
 def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any, Any]:
