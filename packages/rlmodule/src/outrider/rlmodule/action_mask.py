@@ -50,8 +50,8 @@ def action_mask(space: Space, heads: tuple[ActionHead, ...]) -> ActionMask | Non
     leaf = space.spaces[MASK_KEY]
     if not isinstance(leaf, MultiBinarySpace | BoxSpace) or not _is_within_0_and_1(leaf):
         raise ValueError(
-            f"the observation's {MASK_KEY!r} is a {type(leaf).__name__} with other values than 0 and 1; make it "
-            "MultiBinary or a Box within 0..1, or give it another name if it is a feature"
+            f"the observation's {MASK_KEY!r} is a {type(leaf).__name__} with other values than 0 and 1; "
+            "make it MultiBinary or a Box within 0..1, or give it another name if it is a feature"
         )
     categorical = [head for head in heads if head.kind == "categorical"]
     if len(categorical) != 1:

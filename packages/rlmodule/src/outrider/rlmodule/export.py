@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.jit._trace import TracerWarning
 
 from outrider.rlmodule.most_likely_action import MostLikelyAction
 from outrider.rlmodule.zero_rows import zero_observations, zero_state
@@ -147,7 +146,7 @@ def _refusing_wrong_traces(network: str) -> Iterator[None]:
             ) from error
     inside_torch = Path(torch.__file__).parent
     for warning in caught:
-        if not issubclass(warning.category, TracerWarning):
+        if not issubclass(warning.category, torch.jit.TracerWarning):  # type: ignore[attr-defined]
             continue
         is_constant = "registered as constants" in str(warning.message)
         if not is_constant and inside_torch not in Path(warning.filename).parents:
