@@ -80,13 +80,15 @@ class Evaluator:
         """Film the first episode of an evaluation."""
         from outrider.envrunner.video import record_video
 
-        return record_video(
+        filmed = record_video(
             self._acting(weights),
             self._settings.environment,
-            path,
+            self._settings.env_runners,
             action_heads=self._action_heads,
+            path=path,
             seed=self._settings.evaluation.evaluation_seed,
         )
+        return filmed.path
 
     def _acting(self, weights: Weights) -> ActingPolicy:
         if self._policy is None:
