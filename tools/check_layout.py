@@ -115,11 +115,9 @@ def undeclared_imports(package: Package) -> Iterator[str]:
     for requirements in package.extras.values():
         shipped |= _names(requirements)
     tested = shipped | _names(package.groups.get("test", ()))
-    measured = tested | _names(package.groups.get("bench", ()))
     places = [
         ("src", shipped, "dependencies or optional-dependencies"),
         ("tests", tested, 'the dependency group "test"'),
-        ("benchmarks", measured, 'the dependency group "bench"'),
     ]
     for folder, declared, where in places:
         imported = {

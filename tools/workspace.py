@@ -27,7 +27,7 @@ class Package:
     extras: dict[str, tuple[Requirement, ...]]
     """What an installation brings when asked."""
     groups: dict[str, tuple[Requirement, ...]]
-    """What only work on the package needs: "test" for its unit tests, "bench" for its benchmarks."""
+    """What only work on the package needs: "test" for its unit tests."""
 
     @property
     def has_modules(self) -> bool:
