@@ -55,7 +55,7 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every copy, with seeds `seed`, `seed` + 1, ... or the given ones."""
-        for index, (env, one) in enumerate(zip(self.envs, seeds(seed, self.num_envs), strict=True)):
+        for index, (env, one) in enumerate(zip(self.envs, seeds_of(seed, self.num_envs), strict=True)):
             try:
                 self._latest[index], _ = env.reset(seed=one, options=options)
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -73,7 +73,8 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                     latest[index], rewards[index], terminated, truncated, _ = step(action)
                     if terminated or truncated:
                         ends = ends or Ends(self.num_envs)
-                        ends.record(index, terminated, truncated, latest[index])
+                        # copied, because the reset may write into the same memory
+                        ends.record(index, terminated, truncated, copy.deepcopy(latest[index]))
                         latest[index], _ = self.envs[index].reset()
                 break
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -123,9 +124,9 @@ class Ends:
         self._final_observations = np.full(num_envs, None, np.object_)
 
     def record(self, index: int, terminated: Any, truncated: Any, final_observation: Any) -> None:
-        """Note an end, and copy its observation, whose memory the environment may use again."""
+        """Note an end. The final observation is kept as it is."""
         self.terminated[index], self.truncated[index] = terminated, truncated
-        self._final_observations[index] = copy.deepcopy(final_observation)
+        self._final_observations[index] = final_observation
 
     def record_failure(self, index: int) -> None:
         """Note that copy `index` failed."""
@@ -142,7 +143,7 @@ class Ends:
         return infos
 
 
-def seeds(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
+def seeds_of(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
     """Spell out the `seed` argument of a vector environment's reset: one for each copy."""
     if seed is None:
         return [None] * num_envs

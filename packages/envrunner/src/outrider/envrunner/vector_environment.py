@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.envs.registration import VectorizeMode
 
 from outrider.envrunner.environment import EnvironmentSettings, make_environment, make_native_vector
+from outrider.envrunner.environment_id import find_spec
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sync_vector import OnFailure, SyncVector
 
@@ -26,9 +27,10 @@ def make_vector_environment(
         return make_native_vector(environment, num_envs)
     make = [functools.partial(make_environment, environment, checked=False)] * num_envs
     if settings.gym_env_vectorize_mode is VectorizeMode.ASYNC:
-        from outrider.envrunner.async_vector import AsyncVector  # noqa: PLC0415 - multiprocessing only here
+        from outrider.envrunner.async_vector import AsyncVector
 
-        return AsyncVector(make, on_failure=on_failure, timeout_s=settings.env_step_timeout_s)
+        spec = find_spec(environment.env) if isinstance(environment.env, str) else None
+        return AsyncVector(make, on_failure=on_failure, timeout_s=settings.env_step_timeout_s, spec=spec)
     return SyncVector(make, on_failure=on_failure)
 
 

@@ -1,0 +1,122 @@
+"""Steps environment copies at the same time, each in a process of its own.
+
+Gymnasium's `AsyncVectorEnv` cannot replace one copy: a worker that is killed takes all episodes with it,
+and without a timeout the caller waits for ever. Like `SyncVector` this one collects no infos.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+
+from outrider.envrunner.environment_process import EnvironmentProcess
+from outrider.envrunner.sync_vector import Ends, MakeEnvironment, OnFailure, seeds_of
+
+
+class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
+    """A vector environment in SAME_STEP autoreset mode; failures are told as `SyncVector` tells them.
+
+    A copy that does not answer a step or a reset within `timeout_s` seconds has failed. The arrays that
+    it returns are its own, valid until the next call.
+    """
+
+    def __init__(
+        self,
+        make: Sequence[MakeEnvironment],
+        *,
+        on_failure: OnFailure,
+        timeout_s: float,
+        spec: EnvSpec | None = None,
+    ) -> None:
+        """Start all processes and wait for them. Raises EnvironmentProcessError where one cannot start."""
+        self._make = tuple(make)
+        self._on_failure = on_failure
+        self._timeout_s = timeout_s
+        self._spec = spec
+        self.num_envs = len(self._make)
+        self._processes = [EnvironmentProcess(make_one, spec) for make_one in self._make]
+        try:
+            spaces = [process.spaces() for process in self._processes]
+        except BaseException:
+            for process in self._processes:
+                process.kill()
+            raise
+        self.single_observation_space, self.single_action_space, metadata = spaces[0]
+        self.metadata = {**metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._latest: list[Any] = [None] * self.num_envs
+        self._observations: Any = create_empty_array(self.single_observation_space, self.num_envs)
+        self._no_ends = np.zeros(self.num_envs, np.bool_)
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Process of each copy."""
+        return [process.pid for process in self._processes]
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start an episode in every copy, with seeds `seed`, `seed` + 1, ... or the given ones."""
+        for process, one in zip(self._processes, seeds_of(seed, self.num_envs), strict=True):
+            process.request_reset(one, options)
+        deadline = monotonic() + self._timeout_s
+        for index, process in enumerate(list(self._processes)):
+            try:
+                self._latest[index] = process.answer(deadline)
+            except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
+                self._replace(index, error)
+        return self._batch(), {}
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step every copy, and reset those whose episode ended."""
+        for process, action in zip(self._processes, iterate(self.action_space, actions), strict=True):
+            process.request_step(action)
+        deadline = monotonic() + self._timeout_s
+        rewards = np.zeros(self.num_envs)
+        ends = None
+        for index, process in enumerate(list(self._processes)):
+            try:
+                self._latest[index], reward, terminated, truncated, final = process.answer(deadline)
+                rewards[index] = reward
+                if terminated or truncated:
+                    ends = ends or Ends(self.num_envs)
+                    ends.record(index, terminated, truncated, pickle.loads(final))  # noqa: S301 - our child's
+            except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
+                ends = ends or Ends(self.num_envs)
+                ends.record_failure(index)
+                self._replace(index, error)
+        if ends is None:
+            return self._batch(), rewards, self._no_ends, self._no_ends, {}
+        return self._batch(), rewards, ends.terminated, ends.truncated, ends.infos()
+
+    def close_extras(self, **_: Any) -> None:
+        """End every process."""
+        for process in self._processes:
+            process.close()
+
+    def _batch(self) -> Any:
+        if isinstance(self._observations, np.ndarray):
+            self._observations[...] = self._latest
+        else:
+            concatenate(self.single_observation_space, self._latest, self._observations)
+        return self._observations
+
+    def _replace(self, index: int, error: Exception) -> None:
+        """Start a new process where one failed. What goes wrong now is raised."""
+        seed = self._on_failure(index, error)
+        self._processes[index].kill()
+        process = EnvironmentProcess(self._make[index], self._spec)
+        self._processes[index] = process
+        process.spaces()
+        process.request_reset(seed, None)
+        self._latest[index] = process.answer(monotonic() + self._timeout_s)

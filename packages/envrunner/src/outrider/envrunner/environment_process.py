@@ -1,0 +1,157 @@
+"""One environment in a process of its own, for the time that a step takes or the harm that it can do.
+
+The process is a fresh interpreter and not a fork: forks of a process with torch, gRPC or CUDA can hang,
+and they hold each other's pipes open, so that nobody notices a death. It ends when its pipe closes, also
+where the parent was killed. Only parent and child share the pipe; that is why pickle is allowed on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from time import monotonic
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+_START_TIMEOUT_S = 120.0
+"""For starting Python, importing and making the environment, on a machine with much else to do."""
+
+
+class EnvironmentProcessError(RuntimeError):
+    """Raised where an environment raised in its process, or the process died or did not answer."""
+
+
+class EnvironmentProcess:
+    """The parent's side. Every request has one answer, to be fetched before the next request."""
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], spec: EnvSpec | None) -> None:
+        """Start the process, without waiting for it. `spec` is registered there before `make` is called."""
+        self._pipe, theirs = Pipe()
+        paths = [path or os.getcwd() for path in sys.path]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            pass_fds=(theirs.fileno(),),
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        )
+        theirs.close()
+        self.pid = self._process.pid
+        with contextlib.suppress(OSError):  # a process that died at once is noticed at the first answer
+            self._pipe.send_bytes(cloudpickle.dumps((make, spec)))
+
+    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
+        """Wait for the environment, and return its observation space, action space and metadata."""
+        return self._answer(_START_TIMEOUT_S)
+
+    def request_reset(self, seed: int | None, options: dict[str, Any] | None) -> None:
+        """Have an episode started; the answer is its first observation."""
+        self._request(("reset", (seed, options)))
+
+    def request_step(self, action: Any) -> None:
+        """Have a step done, and an episode started where one ends.
+
+        The answer is (observation, reward, terminated, truncated, final observation or None).
+        """
+        self._request(("step", action))
+
+    def answer(self, deadline: float) -> Any:
+        """Wait for the answer until `time.monotonic()` is `deadline`.
+
+        Raises EnvironmentProcessError where none comes; then the process is of no more use.
+        """
+        return self._answer(max(0.0, deadline - monotonic()))
+
+    def close(self) -> None:
+        """Ask the process to end. It is killed where it does not within a second."""
+        self._pipe.close()
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._pipe.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _request(self, request: tuple[str, Any]) -> None:
+        with contextlib.suppress(OSError):  # a process that died is noticed when it does not answer
+            self._pipe.send(request)
+
+    def _answer(self, timeout_s: float) -> Any:
+        try:
+            if not self._pipe.poll(timeout_s):
+                raise EnvironmentProcessError(
+                    f"environment process {self.pid} did not answer in time and was killed; find out what it "
+                    "waits for, or raise env_step_timeout_s"
+                )
+            answer, remote_traceback = self._pipe.recv()
+        except (EOFError, OSError):
+            raise EnvironmentProcessError(f"environment process {self.pid} {self._end()}") from None
+        if remote_traceback is not None:
+            error = EnvironmentProcessError(answer)
+            error.add_note(f"In the environment's process {self.pid}:\n{remote_traceback}")
+            raise error
+        return answer
+
+    def _end(self) -> str:
+        """Say how the process ended."""
+        try:
+            code = self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return "closed its pipe"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def serve(descriptor: int) -> None:
+    """Run the child's side on an inherited pipe until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which still needs the answers
+    pipe = Connection(descriptor)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            make, spec = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the parent alone
+            if spec is not None:
+                gym.registry[spec.id] = spec
+            env = make()
+        except Exception as error:  # noqa: BLE001 - reported to the parent
+            pipe.send((_sentence(error), traceback.format_exc()))
+            return
+        pipe.send(((env.observation_space, env.action_space, env.metadata), None))
+        try:
+            while True:
+                command, argument = pipe.recv()
+                try:
+                    answer = _step(env, argument) if command == "step" else _reset(env, *argument)
+                except Exception as error:  # noqa: BLE001 - reported to the parent
+                    pipe.send((_sentence(error), traceback.format_exc()))
+                else:
+                    pipe.send((answer, None))
+        finally:
+            env.close()
+
+
+def _reset(env: gym.Env[Any, Any], seed: int | None, options: dict[str, Any] | None) -> Any:
+    return env.reset(seed=seed, options=options)[0]
+
+
+def _step(env: gym.Env[Any, Any], action: Any) -> Any:
+    observation, reward, terminated, truncated, _ = env.step(action)
+    if not (terminated or truncated):
+        return observation, reward, terminated, truncated, None
+    final = pickle.dumps(observation)  # before the reset, which may write into the same memory
+    first = env.reset()[0]
+    return first, reward, terminated, truncated, final
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
