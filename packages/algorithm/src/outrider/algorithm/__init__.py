@@ -1,4 +1,4 @@
-"""Configuration, training loops and the command line of Outrider. Importing a name of torch's imports torch."""
+"""Configuration, training loops and the command line of Outrider. Names are imported when they are used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from outrider.algorithm.setting_value import to_json
+from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
 from outrider.algorithm.totals import Totals
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.ppo import PPOConfig
     from outrider.algorithm.run_settings import RunSettings
     from outrider.envrunner import RunnerPool
+    from outrider.envrunner.video import FilmedEpisode
     from outrider.learner import Learner
     from outrider.rlmodule import Policy
 
@@ -66,8 +67,8 @@ class Algorithm:
         """
         return self._evaluator.evaluate(self._weights, settings or self.settings.evaluation)
 
-    def record_video(self, path: Path | str) -> Path:
-        """Film one episode as `evaluate` plays it, and return the path of the video."""
+    def record_video(self, path: Path | str) -> FilmedEpisode:
+        """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
         return self._evaluator.record_video(self._weights, Path(path))
 
     @property
@@ -93,14 +94,8 @@ class Algorithm:
         `config` replaces the recorded settings: give it where the environment or a wrapper was a
         function of no module, or to go on with other settings. Raises CheckpointError.
         """
-        from outrider.algorithm.algorithms import config_from_json
-
         tree = read_checkpoint(path)
-        try:
-            config = config or config_from_json(tree["algorithm"], tree["settings"])
-            algorithm = config.build()
-        except KeyError as error:
-            raise CheckpointError(f"checkpoint {path} has no {error}; it was written by something else") from None
+        algorithm = (config or _recorded_config(tree, path)).build()
         algorithm._restore(tree, path)  # noqa: SLF001 - our own
         return algorithm
 
@@ -109,7 +104,7 @@ class Algorithm:
             self._learner.set_state(tree["learner"])
             self._runners.set_state(tree["runners"])
             self._totals.set_state(tree["totals"])
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             self.stop()
             raise CheckpointError(
                 f"checkpoint {path} does not fit these settings: {error}; use the settings it was made with"
@@ -138,3 +133,19 @@ class Algorithm:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _recorded_config(tree: Any, path: Path | str) -> PPOConfig:  # noqa: ANN401 - a tree of any shape
+    from outrider.algorithm.algorithms import config_from_json
+
+    try:
+        return config_from_json(tree["algorithm"], tree["settings"])
+    except FunctionNotFoundError as error:
+        raise CheckpointError(
+            f"checkpoint {path} was made with a function that is not here: {error}; give "
+            "Algorithm.from_checkpoint the config of the run, config=..."
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} has settings that cannot be read: {error}; give the config of the run, config=..."
+        ) from None

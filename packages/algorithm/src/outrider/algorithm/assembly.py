@@ -34,6 +34,17 @@ def with_seed(settings: R) -> tuple[R, int]:
     return replace(settings, debugging=replace(settings.debugging, seed=seed)), seed
 
 
+def use_threads(settings: RunSettings) -> None:
+    """Let torch use the learner's cores in this process, one unless the settings say otherwise.
+
+    More threads than a small network needs take the cores away from the environments: with two threads
+    on two busy cores a peer fell to a fifth of its speed.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, int(settings.learners.num_cpus_per_learner)))
+
+
 def make_policy(settings: RunSettings, seed: int) -> Policy:
     """Make one environment to learn its spaces, and a policy for them."""
     observation_space, action_space = spaces_of(

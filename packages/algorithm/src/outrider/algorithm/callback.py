@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 
 class Callback(Protocol):
-    """Told about a run. Methods are called in the main thread, between iterations; they may be slow,
-    and the run waits for them. An exception ends the run."""
+    """Told about a run, in the main thread, between iterations.
+
+    The run waits for each method, and an exception ends it.
+    """
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Take the metrics of the iteration that just ended; the mapping must not be changed."""

@@ -77,9 +77,13 @@ def read_checkpoint(path: Path | str) -> Tree:
     try:
         document = json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: checkpoint.json is damaged ({error}); use an older checkpoint") from None
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: checkpoint.json is damaged ({error}); use an older checkpoint"
+        ) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of Outrider; give a directory that `save` or a run wrote")
+        raise CheckpointError(
+            f"{path} is no checkpoint of Outrider; give a directory that `save` or a run wrote"
+        )
     if document.get("version") != VERSION:
         msg = (
             f"checkpoint {path} has format version {document.get('version')} and this release reads "
@@ -90,7 +94,9 @@ def read_checkpoint(path: Path | str) -> Tree:
         with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
             return _with_arrays(document["tree"], dict(arrays))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint") from None
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
+        ) from None
 
 
 def _without_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:

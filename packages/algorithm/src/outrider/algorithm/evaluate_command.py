@@ -45,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
             f"episodes  {result['evaluation/num_episodes']}\n"
         )
         if typed.video:
-            path = algorithm.record_video(typed.video)
-            sys.stdout.write(f"video     {path}\n")
+            film = algorithm.record_video(typed.video)
+            sys.stdout.write(
+                f"video     {film.path}  (return {film.episode_return:.1f}, {film.num_steps} steps)\n"
+            )
     return 0

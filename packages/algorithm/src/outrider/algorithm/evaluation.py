@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from outrider.algorithm.run_settings import RunSettings
     from outrider.envrunner import ActingPolicy
+    from outrider.envrunner.video import FilmedEpisode
     from outrider.wire import ActionHead, Weights
 
 
@@ -22,9 +23,9 @@ class EvaluationSettings:
     at the end."""
     evaluation_duration: int = 100
     """Number of episodes of an evaluation."""
-    evaluation_num_envs: int = 100
-    """Environment copies that play these episodes side by side, at most one for each. More are faster
-    until memory runs short; they do not change the episodes."""
+    evaluation_num_envs: int = 16
+    """Environment copies that play these episodes side by side, at most one for each; in vectorize mode
+    ASYNC each has a process. The number does not change the episodes."""
     evaluation_seed: int = 10_000
     """Seed of the first episode; the others take the numbers that follow."""
 
@@ -76,11 +77,11 @@ class Evaluator:
             "evaluation/num_episodes": len(episodes.returns),
         }
 
-    def record_video(self, weights: Weights, path: Path) -> Path:
+    def record_video(self, weights: Weights, path: Path) -> FilmedEpisode:
         """Film the first episode of an evaluation."""
         from outrider.envrunner.video import record_video
 
-        filmed = record_video(
+        return record_video(
             self._acting(weights),
             self._settings.environment,
             self._settings.env_runners,
@@ -88,7 +89,6 @@ class Evaluator:
             path=path,
             seed=self._settings.evaluation.evaluation_seed,
         )
-        return filmed.path
 
     def _acting(self, weights: Weights) -> ActingPolicy:
         if self._policy is None:

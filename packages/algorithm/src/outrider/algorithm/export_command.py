@@ -19,7 +19,9 @@ def run(arguments: Sequence[str]) -> int:
         description="Write the policy as an ONNX file: observations in, most likely action out.",
     )
     parser.add_argument("run", help="directory of a run, or of a checkpoint")
-    parser.add_argument("-o", "--output", type=Path, default=Path("policy.onnx"), help="(default: %(default)s)")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("policy.onnx"), help="(default: %(default)s)"
+    )
     typed = parser.parse(arguments)
 
     from outrider.algorithm.algorithm import Algorithm

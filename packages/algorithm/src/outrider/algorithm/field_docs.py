@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-from functools import cache
+from itertools import pairwise
 from typing import Any
 
 
-@cache
 def field_docs(settings: type[Any]) -> dict[str, str]:
     """Return what the source says under each field, by name, on one line; {} without source."""
     docs: dict[str, str] = {}
@@ -24,7 +23,7 @@ def _own_docs(kind: type[Any]) -> dict[str, str]:
         return {}
     [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef)]
     docs: dict[str, str] = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in pairwise(body):
         match field, below:
             case (
                 ast.AnnAssign(target=ast.Name(id=name)),

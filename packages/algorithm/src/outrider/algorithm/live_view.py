@@ -40,12 +40,12 @@ class LiveView:
         self._latest: Mapping[str, Any] = {}
 
     def __enter__(self) -> Self:
-        self._live.__enter__()
+        self._live.start()
         self._live.update(Text(f"{self._title}\nstarting"), refresh=True)
         return self
 
-    def __exit__(self, *error: Any) -> None:  # noqa: ANN401 - as `with` calls it
-        self._live.__exit__(*error)
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Take the numbers in, and draw if it is time."""
@@ -83,7 +83,7 @@ class LiveView:
         losses = {
             name.removeprefix("learner/"): value
             for name, value in result.items()
-            if name in {"learner/policy_loss", "learner/vf_loss", "learner/entropy", "learner/kl"}
+            if name in {"learner/policy_loss", "learner/value_loss", "learner/entropy", "learner/mean_kl"}
         }
         if losses:
             words = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in losses.items())

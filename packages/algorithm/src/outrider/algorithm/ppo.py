@@ -25,7 +25,7 @@ class PPORunSettings(RunSettings):
 class PPOConfig(AlgorithmConfig):
     """Configures proximal policy optimisation (Schulman et al. 2017).
 
-        algo = PPOConfig().environment("CartPole-v1").training(lr=3e-4).build()
+    algo = PPOConfig().environment("CartPole-v1").training(lr=3e-4).build()
     """
 
     settings_class: ClassVar[type[PPORunSettings]] = PPORunSettings
@@ -64,6 +64,7 @@ class PPOConfig(AlgorithmConfig):
 
         settings, seed = assembly.with_seed(self.settings)
         device = choose_device(settings.learners)
+        assembly.use_threads(settings)
         policy = assembly.make_policy(settings, seed)
         acting = assembly.acting_policies(policy)
         batch_size = settings.training.train_batch_size_per_learner

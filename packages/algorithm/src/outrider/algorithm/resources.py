@@ -18,8 +18,8 @@ def check_resources(settings: RunSettings) -> None:
         )
     if learners.num_learners > 0:
         raise ValueError(
-            f"num_learners={learners.num_learners} needs learners in other processes, which this release does "
-            "not start; set num_learners=0 to learn in this process"
+            f"num_learners={learners.num_learners} needs learners in other processes, which this release "
+            "does not start; set num_learners=0 to learn in this process"
         )
     if runners.num_gpus_per_env_runner > 0:
         raise ValueError(

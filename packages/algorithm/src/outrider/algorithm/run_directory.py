@@ -1,16 +1,16 @@
 """The directory of a run: everything that is left of it when the process is gone.
 
-    runs/ppo-CartPole-v1-2026-11-22-14-03-05/
-        settings.json       every setting, defaults included
-        progress.jsonl      one line of metrics for each iteration
-        events.out.tfevents.*
-        checkpoints/iteration-000123/
+runs/ppo-CartPole-v1-2026-11-22-14-03-05/
+    settings.json       every setting, defaults included
+    progress.jsonl      one line of metrics for each iteration
+    events.out.tfevents.*
+    checkpoints/iteration-000123/
 """
 
 from __future__ import annotations
 
-import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -83,7 +83,9 @@ class RunDirectory:
         """Return the newest checkpoint. Raises CheckpointError where there is none."""
         checkpoints = self.checkpoints()
         if not checkpoints:
-            raise CheckpointError(f"run {self.path} has no checkpoint yet; train again with the same settings")
+            raise CheckpointError(
+                f"run {self.path} has no checkpoint yet; train again with the same settings"
+            )
         return checkpoints[-1]
 
     def keep_newest_checkpoints(self, number: int) -> None:
@@ -93,12 +95,12 @@ class RunDirectory:
 
     def append_progress(self, result: Mapping[str, Any]) -> None:
         """Write one line of metrics; where the disk is full, the line is not there at all."""
-        line = (json.dumps(result) + "\n").encode()
+        line = _line(result).encode()
         with self.progress_path.open("ab", buffering=0) as file:
             before = file.tell()
             try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                written = file.write(line)
+                file.write(line[written:])  # raises where a full disk took only the beginning
             except OSError as error:
                 os.ftruncate(file.fileno(), before)
                 raise not_written(self.progress_path, error) from error
@@ -106,7 +108,7 @@ class RunDirectory:
     def cut_progress(self, iteration: int) -> None:
         """Drop the lines after `iteration`, which a resumed run writes again."""
         kept = [line for line in self.progress() if line["iteration"] <= iteration]
-        write_whole(self.progress_path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_whole(self.progress_path, "".join(map(_line, kept)))
 
     def progress(self) -> Sequence[Mapping[str, Any]]:
         """Return the metrics of each iteration; a last line that was cut off is left out."""
@@ -129,6 +131,15 @@ def new_run_path(algorithm: str, env: str, *, parent: Path = Path("runs")) -> Pa
     while path.exists():
         path, number = parent / f"{stem}-{number}", number + 1
     return path
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    """Write a result as JSON, which knows no nan and no infinity: they become null."""
+    finite = {
+        name: value if not isinstance(value, float) or math.isfinite(value) else None
+        for name, value in result.items()
+    }
+    return json.dumps(finite) + "\n"
 
 
 def _iteration(path: Path) -> int:

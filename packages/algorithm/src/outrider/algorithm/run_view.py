@@ -32,7 +32,8 @@ def train_and_report(
 ) -> int:
     """Run to the end, print where the results are, and return the exit code."""
     with ExitStack() as stack:
-        view = stack.enter_context(_view(algorithm, plain=plain))
+        view = _view(algorithm, plain=plain)
+        stack.enter_context(view)
         callbacks: list[Callback] = [view]
         if tensorboard:
             from outrider.algorithm.tensorboard_events import TensorBoardEvents

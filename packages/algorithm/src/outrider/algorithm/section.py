@@ -66,9 +66,7 @@ class Section(Generic[P, S]):
         """Return the section's settings. Raises ValueError where a field without default was not given."""
         given = self._given(config)
         if missing := self._missing(given):
-            msg = (
-                f"{type(config).__name__} has no {missing[0]}; give it with .{self._name}({missing[0]}=...)"
-            )
+            msg = f"{type(config).__name__} has no {missing[0]}; give it with .{self._name}({missing[0]}=...)"
             raise ValueError(msg)
         return self._settings(**given)  # type: ignore[call-arg]
 
@@ -95,4 +93,6 @@ class Section(Generic[P, S]):
         try:
             return dict(self._signature.bind_partial(*args, **fields).arguments)
         except TypeError as error:
-            raise ValueError(f"{self._name}(): {error}; name each setting, as in {self._name}(field=value)") from None
+            raise ValueError(
+                f"{self._name}(): {error}; name each setting, as in {self._name}(field=value)"
+            ) from None

@@ -16,10 +16,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 FUNCTION = "function"
 """Key under which JSON names a function."""
+
+
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a name",
+    bool: "true or false",
+    type(None): "none",
+    Mapping: "a JSON object",
+    dict: "a JSON object",
+}
 
 
 class FunctionNotFoundError(ValueError):
@@ -34,10 +45,10 @@ def field_types(settings: type[Any]) -> dict[str, Any]:
 def to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a setting may hold
     """Write a setting, or a dataclass of them, in what JSON knows."""
     match value:
-        case None | bool() | int() | float() | str():
-            return value.value if isinstance(value, Enum) else value
         case Enum():
             return value.value
+        case None | bool() | int() | float() | str():
+            return value
         case Mapping():
             return {str(key): to_json(child) for key, child in value.items()}
         case list() | tuple():
@@ -47,7 +58,7 @@ def to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a setting may hold
         case _ if callable(value):
             return {FUNCTION: function_name(value), "was": repr(value)}
     raise ValueError(
-        f"setting {value!r} cannot be recorded; use numbers, strings, lists, mappings and functions of a module"
+        f"setting {value!r} cannot be recorded; use numbers, strings, lists, mappings and functions"
     )
 
 
@@ -57,9 +68,10 @@ def from_json(settings: type[Any], document: Mapping[str, Any]) -> Any:  # noqa:
     given = {}
     for name, value in document.items():
         if name not in hints:
-            raise ValueError(f"{settings.__name__} has no setting {name!r}; it was recorded by another release")
+            raise ValueError(f"{settings.__name__} has no setting {name!r}; another release recorded it")
         kind = hints[name]
-        given[name] = from_json(kind, value) if is_dataclass(kind) else convert(value, kind)
+        nested = inspect.isclass(kind) and is_dataclass(kind)
+        given[name] = from_json(kind, value) if nested else convert(value, kind)
     return settings(**given)
 
 
@@ -71,8 +83,8 @@ def from_text(text: str, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and
     for candidate in _readings(text):
         with suppress(ValueError):
             return convert(candidate, kind)
-    if isinstance(_function(text), FunctionNotFoundError) and Callable in map(get_origin, _members(kind)):
-        raise cast("FunctionNotFoundError", _function(text))
+    if ":" in text and any(map(_is_callable, _members(kind))):
+        _as_function(text)  # says why it cannot be imported
     raise ValueError(f"{text!r} is not {describe(kind)}")
 
 
@@ -98,19 +110,13 @@ def describe(kind: Any) -> str:  # noqa: ANN401 - an annotation
     members = _members(kind)
     if len(members) > 1:
         return " or ".join(dict.fromkeys(describe(member) for member in members))
-    origin = get_origin(kind)
-    if origin is Literal:
+    if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
-    if inspect.isclass(kind) and issubclass(kind, Enum):
+    if _is_enum(kind):
         return " or ".join(str(member.value) for member in kind)
-    if origin in {tuple, list, Sequence}:
+    if _is_list(kind):
         return f"a list of {describe(get_args(kind)[0])}"
-    if _is_callable(kind):
-        return "module:function"
-    if origin in {Mapping, dict}:
-        return "a JSON object"
-    names = {int: "a whole number", float: "a number", str: "a name", bool: "true or false", type(None): "none"}
-    return names.get(kind, str(kind))
+    return "module:function" if _is_callable(kind) else WORDS.get(get_origin(kind) or kind, str(kind))
 
 
 def function_name(function: Callable[..., Any]) -> str | None:
@@ -124,33 +130,35 @@ def function_name(function: Callable[..., Any]) -> str | None:
     return f"{module}:{name}" if found is function else None
 
 
-def _convert_one(value: Any, kind: Any) -> Any:  # noqa: ANN401, PLR0911 - one return for each kind
-    origin = get_origin(kind)
-    arguments = get_args(kind)
-    if kind is Any:
-        return value
-    if kind in {bool, str} and isinstance(value, kind):
-        return value
-    if kind in {int, float} and isinstance(value, (int, float)) and not isinstance(value, bool):
-        if kind is float or isinstance(value, int):
-            return kind(value)
-    elif kind is type(None) and (value is None or value == "none"):
-        return None
-    elif origin is Literal and value in arguments:
-        return value
-    elif inspect.isclass(kind) and issubclass(kind, Enum):
-        return _member(value, kind)
-    elif origin is tuple and arguments[-1:] != (...,) and isinstance(value, (list, tuple)):
-        if len(value) == len(arguments):
-            return tuple(convert(child, item) for child, item in zip(value, arguments, strict=True))
-    elif origin in {tuple, list, Sequence} and isinstance(value, (list, tuple)):
-        return tuple(convert(child, arguments[0]) for child in value)
-    elif origin in {Mapping, dict} or kind in {Mapping, dict}:
-        if isinstance(value, Mapping):
-            return dict(value)
-    elif _is_callable(kind):
+def _convert_one(value: Any, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and what it allows
+    if _is_callable(kind):
         return _as_function(value)
+    if _is_enum(kind):
+        return _member(value, kind)
+    if _is_list(kind) and isinstance(value, (list, tuple)):
+        return _tuple(value, get_args(kind))
+    if _accepts(value, kind):
+        return float(value) if kind is float else value
     raise ValueError(f"{value!r} is not {describe(kind)}")
+
+
+def _accepts(value: Any, kind: Any) -> bool:  # noqa: ANN401 - an annotation, and what it may allow
+    if isinstance(value, bool):
+        return kind in {bool, Any} or (get_origin(kind) is Literal and value in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if kind is float:
+        return isinstance(value, (int, float))
+    return kind is Any or isinstance(value, get_origin(kind) or kind)
+
+
+def _tuple(values: Sequence[Any], kinds: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Convert each item: all alike (tuple[int, ...], Sequence[int]) or each its own (tuple[int, str])."""
+    if len(kinds) == 1 or kinds[-1] is ...:
+        kinds = (kinds[0],) * len(values)
+    if len(kinds) != len(values):
+        raise ValueError(f"{values!r} has {len(values)} items, not {len(kinds)}")
+    return tuple(convert(value, kind) for value, kind in zip(values, kinds, strict=True))
 
 
 def _member(value: Any, kind: type[Enum]) -> Enum:  # noqa: ANN401 - a member, its value or its name
@@ -201,6 +209,14 @@ def _members(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an annotation
     if get_origin(kind) not in {Union, types.UnionType}:
         return (kind,)
     return tuple(sorted(get_args(kind), key=lambda member: member is str))
+
+
+def _is_enum(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    return inspect.isclass(kind) and issubclass(kind, Enum)
+
+
+def _is_list(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    return get_origin(kind) in {tuple, list, Sequence}
 
 
 def _is_callable(kind: Any) -> bool:  # noqa: ANN401 - an annotation

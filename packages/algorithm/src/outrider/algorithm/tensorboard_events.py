@@ -22,8 +22,10 @@ FLUSH_S = 5.0
 
 
 class TensorBoardEvents:
-    """A callback that writes each number of a result as a scalar. It writes in the caller's thread, so
-    that a full disk is an error where it happens."""
+    """A callback that writes each number of a result as a scalar.
+
+    It writes in the caller's thread, so that a full disk is an error where it happens.
+    """
 
     def __init__(self, directory: Path) -> None:
         """Open a new event file in the directory of a run; TensorBoard joins those of resumed runs."""

@@ -1,14 +1,21 @@
 """What an algorithm has done so far, and the metrics of one iteration.
 
-    iteration                        iterations of collect, learn, publish so far
-    num_env_steps, num_episodes      environment steps and ended episodes so far
-    time_s                           seconds spent training so far, interruptions not counted
-    episode_return_mean, _min, _max  over the last 100 training episodes; absent before the first ended
-    episode_length_mean              likewise
-    recent_return_mean               over the last 20 training episodes
-    env_steps_per_s                  of this iteration
-    environment_s, policy_s, learner_s, rest_s   where the seconds of this iteration went
-    learner/...                      what the learner measured
+iteration               iterations of collect, learn, publish so far
+num_env_steps           environment steps so far
+num_episodes            episodes that have ended so far
+time_s                  seconds spent training so far, interruptions not counted
+episode_return_mean     over the last 100 training episodes, as are _min and _max; absent before the
+                        first one ended
+episode_length_mean     likewise
+recent_return_mean      over the last 20 training episodes
+env_steps_per_s         of this iteration
+environment_s           seconds of this iteration spent stepping environments
+policy_s                likewise, choosing actions
+learner_s               likewise, learning
+rest_s                  likewise, everything else
+num_lost_rows           rows of this iteration that were lost because an environment failed
+num_env_restarts        environments rebuilt in this iteration
+learner/...             what the learner measured
 """
 
 from __future__ import annotations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.interruption import Interruption
-from outrider.algorithm.stopping import StopRule
+from outrider.algorithm.stopping import NUM_LOOK_EPISODES, StopRule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,32 +60,46 @@ class TrainingRun:
             checkpoint = self._checkpoint()
             for callback in self._callbacks:
                 callback.on_stop(self._algorithm, reason)
-            evaluation = None if self._interruption.signal else _evaluation(result) or self._evaluate()
+            evaluation = {} if self._interruption.signal else _evaluation(result) or self._evaluate()
             return Outcome(
                 reason=self._interrupted() or reason,
                 interrupted=self._interruption.signal is not None,
                 checkpoint=checkpoint,
-                evaluation=evaluation,
+                evaluation=evaluation or None,
             )
 
     def _iterate(self) -> dict[str, Any]:
         result = self._algorithm.train()
-        interval = self._algorithm.settings.evaluation.evaluation_interval
-        due = interval > 0 and result["iteration"] % interval == 0
-        if (due or self._stop.wants_evaluation(result)) and not self._interruption.signal:
-            result |= self._evaluate() or {}
+        if not self._interruption.signal and (self._evaluation_is_due(result) or self._looks_good(result)):
+            result |= self._evaluate()
         self._directory.append_progress(result)
         for callback in self._callbacks:
             callback.on_train_result(self._algorithm, result)
         return result
 
-    def _evaluate(self) -> dict[str, Any] | None:
+    def _evaluation_is_due(self, result: Mapping[str, Any]) -> bool:
+        interval = self._algorithm.settings.evaluation.evaluation_interval
+        return interval > 0 and result["iteration"] % interval == 0
+
+    def _looks_good(self, result: Mapping[str, Any]) -> bool:
+        if not self._stop.wants_look(result):
+            return False
+        settings = self._algorithm.settings.evaluation
+        look = self._evaluate(min(NUM_LOOK_EPISODES, settings.evaluation_duration))
+        return bool(look) and self._stop.worth_evaluating(result, look)
+
+    def _evaluate(self, num_episodes: int | None = None) -> dict[str, Any]:
+        """Return metrics, or nothing if Ctrl-C or SIGTERM came: an evaluation need not be finished."""
+        settings = self._algorithm.settings.evaluation
+        if num_episodes is not None:
+            settings = replace(settings, evaluation_duration=num_episodes)
         with suppress(KeyboardInterrupt), self._interruption.at_once():
-            return self._algorithm.evaluate()
-        return None
+            return self._algorithm.evaluate(settings)
+        return {}
 
     def _checkpoint_if_due(self) -> None:
-        if time.monotonic() - self._checkpointed_at >= self._algorithm.settings.checkpointing.checkpoint_interval_s:
+        interval_s = self._algorithm.settings.checkpointing.checkpoint_interval_s
+        if time.monotonic() - self._checkpointed_at >= interval_s:
             self._checkpoint()
 
     def _checkpoint(self) -> Path:
@@ -103,6 +117,5 @@ class TrainingRun:
         return f"interrupted by {self._interruption.signal.name}"
 
 
-def _evaluation(result: Mapping[str, Any]) -> dict[str, Any] | None:
-    found = {name: value for name, value in result.items() if name.startswith("evaluation/")}
-    return found or None
+def _evaluation(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result.items() if name.startswith("evaluation/")}

@@ -1,0 +1,98 @@
+"""Draws returns and losses of runs against environment steps."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from outrider.algorithm.checkpoint import CheckpointError
+from outrider.algorithm.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from outrider.algorithm.run_directory import RunDirectory
+
+PANELS = {
+    "return": "episode_return_mean",
+    "policy loss": "learner/policy_loss",
+    "value loss": "learner/value_loss",
+    "entropy": "learner/entropy",
+    "KL divergence": "learner/mean_kl",
+}
+"""What is drawn where: the return large, what the learner measured below it."""
+
+
+def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
+    """Draw all runs into one PNG. Raises CheckpointError where a run has no line of progress."""
+    progress = {run.path.name or str(run.path): run.progress() for run in runs}
+    for run, lines in zip(runs, progress.values(), strict=False):
+        if not lines:
+            raise CheckpointError(f"run {run.path} has no progress yet; plot it after its first iteration")
+    figure = Figure(figsize=(10, 7.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(2, 4, height_ratios=(2, 1))
+    for index, (title, metric) in enumerate(PANELS.items()):
+        axes = figure.add_subplot(grid[0, :] if index == 0 else grid[1, index - 1])
+        for number, (name, lines) in enumerate(progress.items()):
+            _draw(axes, lines, metric, label=name, colour=f"C{number % 10}")
+        _dress(axes, title)
+        if index == 0:
+            _draw_evaluations(axes, progress)
+            axes.set_xlabel("environment steps")
+            axes.legend(loc="lower right", fontsize="small")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=130)
+    write_whole(path, picture.getvalue())
+
+
+def _draw(axes: Axes, lines: Sequence[Mapping[str, Any]], metric: str, *, label: str, colour: str) -> None:
+    points = [(line["num_env_steps"], line[metric]) for line in lines if _is_number(line.get(metric))]
+    if not points:
+        return
+    steps, values = zip(*points, strict=True)
+    axes.plot(steps, values, color=colour, linewidth=1.5, label=label, marker="." if len(points) < 3 else "")
+    if metric == "episode_return_mean":
+        axes.fill_between(
+            steps,
+            [line["episode_return_min"] for line in lines if metric in line],
+            [line["episode_return_max"] for line in lines if metric in line],
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
+
+
+def _draw_evaluations(axes: Axes, progress: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Mark each evaluation by a point, in its run's colour."""
+    metric = "evaluation/episode_return_mean"
+    label: str | None = "evaluation"
+    for number, lines in enumerate(progress.values()):
+        points = [(line["num_env_steps"], line[metric]) for line in lines if _is_number(line.get(metric))]
+        if points:
+            steps, values = zip(*points, strict=True)
+            axes.scatter(
+                steps, values, s=40, color=f"C{number % 10}", edgecolor="black", zorder=3, label=label
+            )
+            label = None
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", fontsize="medium")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize="small")
+    axes.locator_params(axis="x", nbins=4)
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - anything that stands in a line
+    return isinstance(value, (int, float)) and math.isfinite(value)
