@@ -107,10 +107,11 @@ def prove(package: Package, packages: dict[str, Package], versions: str) -> int:
     subprocess.run(command, check=True)
 
     tests = package.groups.get("test", ())
-    helpers = [packages[name] for name in map(_name, tests) if name in packages]
-    helpers += [sibling for helper in helpers for sibling in siblings(helper, packages)]
-    helpers = [helper for helper in dict.fromkeys(helpers) if helper not in needed]
-    install(helpers, [str(wanted) for wanted in tests if _name(wanted) not in packages], constraints)
+    helpers = {name: packages[name] for name in map(_name, tests) if name in packages}
+    for helper in list(helpers.values()):
+        helpers |= {sibling.name: sibling for sibling in siblings(helper, packages)}
+    extra = [helper for helper in helpers.values() if helper not in needed]
+    install(extra, [str(wanted) for wanted in tests if _name(wanted) not in packages], constraints)
     pytest = [sys.executable, "-m", "pytest", "-q", f"packages/{package.part}/tests"]
     return subprocess.run(pytest, cwd=ROOT, check=False).returncode
 
