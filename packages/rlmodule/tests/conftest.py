@@ -53,7 +53,9 @@ def _rows(leaf: Space, n: int, rng: np.random.Generator) -> NDArray[Any]:
         case BoxSpace() if leaf.low.dtype.kind == "f":
             return rng.normal(3.0, 2.0, (n, *leaf.low.shape)).astype(leaf.low.dtype)
         case BoxSpace():
-            return rng.integers(leaf.low, leaf.high, (n, *leaf.low.shape), endpoint=True).astype(leaf.low.dtype)
+            return rng.integers(leaf.low, leaf.high, (n, *leaf.low.shape), endpoint=True).astype(
+                leaf.low.dtype
+            )
         case DiscreteSpace():
             return rng.integers(leaf.num_values, size=n) + leaf.start
         case MultiDiscreteSpace():

@@ -60,8 +60,12 @@ ACTIONS: dict[str, Space] = {
     ),
     "multi discrete": multi_discrete(3, 2, 4, start=-1),
     "multi binary": MultiBinarySpace(shape=(2, 2)),
-    "dict": DictSpace(spaces={"arm": box(2, low=-1, high=1), "mode": DiscreteSpace(num_values=3), "leg": box(1)}),
-    "tuple": TupleSpace(spaces=(multi_discrete(2, 2), TupleSpace(spaces=(box(), MultiBinarySpace(shape=(2,)))))),
+    "dict": DictSpace(
+        spaces={"arm": box(2, low=-1, high=1), "mode": DiscreteSpace(num_values=3), "leg": box(1)}
+    ),
+    "tuple": TupleSpace(
+        spaces=(multi_discrete(2, 2), TupleSpace(spaces=(box(), MultiBinarySpace(shape=(2,)))))
+    ),
 }
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {},
@@ -88,7 +92,7 @@ CASES = [
 NORMALIZABLE = ("box", "scalar box", "matrix of float64", "float16", "dict", "tuple", "masked")
 
 
-def check(policy: Any, fixtures: Any, *, tolerance: float = 2e-5) -> None:
+def check(policy: Any, fixtures: Any) -> None:
     """Compare three steps at three numbers of rows, among them the one that the trace saw."""
     sample, run_graph, tensors, shake = fixtures
     shake(policy)
@@ -101,10 +105,10 @@ def check(policy: Any, fixtures: Any, *, tolerance: float = 2e-5) -> None:
             with torch.no_grad():
                 parameters, _, next_state = policy.step(tensors(observations), tensors(state))
             assert outputs["action_parameters"].shape == (num_rows, policy.action_heads[-1].stop)
-            np.testing.assert_allclose(outputs["action_parameters"], parameters, atol=tolerance, rtol=tolerance)
-            for name in state:
-                state[name] = outputs[f"next_state/{name}"]
-                np.testing.assert_allclose(state[name], next_state[name], atol=tolerance, rtol=tolerance)
+            np.testing.assert_allclose(outputs["action_parameters"], parameters, atol=2e-5, rtol=2e-5)
+            state = {name: outputs[f"next_state/{name}"] for name in state}
+            for name, rows in state.items():
+                np.testing.assert_allclose(rows, next_state[name], atol=2e-5, rtol=2e-5)
 
 
 @pytest.fixture

@@ -63,16 +63,16 @@ def forward_by_steps(
     """Walk a recurrent module through a sequence one step at a time; see `SequenceRLModule`."""
     parameters, values = [], []
     for t in range(starts_ST.shape[1]):
-        keep_S = ~starts_ST[:, t]
-        state = {name: rows * _as_column(keep_S, rows) for name, rows in state.items()}
+        state = {name: _zeroed(rows, starts_ST[:, t]) for name, rows in state.items()}
         step_parameters, step_values, state = network(_at_step(observation, t), state)
         parameters.append(step_parameters)
         values.append(step_values)
     return torch.stack(parameters, 1), torch.stack(values, 1)
 
 
-def _as_column(keep_S: Tensor, rows: Tensor) -> Tensor:
-    return keep_S.to(rows.dtype).reshape(-1, *[1] * (rows.dim() - 1))
+def _zeroed(rows: Tensor, start_S: Tensor) -> Tensor:
+    """Overwrite and not multiply: a state that is not a number ends here too."""
+    return rows.masked_fill(start_S.reshape(-1, *[1] * (rows.dim() - 1)), 0)
 
 
 def _at_step(observation: Observation, t: int) -> Observation:
