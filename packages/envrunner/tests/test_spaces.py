@@ -53,7 +53,7 @@ def test_every_space_comes_back_unchanged(space: gym.Space[Any]) -> None:
 
 
 def test_dict_order_is_kept() -> None:
-    space = gs.Dict([("b", gs.Discrete(2)), ("a", gs.Discrete(2))], sort_keys=False)
+    space = gs.Dict([("b", gs.Discrete(2)), ("a", gs.Discrete(2))])
     assert list(wire.leaves(space_from_gymnasium(space))) == ["/b", "/a"]
 
 
