@@ -6,7 +6,6 @@ and without a timeout the caller waits for ever. Like `SyncVector` this one coll
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 from collections.abc import Sequence
 from time import monotonic
@@ -18,7 +17,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from outrider.envrunner.environment_process import EnvironmentProcess
+from outrider.envrunner.environment_process import EnvironmentProcess, EnvironmentProcessError
 from outrider.envrunner.sync_vector import Ends, MakeEnvironment, OnFailure, seeds_of
 
 
@@ -37,7 +36,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         timeout_s: float,
         spec: EnvSpec | None = None,
     ) -> None:
-        """Start all processes and wait for them. Raises EnvironmentProcessError where one cannot start."""
+        """Start all processes and wait for them. Raises ValueError where the environment cannot be made."""
         self._make = tuple(make)
         self._on_failure = on_failure
         self._timeout_s = timeout_s
@@ -46,10 +45,10 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._processes = [EnvironmentProcess(make_one, spec) for make_one in self._make]
         try:
             spaces = [process.spaces() for process in self._processes]
-        except BaseException:
+        except EnvironmentProcessError as error:
             for process in self._processes:
                 process.kill()
-            raise
+            raise ValueError(str(error)) from error
         self.single_observation_space, self.single_action_space, metadata = spaces[0]
         self.metadata = {**metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -101,6 +100,8 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **_: Any) -> None:
         """End every process."""
+        for process in self._processes:
+            process.hang_up()
         for process in self._processes:
             process.close()
 

@@ -70,9 +70,13 @@ class EnvironmentProcess:
         """
         return self._answer(max(0.0, deadline - monotonic()))
 
-    def close(self) -> None:
-        """Ask the process to end. It is killed where it does not within a second."""
+    def hang_up(self) -> None:
+        """Tell the process to end."""
         self._pipe.close()
+
+    def close(self) -> None:
+        """Have the process end. It is killed where it does not within a second."""
+        self.hang_up()
         try:
             self._process.wait(1.0)
         except subprocess.TimeoutExpired:
@@ -80,7 +84,7 @@ class EnvironmentProcess:
 
     def kill(self) -> None:
         """End the process at once."""
-        self._pipe.close()
+        self.hang_up()
         self._process.kill()
         self._process.wait()
 
@@ -124,7 +128,7 @@ def serve(descriptor: int) -> None:
                 gym.registry[spec.id] = spec
             env = make()
         except Exception as error:  # noqa: BLE001 - reported to the parent
-            pipe.send((_sentence(error), traceback.format_exc()))
+            pipe.send((str(error), traceback.format_exc()))
             return
         pipe.send(((env.observation_space, env.action_space, env.metadata), None))
         try:

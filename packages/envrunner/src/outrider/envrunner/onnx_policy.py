@@ -7,14 +7,16 @@ a call copies observations in and computes; new weights are written into the bou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from outrider.envrunner.acting_policy import require_fit
 from outrider.wire import Columns, PolicyGraph, TensorSpec, Weights, leaf_dtype, leaf_shape, leaves
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 _WEIGHTS = "weights/"
 _ONNX_DTYPES = {
@@ -134,6 +136,8 @@ class _Bound:
 
 
 def _session(model: bytes) -> ort.InferenceSession:
+    import onnxruntime as ort  # 0.1 s, which an environment's process does not need to wait for
+
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
