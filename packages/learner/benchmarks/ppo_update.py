@@ -204,15 +204,11 @@ def main() -> None:
     torch.set_num_threads(1)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    model = next(
-        (line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine()
-    )
-    print(
-        f"{model}; Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, 1 thread"
-    )
-    print(
-        f"{NUM_STREAMS * NUM_STEPS} rows, {EPOCHS} epochs, 2x64 tanh, separate value network; median [min, max]"
-    )
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    print(f"{models[0] if models else platform.machine()}, 1 thread")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}")
+    print(f"{NUM_STREAMS * NUM_STEPS} rows, {EPOCHS} epochs, 2x64 tanh, separate value network")
+    print("seconds and their ratio, median [min, max]")
     discrete = DiscreteSpace(num_values=2)
     for size in (128, 512):
         compare("categorical", build_policy(OBSERVATIONS, discrete, ModuleSettings(), seed=0), size, rounds)

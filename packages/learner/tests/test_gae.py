@@ -1,11 +1,16 @@
 """Advantages are right at every kind of end."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outrider.learner.gae import backward_sums, gae, next_values
+from outrider.learner.rows import rows_from_fragments
+from outrider.wire import Fragment
 
 
 def one_step_advantage(*, terminated: bool = False, truncated: bool = False) -> float:
@@ -68,3 +73,53 @@ def test_doubling_solves_the_recursion_that_a_loop_solves(data: st.DataObject, n
         expected[row] += factor[row] * expected[row + 1]
     actual = backward_sums(torch.from_numpy(addend), torch.from_numpy(factor))
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+def slow_advantages(fragment: Fragment, value: list[float], next_value: dict[int, float]) -> list[float]:
+    """Go through each stream on its own, an episode at a time, backwards."""
+    discount, trace_decay = 0.9, 0.8
+    advantages = [0.0] * fragment.num_rows
+    first = 0
+    for length in fragment.streams.lengths.tolist():
+        episode: list[int] = []
+        for row in range(first, first + length):
+            episode.append(row)
+            if not (fragment.terminated[row] or fragment.truncated[row] or row == first + length - 1):
+                continue
+            following = 0.0 if fragment.terminated[row] else next_value[row]
+            advantage = 0.0
+            for step in reversed(episode):
+                delta = float(fragment.rewards[step]) + discount * following - value[step]
+                advantage = delta + discount * trace_decay * advantage
+                advantages[step], following = advantage, value[step]
+            episode = []
+        first += length
+    return advantages
+
+
+@given(
+    lengths=st.lists(st.integers(1, 17), min_size=1, max_size=6),
+    end_probability=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_ragged_streams_give_what_a_loop_over_their_episodes_gives(
+    lab: Any, lengths: list[int], end_probability: float, seed: int
+) -> None:
+    fragment = lab.fragment(lab.policy(), lengths, seed=seed, end_probability=end_probability)
+    rows = rows_from_fragments([fragment], torch.device("cpu"))
+    rng = np.random.default_rng(seed)
+    value_N = torch.from_numpy(rng.normal(5.0, size=len(rows)).astype(np.float32))
+    value_M = torch.from_numpy(rng.normal(5.0, size=len(rows.next_row_M)).astype(np.float32))
+    next_value_N = next_values(value_N, rows.followed_N, rows.next_row_M, value_M)
+    columns = (rows.reward_N, value_N, next_value_N, rows.terminated_N, rows.followed_N)
+    actual = gae(*columns, discount=0.9, trace_decay=0.8)
+    recorded = dict(zip(fragment.next_rows.tolist(), value_M.tolist(), strict=True))
+    expected = slow_advantages(fragment, value_N.tolist(), recorded)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    one, two = torch.zeros(1), torch.zeros(2)
+    with pytest.raises(ValueError, match=r"gae got columns of shapes .*; give five of one shape \[N\]"):
+        gae(one, two, one, one.bool(), one.bool(), discount=0.9, trace_decay=0.9)

@@ -84,6 +84,12 @@ class PPOLearner:
         }
 
     def set_state(self, state: StateTree) -> None:
+        missing = self.get_state().keys() - state.keys()
+        if missing:
+            raise ValueError(
+                f"the learner's state lacks {', '.join(sorted(missing))}; it was not made by this version of "
+                "outrider-learner, or is damaged: use a checkpoint of this version"
+            )
         self.policy.load_weights(
             Weights(version=state["num_updates"], fingerprint=state["fingerprint"], tensors=state["module"])
         )

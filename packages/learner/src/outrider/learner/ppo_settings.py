@@ -1,6 +1,7 @@
 """Settings of PPO. Free of torch, so that a command line may read them at once."""
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, fields
 
 from outrider.learner.number_check import check_number
 from outrider.learner.schedule import Schedule, check_schedule
@@ -68,6 +69,15 @@ class PPOSettings:
         for name in ("vf_clip_param", "kl_target", "early_stop_kl", "grad_clip", "adam_epsilon"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
+        if not self.use_kl_loss:
+            _warn_of_ignored(self)
         check_schedule("lr", self.lr, low=0)
         check_schedule("clip_param", self.clip_param, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
+
+
+def _warn_of_ignored(settings: PPOSettings) -> None:
+    defaults = {field.name: field.default for field in fields(settings)}
+    for name in ("kl_coeff", "kl_target"):
+        if getattr(settings, name) != defaults[name]:
+            warnings.warn(f"{name} is ignored; set use_kl_loss=True to use it", stacklevel=4)

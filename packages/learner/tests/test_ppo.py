@@ -1,0 +1,158 @@
+"""PPO improves what it is told to and reports what it did."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from outrider.learner import PPOLearner, PPOSettings
+from outrider.wire import BoxSpace, DiscreteSpace
+
+FAST = PPOSettings(minibatch_size=32, num_epochs=4, lr=3e-3)
+
+
+def rewarded_for_action_one(fragment: Any) -> Any:
+    """Pay 1 for action 1, in episodes of one step."""
+    everywhere = np.ones(fragment.num_rows, bool)
+    return replace(
+        fragment,
+        rewards=(fragment.actions[""] == 1).astype(np.float32),
+        terminated=everywhere,
+        truncated=~everywhere,
+        next_rows=fragment.next_rows[:0],
+        next_observations={"": fragment.next_observations[""][:0]},
+    )
+
+
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_a_rewarded_action_becomes_likelier(lab: Any, use_lstm: bool) -> None:
+    policy = lab.policy(use_lstm=use_lstm)
+    learner = PPOLearner(policy, FAST, seed=0)
+    for seed in range(12):
+        learner.update([rewarded_for_action_one(lab.fragment(policy, [32] * 4, seed=seed))])
+    state = {name: torch.zeros(1, *spec.shape) for name, spec in policy.state_spec.items()}
+    logits, value, _ = policy.step({"": torch.zeros(1, 3)}, state)
+    assert logits.softmax(-1)[0, 1] > 0.9
+    assert 0.3 < value.item() < 1.0
+
+
+def test_a_gaussian_policy_moves_towards_rewarded_actions(lab: Any) -> None:
+    bounds = np.ones(1, np.float32)
+    policy = lab.policy(action_space=BoxSpace(low=-bounds, high=bounds))
+    learner = PPOLearner(policy, FAST, seed=0)
+    for seed in range(15):
+        fragment = lab.fragment(policy, [32] * 4, seed=seed)
+        paid = -np.abs(fragment.actions[""][:, 0] - 0.5).astype(np.float32)
+        learner.update([replace(rewarded_for_action_one(fragment), rewards=paid)])
+    assert policy({"": torch.zeros(1, 3)})[0][0, 0] > 0.15
+
+
+def test_metrics_are_floats_with_the_documented_names(lab: Any) -> None:
+    from outrider.learner import metrics as documented
+
+    policy = lab.policy()
+    metrics = PPOLearner(policy, FAST, seed=0).update([lab.fragment(policy, [40, 24])])
+    assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
+    names = [line.split()[0] for line in (documented.__doc__ or "").splitlines()[2:] if line[:1].isalpha()]
+    assert sorted(metrics) == sorted(names[: names.index("The")])
+    assert metrics["num_env_steps_trained"] == 64.0
+    assert metrics["num_steps"] == 8.0
+
+
+def test_before_the_first_step_ratios_are_one(lab: Any) -> None:
+    policy = lab.policy()
+    settings = replace(FAST, num_epochs=1, minibatch_size=64)
+    metrics = PPOLearner(policy, settings, seed=0).update([lab.fragment(policy, [40, 24])])
+    assert metrics["clip_fraction"] == 0.0
+    assert metrics["mean_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert metrics["policy_loss"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_an_epoch_takes_each_row_once_in_parts_that_differ_by_one_row(lab: Any) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, replace(FAST, num_epochs=1, minibatch_size=30), seed=0)
+    seen: list[int] = []
+    step = learner._step
+    learner._step = lambda minibatch, *rest: (seen.append(minibatch.num_rows), step(minibatch, *rest))[1]  # type: ignore[method-assign,func-returns-value]
+    learner.update([lab.fragment(policy, [71])])
+    assert seen == [24, 24, 23]
+
+
+def test_schedules_follow_environment_steps(lab: Any) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, replace(FAST, lr=[[0, 1e-3], [128, 0.0]]), seed=0)
+    rates = [learner.update([lab.fragment(policy, [64])])["learning_rate"] for _ in range(3)]
+    assert rates == pytest.approx([1e-3, 5e-4, 0.0])
+
+
+def test_an_update_stops_early_once_the_policy_has_moved_too_far(lab: Any) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, replace(FAST, lr=0.1, num_epochs=10, early_stop_kl=1e-4), seed=0)
+    assert learner.update([lab.fragment(policy, [64])])["num_epochs"] == 1.0
+
+
+def test_the_kl_coefficient_rises_when_the_policy_moves_too_far_and_falls_when_too_little(lab: Any) -> None:
+    far = PPOLearner(lab.policy(), replace(FAST, lr=0.1, use_kl_loss=True, kl_target=1e-6), seed=0)
+    assert far.update([lab.fragment(far.policy, [64])])["kl_coeff"] == pytest.approx(0.3)
+    near = PPOLearner(lab.policy(), replace(FAST, lr=0.0, use_kl_loss=True, kl_target=1.0), seed=0)
+    assert near.update([lab.fragment(near.policy, [64])])["kl_coeff"] == pytest.approx(0.1)
+
+
+def test_the_divergence_loss_holds_the_policy_back(lab: Any) -> None:
+    def moved(kl_coeff: float) -> float:
+        settings = replace(FAST, use_kl_loss=True, kl_coeff=kl_coeff)
+        learner = PPOLearner(lab.policy(), settings, seed=0)
+        return learner.update([lab.fragment(learner.policy, [64])])["mean_kl"]
+
+    assert moved(100.0) < 0.1 * moved(0.0)
+
+
+def test_the_entropy_bonus_keeps_the_policy_undecided(lab: Any) -> None:
+    def entropy(coefficient: float) -> float:
+        policy = lab.policy()
+        learner = PPOLearner(policy, replace(FAST, entropy_coeff=coefficient, lr=0.01), seed=0)
+        for seed in range(5):
+            metrics = learner.update([rewarded_for_action_one(lab.fragment(policy, [64], seed=seed))])
+        return metrics["entropy"]
+
+    assert entropy(0.0) < 0.65 < entropy(10.0)
+
+
+def test_a_learning_rate_of_zero_changes_nothing(lab: Any) -> None:
+    policy = lab.policy()
+    before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    PPOLearner(policy, replace(FAST, lr=0.0), seed=0).update([lab.fragment(policy, [64])])
+    assert all(torch.equal(before[name], tensor) for name, tensor in policy.state_dict().items())
+
+
+def test_the_gradient_is_clipped_to_its_limit(lab: Any) -> None:
+    def first_moment(grad_clip: float | None) -> float:
+        learner = PPOLearner(
+            lab.policy(), replace(FAST, grad_clip=grad_clip, num_epochs=1, minibatch_size=64), seed=0
+        )
+        learner.update([lab.fragment(learner.policy, [64])])
+        moments = [state["exp_avg"] for state in learner.get_state()["optimizer"].values()]
+        return 10.0 * math.sqrt(sum(float((moment**2).sum()) for moment in moments))
+
+    free = first_moment(None)
+    assert first_moment(free / 4) == pytest.approx(free / 4, rel=1e-5)
+    assert first_moment(free * 4) == pytest.approx(free, rel=1e-5)
+
+
+def test_versions_count_updates(lab: Any) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, FAST, seed=0)
+    assert learner.publish().version == learner.publish().version == 0
+    learner.update([lab.fragment(policy, [64])])
+    assert learner.publish().version == 1
+
+
+def test_a_network_with_unused_parameters_learns(lab: Any) -> None:
+    policy = lab.policy(action_space=DiscreteSpace(num_values=3))
+    policy.network.spare = torch.nn.Linear(2, 2)
+    before = policy.network.spare.weight.clone()
+    PPOLearner(policy, FAST, seed=0).update([lab.fragment(policy, [64])])
+    assert torch.equal(policy.network.spare.weight, before)

@@ -1,0 +1,113 @@
+"""Shards of any size on several ranks give what one rank gives."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from outrider.learner import PPOLearner, PPOSettings
+from outrider.learner.advantage_scale import standardise
+from outrider.learner.ranks import OneRank
+
+SETTINGS = PPOSettings(minibatch_size=1000, num_epochs=4, lr=1e-3, entropy_coeff=0.01)
+
+
+class ThreadRank:
+    """One of several ranks that are threads of this process."""
+
+    def __init__(self, rank: int, size: int, board: list[torch.Tensor], barrier: threading.Barrier) -> None:
+        self.rank, self.size = rank, size
+        self._board, self._barrier = board, barrier
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        self._board[self.rank] = tensor.clone()
+        self._barrier.wait(10)
+        total = torch.stack(list(self._board)).sum(0)
+        self._barrier.wait(10)
+        return total
+
+
+def on_ranks(size: int, work: Callable[[ThreadRank], Any]) -> list[Any]:
+    """Run `work` on each rank at once and return what each returned."""
+    barrier, board, results = threading.Barrier(size), [torch.empty(0)] * size, [None] * size
+
+    def run(rank: int) -> None:
+        try:
+            results[rank] = work(ThreadRank(rank, size, board, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@pytest.mark.parametrize(
+    ("module", "settings"),
+    [
+        ({}, SETTINGS),
+        ({"normalize_observations": True, "normalize_rewards": True}, SETTINGS),
+        ({"use_lstm": True}, replace(SETTINGS, use_kl_loss=True)),
+    ],
+)
+def test_two_ragged_shards_equal_one_rank(lab: Any, module: dict[str, Any], settings: PPOSettings) -> None:
+    shards = [
+        [lab.fragment(lab.policy(**module), [50, 13])],
+        [lab.fragment(lab.policy(**module), [20], seed=1, first_environment=2)],
+    ]
+
+    def learn(ranks: Any, fragments: list[Any]) -> tuple[dict[str, float], dict[str, Any], Any]:
+        learner = PPOLearner(lab.policy(**module), settings, seed=ranks.rank, ranks=ranks)
+        metrics = [learner.update(fragments) for _ in range(2)][-1]
+        return metrics, learner.get_state()["optimizer"], learner.publish().tensors
+
+    metrics, optimizer, tensors = learn(OneRank(), shards[0] + shards[1])
+    both = on_ranks(2, lambda ranks: learn(ranks, shards[ranks.rank]))
+    for shard_metrics, shard_optimizer, shard_tensors in both:
+        for name, tensor in tensors.items():
+            np.testing.assert_allclose(shard_tensors[name], tensor, rtol=1e-5, atol=1e-6)
+        for name, moments in optimizer.items():
+            np.testing.assert_allclose(shard_optimizer[name]["exp_avg"], moments["exp_avg"], atol=1e-6)
+        for name in ("policy_loss", "value_loss", "mean_kl", "explained_variance", "num_env_steps_trained"):
+            assert shard_metrics[name] == pytest.approx(metrics[name], rel=1e-4, abs=1e-5)
+    for name, tensor in both[0][2].items():
+        np.testing.assert_array_equal(tensor, both[1][2][name])
+
+
+def test_advantages_are_standardised_over_all_ranks() -> None:
+    whole = torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0])
+    shards = on_ranks(2, lambda ranks: standardise((whole[:2], whole[2:])[ranks.rank], ranks))
+    torch.testing.assert_close(torch.cat(shards), standardise(whole, OneRank()))
+    torch.testing.assert_close(torch.cat(shards).mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
+
+
+def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any) -> None:
+    def learn(ranks: Any) -> dict[str, float]:
+        learner = PPOLearner(lab.policy(), SETTINGS, seed=0, ranks=ranks)
+        fragment = lab.fragment(learner.policy, [20])
+        if ranks.rank == 1:
+            fragment = replace(fragment, rewards=np.full(20, 1e30, np.float32))
+        return learner.update([fragment])
+
+    assert [metrics["skipped_steps"] for metrics in on_ranks(2, learn)] == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_a_rank_with_few_rows_takes_as_many_steps_as_the_others(lab: Any, use_lstm: bool) -> None:
+    settings = replace(SETTINGS, minibatch_size=8, num_epochs=1, max_seq_len=4)
+
+    def learn(ranks: Any) -> dict[str, float]:
+        learner = PPOLearner(lab.policy(use_lstm=use_lstm), settings, seed=0, ranks=ranks)
+        return learner.update([lab.fragment(learner.policy, [60] if ranks.rank else [2])])
+
+    metrics = on_ranks(2, learn)
+    assert metrics[0]["num_steps"] == metrics[1]["num_steps"] == 4.0
+    assert metrics[0]["value_loss"] == metrics[1]["value_loss"]

@@ -1,0 +1,59 @@
+"""Fragments that break the rules are refused in a sentence; others become rows."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from outrider.learner.rows import rows_from_fragments
+
+CPU = torch.device("cpu")
+
+
+def test_rows_of_several_fragments_stand_behind_each_other(lab: Any) -> None:
+    policy = lab.policy()
+    fragments = [lab.fragment(policy, [4, 3]), lab.fragment(policy, [5], seed=1, first_environment=2)]
+    rows = rows_from_fragments(fragments, CPU)
+    assert len(rows) == 12
+    assert rows.length_S.tolist() == [4, 3, 5]
+    assert rows.next_row_M.tolist() == [*fragments[0].next_rows, *(7 + fragments[1].next_rows)]
+    assert rows.stream_key_S == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_row_is_followed_unless_its_episode_or_stream_ends(lab: Any) -> None:
+    fragment = lab.fragment(lab.policy(), [4, 2], end_probability=0.0)
+    terminated = np.array([False, True, False, False, False, False])
+    rows = rows_from_fragments([replace(fragment, terminated=terminated)], CPU)
+    assert rows.followed_N.tolist() == [True, False, True, False, True, False]
+
+
+@pytest.mark.parametrize("column", ["observations", "next_observations", "rewards"])
+def test_numbers_that_are_not_finite_are_refused_with_their_column(lab: Any, column: str) -> None:
+    fragment = lab.fragment(lab.policy(), [4, 4], end_probability=0.0)
+    values = getattr(fragment, column)
+    array = values if column == "rewards" else values[""]
+    array[-1] = np.nan
+    with pytest.raises(
+        ValueError, match=rf"column {column} holds nan in 1 of .* first in environment 1; mend"
+    ):
+        rows_from_fragments([fragment], CPU)
+
+
+def test_a_missing_next_observation_is_refused(lab: Any) -> None:
+    fragment = lab.fragment(lab.policy(), [4], end_probability=0.0)
+    with pytest.raises(ValueError, match="row 3 was truncated or ends its stream, and next_observations has"):
+        rows_from_fragments([replace(fragment, next_rows=fragment.next_rows[:0])], CPU)
+
+
+def test_lengths_that_do_not_add_up_are_refused(lab: Any) -> None:
+    fragment = lab.fragment(lab.policy(), [4])
+    streams = replace(fragment.streams, lengths=np.array([5]))
+    with pytest.raises(ValueError, match="streams have 5 rows by their lengths and 4 by their columns"):
+        rows_from_fragments([replace(fragment, streams=streams)], CPU)
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="an update got no rows"):
+        rows_from_fragments([], CPU)
