@@ -40,15 +40,15 @@ def evaluate(
     num_envs: int,
     seed: int,
     explore: bool = False,
-    max_episode_steps: int = 100_000,
+    max_episode_steps: int = 30_000,
 ) -> EpisodeStatistics:
     """Play `num_episodes` episodes in environments made for this, and return them in order of their seeds.
 
     Of `settings` (default: SYNC) the vectorize mode counts, and what happens when environments fail. In
     modes SYNC and ASYNC episode i starts from seed `seed` + i, so that neither `num_envs` nor the other
     episodes change it; a native vector environment takes one seed for all its copies. Without `explore`
-    the policy takes its most likely action. An episode of `max_episode_steps` steps is cut and counted
-    with a warning; a native vector environment cannot be cut, and raises RuntimeError.
+    the policy takes its most likely action. An episode of `max_episode_steps` steps (the default lets
+    Atari's longest end) is cut and counted with a warning; a native vector environment cannot be cut, and raises RuntimeError.
     """
     settings = settings or EnvRunnerSettings()
     num_envs = min(num_envs, num_episodes)
