@@ -47,8 +47,9 @@ def evaluate(
     Of `settings` (default: SYNC) the vectorize mode counts, and what happens when environments fail. In
     modes SYNC and ASYNC episode i starts from seed `seed` + i, so that neither `num_envs` nor the other
     episodes change it; a native vector environment takes one seed for all its copies. Without `explore`
-    the policy takes its most likely action. An episode of `max_episode_steps` steps (the default lets
-    Atari's longest end) is cut and counted with a warning; a native vector environment cannot be cut, and raises RuntimeError.
+    the policy takes its most likely action. An episode of `max_episode_steps` steps (by default more
+    than Atari's longest) is cut and counted with a warning; one of a native vector environment cannot be
+    cut, and raises RuntimeError.
     """
     settings = settings or EnvRunnerSettings()
     num_envs = min(num_envs, num_episodes)
