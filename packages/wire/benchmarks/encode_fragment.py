@@ -1,0 +1,173 @@
+"""Encode and decode a fragment, beside a memory copy and beside plain protobuf `bytes` fields.
+
+    hatch run bench:wire
+
+Everything is measured interleaved in one run; a ratio is taken within each round, so that a machine
+that slows down slows both sides. Printed are medians [min, max] over the rounds.
+
+    outrider     encode into a reused buffer and decode to arrays from it
+    memcpy       copy the same number of bytes into a reused buffer
+    bytes fields the same header, and each array in a protobuf `bytes` field: serialise, parse, and
+                 make arrays of the fields
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import google.protobuf
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.internal import api_implementation
+
+from outrider.wire import (
+    EpisodeStatistics,
+    Fragment,
+    Streams,
+    decode_fragment,
+    encode_fragment,
+)
+from outrider.wire.v1 import fragment_pb2
+
+NUM_STREAMS = 8
+NUM_ROUNDS = 41
+
+
+def make_fragment(size_bytes: int, observation_size: int) -> Fragment:
+    """Return a fragment of about `size_bytes`: float32 observations, 4 discrete actions."""
+    num_rows = size_bytes // (4 * observation_size + 40) // NUM_STREAMS * NUM_STREAMS
+    length = num_rows // NUM_STREAMS
+    rng = np.random.default_rng(0)
+    next_rows = np.arange(NUM_STREAMS) * length + length - 1
+    observations = rng.random((num_rows, observation_size), np.float32)
+    return Fragment(
+        streams=Streams(
+            lengths=np.full(NUM_STREAMS, length),
+            policy=np.zeros(NUM_STREAMS, np.int32),
+            environment=np.arange(NUM_STREAMS, dtype=np.int32),
+            agent=np.zeros(NUM_STREAMS, np.int32),
+        ),
+        observations={"": observations},
+        actions={"": rng.integers(0, 4, num_rows)},
+        rewards=np.ones(num_rows, np.float32),
+        terminated=np.zeros(num_rows, np.bool_),
+        truncated=np.zeros(num_rows, np.bool_),
+        next_rows=next_rows,
+        next_observations={"": observations[next_rows]},
+        action_log_probs=np.zeros(num_rows, np.float32),
+        action_parameters=rng.random((num_rows, 4), np.float32),
+        policy_version=np.zeros(1, np.int64),
+        episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
+    )
+
+
+def plain_message_class() -> Any:  # noqa: ANN401  (a class made at run time)
+    """Return the class of a message with a fragment's header and its arrays in `bytes` fields."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="plain.proto", package="plain", syntax="proto3", dependency=[fragment_pb2.DESCRIPTOR.name]
+    )
+    message = file.message_type.add(name="PlainFragment")
+    message.field.add(name="header", number=1, type=11, label=1, type_name=".outrider.wire.v1.FragmentHeader")
+    message.field.add(name="arrays", number=2, type=12, label=3)
+    pool = descriptor_pool.Default()
+    pool.Add(file) if hasattr(pool, "Add") else pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("plain.PlainFragment"))
+
+
+def competitors(fragment: Fragment) -> dict[str, Callable[[], object]]:
+    """Return the sides by name; each brings the fragment from arrays to arrays."""
+    frame = encode_fragment(fragment)
+    buffer = np.zeros(frame.num_bytes, np.uint8)
+    source, target = buffer.copy(), np.zeros_like(buffer)
+    plain = plain_message_class()
+    dtypes = [np.dtype(np.uint8)] * len(frame.buffers)
+
+    def outrider() -> object:
+        size = encode_fragment(fragment).write_into(buffer.data)
+        return decode_fragment(buffer.data[:size])
+
+    def memcpy() -> object:
+        target[:] = source
+        return target
+
+    def bytes_fields() -> object:
+        frame = encode_fragment(fragment)
+        sent = plain(arrays=[bytes(array) for array in frame.buffers])
+        sent.header.MergeFromString(frame.header)
+        received = plain.FromString(sent.SerializeToString())
+        return [np.frombuffer(array, dtype) for array, dtype in zip(received.arrays, dtypes, strict=True)]
+
+    def encode_only() -> object:
+        return encode_fragment(fragment)
+
+    received = frame.to_bytes()
+
+    def decode_only() -> object:
+        return decode_fragment(received)
+
+    return {
+        "outrider": outrider,
+        "memcpy": memcpy,
+        "bytes fields": bytes_fields,
+        "encode to a frame, nothing copied": encode_only,
+        "decode to views": decode_only,
+    }
+
+
+def measure(sides: dict[str, Callable[[], object]], num_calls: int) -> dict[str, list[float]]:
+    """Return seconds per call of each side in each round, after one round that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for round_ in range(NUM_ROUNDS + 1):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            for _ in range(num_calls):
+                call()
+            if round_:
+                seconds[name].append((time.perf_counter() - start) / num_calls)
+    return seconds
+
+
+def spread(values: list[float], unit: str = "", scale: float = 1.0) -> str:
+    """Return median [min, max]."""
+    median, low, high = (scale * value for value in (statistics.median(values), min(values), max(values)))
+    return f"{median:.3g} [{low:.3g}, {high:.3g}]{unit}"
+
+
+def report(name: str, fragment: Fragment, num_calls: int) -> None:
+    frame = encode_fragment(fragment)
+    print(f"\n{name}: {fragment.num_rows} rows, {frame.num_bytes} bytes, {len(frame.buffers)} arrays")
+    seconds = measure(competitors(fragment), num_calls)
+    for side, values in seconds.items():
+        print(f"  {side:36} {spread(values, ' us', 1e6)}")
+    ours = seconds["outrider"]
+    for side in ("memcpy", "bytes fields"):
+        ratios = [a / b for a, b in zip(ours, seconds[side], strict=True)]
+        print(f"  outrider / {side:25} {spread(ratios)}")
+
+
+def machine() -> str:
+    """Name what was measured on."""
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = models[0] if models else platform.processor()
+    return (
+        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
+        f"numpy {np.__version__}, protobuf {google.protobuf.__version__} ({api_implementation.Type()})"
+    )
+
+
+def main() -> None:
+    print(machine())
+    report("64 KiB", make_fragment(64 * 2**10, observation_size=4), num_calls=20)
+    report("64 MiB", make_fragment(64 * 2**20, observation_size=128), num_calls=1)
+
+
+if __name__ == "__main__":
+    main()

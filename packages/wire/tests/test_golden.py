@@ -1,0 +1,132 @@
+"""What released versions wrote is still read, by us and by any protobuf library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.testing.messages import (
+    example_fragment,
+    example_policy_graph,
+    example_spaces,
+    example_weights,
+    same_message,
+)
+from outrider.wire import (
+    Hello,
+    ProtocolVersion,
+    RefusalReason,
+    Welcome,
+    decode_episode_statistics,
+    decode_fragment,
+    decode_hello,
+    decode_policy_graph,
+    decode_space,
+    decode_weights,
+    decode_welcome,
+    same_space,
+)
+from outrider.wire.v1 import fragment_pb2, policy_graph_pb2, tensor_pb2, weights_pb2
+
+GOLDEN = Path(__file__).parent / "golden"
+RELEASES = sorted(path.name for path in GOLDEN.iterdir())
+every_release = pytest.mark.parametrize("release", RELEASES)
+
+
+def _golden(release: str, name: str) -> bytes:
+    return (GOLDEN / release / f"{name}.bin").read_bytes()
+
+
+@every_release
+def test_fragments_are_read(release: str) -> None:
+    assert same_message(decode_fragment(_golden(release, "fragment")), example_fragment())
+
+
+@every_release
+def test_episode_statistics_are_read(release: str) -> None:
+    episodes = decode_episode_statistics(_golden(release, "episode_statistics"))
+    assert same_message(episodes, example_fragment().episodes)
+
+
+@every_release
+@pytest.mark.parametrize("name", ["weights", "weights_bfloat16"])
+def test_weights_are_read(release: str, name: str) -> None:
+    # The matrix holds quarters, which bfloat16 holds exactly.
+    assert same_message(decode_weights(_golden(release, name)), example_weights())
+
+
+@every_release
+def test_policy_graphs_are_read(release: str) -> None:
+    graph, example = decode_policy_graph(_golden(release, "policy_graph")), example_policy_graph()
+    assert same_space(graph.observation_space, example.observation_space)
+    assert same_space(graph.action_space, example.action_space)
+    for name in ("model", "fingerprint", "action_heads", "state"):
+        assert getattr(graph, name) == getattr(example, name)
+
+
+@every_release
+@pytest.mark.parametrize("name", example_spaces())
+def test_spaces_are_read(release: str, name: str) -> None:
+    assert same_space(decode_space(_golden(release, f"space_{name}")), example_spaces()[name])
+
+
+@every_release
+def test_handshakes_are_read(release: str) -> None:
+    assert decode_hello(_golden(release, "hello")) == Hello(
+        component="envrunner 0.1.0",
+        protocol=ProtocolVersion(1, 0),
+        versions={"outrider-wire": "0.1.0"},
+        environment_fingerprint="cafe",
+        capabilities=frozenset({"zstd"}),
+    )
+    assert decode_welcome(_golden(release, "welcome")) == Welcome(
+        component="algorithm 0.1.0",
+        protocol=ProtocolVersion(1, 0),
+        agreed_minor=0,
+        capabilities=frozenset({"zstd"}),
+        policy_fingerprint="f00d",
+    )
+
+
+@every_release
+def test_refusals_are_read(release: str) -> None:
+    refusal = decode_welcome(_golden(release, "refusal")).refusal
+    assert refusal is not None
+    assert refusal.reason is RefusalReason.PROTOCOL
+    assert "envrunner 9.0.0 speaks wire protocol 2.3 and algorithm 0.1.0 speaks 1.0" in refusal.sentence
+
+
+def _array(body: bytes, tensor: tensor_pb2.Tensor, dtype: type[np.generic]) -> list[Any]:
+    """Read a tensor as the proto describes it, without any code of ours."""
+    count = int(np.prod(tensor.shape))
+    found: list[Any] = np.frombuffer(body, dtype, count, tensor.offset).reshape(tensor.shape).tolist()
+    return found
+
+
+@every_release
+def test_a_stock_protobuf_library_sees_the_same_fragment(release: str) -> None:
+    message = fragment_pb2.Fragment.FromString(_golden(release, "fragment"))
+    header, body, example = message.header, message.body, example_fragment()
+    assert _array(body, header.rewards, np.float32) == example.rewards.tolist()
+    assert _array(body, header.terminated, np.bool_) == example.terminated.tolist()
+    assert _array(body, header.next_rows, np.int64) == [3, 5, 6]
+    assert _array(body, header.streams.lengths, np.int64) == [4, 3]
+    assert header.observations[0].name == "/camera"
+    camera = _array(body, header.observations[0].tensor, np.uint8)
+    assert camera == example.observations["/camera"].tolist()
+    assert list(header.episodes.returns) == [3.0, 11.0]
+    assert header.statistics.environment_s == 0.5
+
+
+@every_release
+def test_a_stock_protobuf_library_sees_the_same_weights_and_model(release: str) -> None:
+    weights = weights_pb2.Weights.FromString(_golden(release, "weights"))
+    matrix = weights.header.tensors[0]
+    assert (weights.header.version, matrix.name) == (3, "pi/weight")
+    assert _array(weights.body, matrix.tensor, np.float32) == [[0.0, 0.25, 0.5], [0.75, 1.0, 1.25]]
+    graph = policy_graph_pb2.PolicyGraph.FromString(_golden(release, "policy_graph"))
+    assert graph.body == b"\x08\x07\x00"
+    assert graph.header.action_heads[1].stop == 7

@@ -1,0 +1,69 @@
+"""Write the golden files of a release: `python packages/wire/tests/write_golden.py 0.1`.
+
+What a released version wrote is never written again: later versions must still read it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from outrider.testing.messages import example_fragment, example_policy_graph, example_spaces, example_weights
+from outrider.wire import (
+    EpisodeStatistics,
+    Hello,
+    ProtocolVersion,
+    answer_hello,
+    encode_episode_statistics,
+    encode_fragment,
+    encode_hello,
+    encode_policy_graph,
+    encode_space,
+    encode_weights,
+    encode_welcome,
+)
+
+ENVRUNNER = Hello(
+    component="envrunner 0.1.0",
+    protocol=ProtocolVersion(1, 0),
+    versions={"outrider-wire": "0.1.0"},
+    environment_fingerprint="cafe",
+    capabilities=frozenset({"zstd"}),
+)
+ALGORITHM = Hello(
+    component="algorithm 0.1.0",
+    protocol=ProtocolVersion(1, 0),
+    environment_fingerprint="cafe",
+    policy_fingerprint="f00d",
+    capabilities=frozenset({"zstd", "bfloat16"}),
+)
+STRANGER = Hello(component="envrunner 9.0.0", protocol=ProtocolVersion(2, 3))
+
+
+def golden_files() -> dict[str, bytes]:
+    """Return the content of every golden file by its name."""
+    episodes: EpisodeStatistics = example_fragment().episodes
+    weights = example_weights()
+    return {
+        "fragment": encode_fragment(example_fragment()).to_bytes(),
+        "weights": encode_weights(weights).to_bytes(),
+        "weights_bfloat16": encode_weights(weights, bfloat16=["pi/weight"]).to_bytes(),
+        "policy_graph": encode_policy_graph(example_policy_graph()).to_bytes(),
+        "episode_statistics": encode_episode_statistics(episodes),
+        "hello": encode_hello(ENVRUNNER),
+        "welcome": encode_welcome(answer_hello(ENVRUNNER, ALGORITHM)),
+        "refusal": encode_welcome(answer_hello(STRANGER, ALGORITHM)),
+        **{f"space_{name}": encode_space(space) for name, space in example_spaces().items()},
+    }
+
+
+def main() -> None:
+    directory = Path(__file__).parent / "golden" / sys.argv[1]
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in golden_files().items():
+        with (directory / f"{name}.bin").open("xb") as file:
+            file.write(content)
+
+
+if __name__ == "__main__":
+    main()
