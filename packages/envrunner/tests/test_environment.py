@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,13 @@ def test_a_wrapper_that_returns_no_environment_is_refused() -> None:
 def test_a_wrapper_that_raises_is_quoted() -> None:
     assert message_of("CartPole-v1", wrappers=(gym.wrappers.RescaleAction,)).startswith(
         "wrapper RescaleAction raised TypeError: "
+    )
+
+
+def test_a_wrapper_with_arguments_is_called_by_its_name() -> None:
+    wrapper = functools.partial(gym.wrappers.TransformReward, function=abs)
+    assert message_of("CartPole-v1", wrappers=(wrapper,)).startswith(
+        "wrapper TransformReward raised TypeError"
     )
 
 

@@ -7,6 +7,7 @@ environment's own implementation of many copies at once.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -233,4 +234,6 @@ def _one_line(error: Exception) -> str:
 
 
 def _name(creator: Callable[..., Any]) -> str:
+    if isinstance(creator, functools.partial):
+        return _name(creator.func)
     return getattr(creator, "__qualname__", None) or repr(creator)
