@@ -11,9 +11,8 @@ GENERATED = WIRE / "src" / "outrider" / "wire" / "v1"
 
 
 def test_the_code_was_generated_from_these_protos() -> None:
-    present = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sorted(PROTOS.iterdir())
-    ]
+    sources = sorted(PROTOS.glob("*.proto"))
+    present = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in sources]
     generated = (GENERATED / "sources.sha256").read_text().splitlines()
     assert generated == present, "run `hatch run proto:generate` and commit what it writes"
 

@@ -141,7 +141,7 @@ def test_a_refusal_by_another_major_version_is_understood() -> None:
 
 def test_a_welcome_by_another_major_version_is_an_error() -> None:
     message = encode_welcome(Welcome(component="y", protocol=ProtocolVersion(2, 0)))
-    with pytest.raises(WireError, match="y welcomes with wire protocol 2"):
+    with pytest.raises(WireError, match="y welcomes with protocol 2"):
         decode_welcome(message)
 
 

@@ -21,11 +21,11 @@ from outrider.wire.v1 import policy_graph_pb2
 
 
 def _same_graph(a: PolicyGraph, b: PolicyGraph) -> bool:
-    spaces = same_space(a.observation_space, b.observation_space) and same_space(
-        a.action_space, b.action_space
-    )
-    return spaces and all(
-        getattr(a, name) == getattr(b, name) for name in ("model", "fingerprint", "action_heads", "state")
+    return (
+        same_space(a.observation_space, b.observation_space)
+        and same_space(a.action_space, b.action_space)
+        and (a.model, a.fingerprint, a.action_heads, a.state)
+        == (b.model, b.fingerprint, b.action_heads, b.state)
     )
 
 

@@ -43,9 +43,8 @@ def test_tensors_are_read_only_views() -> None:
 
 def test_named_tensors_travel_as_bfloat16_and_come_back_as_float32() -> None:
     third = np.array([1 / 3, -1 / 3, 0.5], np.float32)
-    weights = Weights(
-        version=0, fingerprint="", tensors={"rounded": third, "kept": third, "one": third[0].reshape(())}
-    )
+    named = {"rounded": third, "kept": third, "one": np.array(1, np.float32)}
+    weights = Weights(version=0, fingerprint="", tensors=named)
     tensors = decode_weights(encode_weights(weights, bfloat16=["rounded", "one"]).to_bytes()).tensors
     assert tensors["rounded"].tolist() == [0.333984375, -0.333984375, 0.5]
     assert tensors["rounded"].dtype == np.float32

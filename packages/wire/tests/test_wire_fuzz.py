@@ -68,27 +68,8 @@ HEADERS: dict[str, tuple[Frame, type[Message], Decode]] = {
     ),
 }
 MEMORY_BYTES = 2**20
-NUMBERS = [
-    0,
-    1,
-    2,
-    3,
-    7,
-    13,
-    63,
-    64,
-    65,
-    127,
-    128,
-    2**16,
-    2**31,
-    2**32 - 1,
-    2**53,
-    2**62,
-    2**63 - 1,
-    2**63,
-    2**64 - 1,
-]
+SMALL_NUMBERS = [0, 1, 2, 3, 7, 13, 63, 64, 65, 127, 128]
+LARGE_NUMBERS = [2**16, 2**31, 2**32 - 1, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 
 
 def _survives(decode: Decode, message: bytes) -> bool:

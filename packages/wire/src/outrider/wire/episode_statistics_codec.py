@@ -11,6 +11,9 @@ from outrider.wire.v1 import episode_statistics_pb2
 from outrider.wire.wire_error import WireError, reading
 
 
+_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
+
+
 def encode_episode_statistics(episodes: EpisodeStatistics) -> bytes:
     """Write episode statistics that travel alone, as an evaluation's do."""
     check_episode_statistics(episodes)
@@ -30,7 +33,7 @@ def decode_episode_statistics(message: Bytes, limits: Limits = Limits()) -> Epis
 def check_episode_statistics(episodes: EpisodeStatistics) -> None:
     """Raise ValueError where returns and lengths do not belong together."""
     returns, lengths = episodes.returns, episodes.lengths
-    if returns.dtype != np.float32 or lengths.dtype != np.int64:
+    if returns.dtype != _FLOAT32 or lengths.dtype != _INT64:
         raise ValueError(
             f"episodes have {returns.dtype} returns and {lengths.dtype} lengths; use float32 and int64"
         )
@@ -53,7 +56,7 @@ def read_episode_statistics(
 ) -> EpisodeStatistics:
     """Return what a message says, once it is known to be consistent."""
     limits.check("max_episodes", max(len(message.returns), len(message.lengths)))
-    if max(message.lengths, default=0) > np.iinfo(np.int64).max:
+    if max(message.lengths, default=0) >= 2**63:
         raise WireError("an episode of more than 2**63 - 1 steps")
     episodes = EpisodeStatistics(
         returns=np.array(message.returns, np.float32), lengths=np.array(message.lengths, np.int64)

@@ -45,22 +45,23 @@ class Frame:
 
     def pieces(self) -> list[bytes | memoryview]:
         """Return the message in consecutive pieces, for a writer that gathers. No array is copied."""
-        sizes = [len(buffer) for buffer in self.buffers]
-        gaps = [start - end for start, end in zip(starts(sizes), [0, *ends(sizes)], strict=False)]
-        prefix = bytearray(_field(_HEADER, len(self.header)))
-        prefix += self.header
-        if sizes:
-            packed = b"".join(map(_varint, sizes))
-            prefix += _field(_ARRAY_SIZES, len(packed)) + packed
-            body = _field(_BODY, ends(sizes)[-1])
+        arrays: list[bytes | memoryview] = []
+        sizes = bytearray()
+        end = 0
+        for buffer in self.buffers:
+            gap = -end % ALIGNMENT
+            if gap:
+                arrays.append(_ZEROS[:gap])
+            arrays.append(buffer)
+            sizes += _varint(len(buffer))
+            end += gap + len(buffer)
+        prefix = _field(_HEADER, len(self.header)) + self.header
+        if end:
+            prefix += _field(_ARRAY_SIZES, len(sizes)) + sizes
+            body = _field(_BODY, end)
             num_zeros = -(len(prefix) + 2 + len(body)) % ALIGNMENT
             prefix += _field(_PADDING, num_zeros) + _ZEROS[:num_zeros] + body
-        pieces: list[bytes | memoryview] = [bytes(prefix)]
-        for gap, buffer in zip(gaps, self.buffers, strict=True):
-            if gap:
-                pieces.append(_ZEROS[:gap])
-            pieces.append(buffer)
-        return pieces
+        return [prefix, *arrays]
 
     def to_bytes(self) -> bytes:
         """Return the message in one piece; this copies every array once."""
@@ -121,11 +122,6 @@ def starts(sizes: Iterable[int]) -> list[int]:
     return found
 
 
-def ends(sizes: list[int]) -> list[int]:
-    """Return where arrays of these sizes end within a body."""
-    return [start + size for start, size in zip(starts(sizes), sizes, strict=True)]
-
-
 def _split_fields(view: memoryview) -> dict[int, memoryview]:
     found: dict[int, memoryview] = {}
     position = previous = 0
@@ -167,6 +163,8 @@ def _field(number: int, size: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value < 128:
+        return bytes((value,))
     written = bytearray()
     while value > 127:
         written.append(value & 127 | 128)

@@ -33,6 +33,7 @@ DTYPES: dict[tensor_pb2.Dtype, np.dtype[Any]] = {
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _BFLOAT16 = tensor_pb2.DTYPE_BFLOAT16
 _BOOL = tensor_pb2.DTYPE_BOOL
+_BITS = np.dtype("<u2")
 
 
 def dtype_number(dtype: np.dtype[Any]) -> tensor_pb2.Dtype:
@@ -111,10 +112,10 @@ class BodyReader:
         self._num_read += 1
         self._limits.check("max_arrays", self._num_read)
         number = tensor.dtype
-        dtype = np.dtype("<u2") if number == _BFLOAT16 else read_dtype(number, name)
+        dtype = _BITS if number == _BFLOAT16 else read_dtype(number, name)
         shape = read_shape(tensor.shape, dtype.itemsize, self._limits)
-        array = self._find(tensor.offset, math.prod(shape), dtype, name).reshape(shape)
-        if number == _BOOL and array.size and array.view(np.uint8).max() > 1:
+        array = self._view(tensor.offset, shape, dtype, name)
+        if number == _BOOL and array.size and np.maximum.reduce(array.view(np.uint8), axis=None) > 1:
             raise WireError(f"{name} is bool and has a byte that is neither 0 nor 1")
         if number == _BFLOAT16:
             array = widen(array)
@@ -130,17 +131,16 @@ class BodyReader:
             found[named.name] = self.read(named.tensor, f"{noun}{named.name}")
         return found
 
-    def _find(self, offset: int, size: int, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    def _view(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+        size = math.prod(shape) * dtype.itemsize
         if not size:
-            return np.empty(0, dtype)
+            return np.empty(shape, dtype)
         # Taken out, so that no two tensors share their bytes.
         buffer = self._buffers.pop(offset, None)
         if buffer is None:
             raise WireError(f"{name} starts at {offset}, where no array starts that is still free")
-        if len(buffer) != size * dtype.itemsize:
-            raise WireError(
-                f"{name} has {size * dtype.itemsize} bytes by its shape and {len(buffer)} in the body"
-            )
-        array = np.frombuffer(buffer, dtype)
+        if len(buffer) != size:
+            raise WireError(f"{name} has {size} bytes by its shape and {len(buffer)} in the body")
+        array: NDArray[Any] = np.ndarray(shape, dtype, buffer)
         # A sender that cannot count its padding may leave arrays anywhere.
         return array if array.flags.aligned else array.copy()
