@@ -36,6 +36,12 @@ def test_weights_are_a_copy() -> None:
     np.testing.assert_array_equal(weights.tensors["network.value_head.bias"], before)
 
 
+@pytest.mark.parametrize("use_lstm", [True, False])
+def test_each_tensor_is_named_once(use_lstm: bool) -> None:
+    policy = make(use_lstm=use_lstm)
+    assert set(policy.weights(0).tensors) == {f"network.{name}" for name in policy.network.state_dict()}
+
+
 def test_read_only_weights_load() -> None:
     policy = make()
     weights = policy.weights(0)

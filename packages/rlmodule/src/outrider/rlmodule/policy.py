@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ class Policy(nn.Module):
         )
         self.is_recurrent = isinstance(network, RecurrentRLModule)
         self.state_spec: dict[str, TensorSpec] = _state_spec(network)
-        self._sequence_network = network if isinstance(network, SequenceRLModule) else None
+        self._knows_sequences = isinstance(network, SequenceRLModule)
         self._mask: ActionMask | None = action_mask(observation_space, self.action_heads)
         self._is_leaf = "" in leaves(observation_space)
         self._fingerprint: str | None = None
@@ -151,8 +151,9 @@ class Policy(nn.Module):
             parameters, values = self({path: rows.flatten(0, 1) for path, rows in observations.items()})
             return parameters.reshape(*shape, -1), values.reshape(shape)
         observation = self.nested(observations)
-        if self._sequence_network is not None:
-            parameters, values = self._sequence_network.forward_sequence(observation, state, starts)
+        if self._knows_sequences:
+            network = cast("SequenceRLModule", self.network)
+            parameters, values = network.forward_sequence(observation, state, starts)
         else:
             parameters, values = forward_by_steps(self.network, observation, state, starts)
         if self._mask is not None:
