@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from outrider.envrunner.video import FilmedEpisode
     from outrider.learner import Learner
     from outrider.rlmodule import Policy
-
-log = logging.getLogger(__name__)
 
 
 class Algorithm:
@@ -147,5 +144,6 @@ def _recorded_config(tree: Any, path: Path | str) -> PPOConfig:  # noqa: ANN401 
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"checkpoint {path} has settings that cannot be read: {error}; give the config of the run, config=..."
+            f"checkpoint {path} has settings that cannot be read: {error}; give "
+            "Algorithm.from_checkpoint the config of the run, config=..."
         ) from None

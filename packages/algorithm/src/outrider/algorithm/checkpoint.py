@@ -1,7 +1,7 @@
 """Checkpoints: nested dicts and lists with NumPy arrays, as JSON and an npz file in one directory.
 
-    checkpoint.json   {"format": "outrider-checkpoint", "version": 1, "tree": ...}
-    arrays.npz        the arrays, which the tree names as {"__array__": "a0"}
+    checkpoint.json   {"format": "outrider-checkpoint", "version": 1, "sha256": ..., "tree": ...}
+    arrays.npz        the arrays, which the tree names as {"__array__": "a0"}; of that checksum
 
 Nothing is ever pickled. A checkpoint appears whole or not at all: it is written beside its place,
 flushed to the disk and renamed.
@@ -9,13 +9,14 @@ flushed to the disk and renamed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 
@@ -43,13 +44,14 @@ def write_checkpoint(path: Path | str, tree: Tree) -> Path:
     unfinished = path.with_name(f".{path.name}.unfinished")
     replaced = path.with_name(f".{path.name}.replaced")
     arrays: dict[str, Any] = {}
-    document = {"format": FORMAT, "version": VERSION, "tree": _without_arrays(tree, arrays)}
+    document = {"format": FORMAT, "version": VERSION, "sha256": "", "tree": _without_arrays(tree, arrays)}
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        with (unfinished / "arrays.npz").open("wb") as file:
+        with (unfinished / "arrays.npz").open("w+b") as file:
             np.savez(file, **arrays)
             _flush(file.fileno())
+            document["sha256"] = _checksum(file)
         with (unfinished / "checkpoint.json").open("w", encoding="utf-8") as file_json:
             json.dump(document, file_json)
             file_json.flush()
@@ -91,12 +93,22 @@ def read_checkpoint(path: Path | str) -> Tree:
         )
         raise CheckpointError(msg)
     try:
-        with np.load(path / "arrays.npz", allow_pickle=False) as arrays:
-            return _with_arrays(document["tree"], dict(arrays))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        with (path / "arrays.npz").open("rb") as file:
+            if _checksum(file) != document.get("sha256"):
+                raise ValueError("its checksum is wrong")  # noqa: TRY301 - one sentence for all damage
+            with np.load(file, allow_pickle=False) as arrays:
+                return _with_arrays(document["tree"], dict(arrays))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(
             f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
         ) from None
+
+
+def _checksum(file: BinaryIO) -> str:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return digest
 
 
 def _without_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:

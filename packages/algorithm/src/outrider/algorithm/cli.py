@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are imported
+    logging.basicConfig(format="outrider: %(message)s", level=logging.WARNING)
+    warnings.showwarning = _warn  # type: ignore[assignment]  # one line says enough here
     try:
         command = import_module(f"outrider.algorithm.{name}_command")
         code: int = command.run(rest)
@@ -48,9 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _warn(message: Warning | str, *_: object) -> None:
+    sys.stderr.write(f"outrider: {message}\n")
+
+
 def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, ValueError | OSError) and text:
+    is_ours = isinstance(error, ValueError | OSError) or type(error).__module__.startswith("outrider")
+    if is_ours and text:
         return text
     return f"{type(error).__name__}: {text} (OUTRIDER_TRACEBACK=1 shows where)"
 

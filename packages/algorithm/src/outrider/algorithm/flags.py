@@ -97,8 +97,15 @@ def _reading(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401 - an annotation
 
 
 def _metavar(kind: Any) -> str:  # noqa: ANN401 - an annotation
-    words = describe(kind)
-    return "{" + words.replace(" or ", ",") + "}" if " or " in words and len(words) < 40 else "VALUE"
+    """Return what stands for the value in the help: N, X|none, {sync,async}."""
+    short = {"a whole number": "N", "a number": "X", "a name": "NAME", "module:function": "MODULE:NAME"}
+    words = [short.get(word, word) for word in describe(kind).split(" or ")]
+    long = [word for word in words if " " in word]
+    if long:
+        return "|".join(
+            [word for word in words if word not in long] + ["LIST" if "list" in long[0] else "JSON"]
+        )
+    return "|".join(words)
 
 
 def _help(text: str, field: Any) -> str:  # noqa: ANN401 - a dataclass field

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
-from outrider.algorithm.stopping import StopSettings
+from outrider.algorithm.stopping import StopRule, StopSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,19 +31,19 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.run_directory import RunDirectory
     from outrider.algorithm.run_view import train_and_report
+    from outrider.algorithm.setting_value import to_json
 
     directory = RunDirectory.open(typed.run_dir)
-    checkpoint = directory.latest_checkpoint()
-    with Algorithm.from_checkpoint(checkpoint) as algorithm:
-        algorithm.settings = replace(
-            algorithm.settings, stopping=replace(algorithm.settings.stopping, **stop)
-        )
+    with Algorithm.from_checkpoint(directory.latest_checkpoint()) as algorithm:
+        stopping = replace(algorithm.settings.stopping, **stop)
+        algorithm.settings = replace(algorithm.settings, stopping=stopping)
+        done = [line for line in directory.progress() if line["iteration"] <= algorithm.iteration]
+        rule = StopRule(stopping, reward_threshold=algorithm.reward_threshold)
+        if done and (reason := rule.reason(done[-1])):
+            sys.stdout.write(
+                f"run {directory.path} is finished: {reason}; raise that limit to go on (see --help)\n"
+            )
+            return 0
+        directory.record_settings({"algorithm": algorithm.name, "settings": to_json(algorithm.settings)})
         directory.cut_progress(algorithm.iteration)
-        done = directory.progress()
-        return train_and_report(
-            algorithm,
-            directory,
-            last=done[-1] if done else None,
-            tensorboard=not typed.no_tensorboard,
-            plain=typed.plain,
-        )
+        return train_and_report(algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain)

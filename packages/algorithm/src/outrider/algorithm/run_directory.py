@@ -40,7 +40,7 @@ class RunDirectory:
         existed = run.path.exists()
         try:
             run.path.mkdir(parents=True, exist_ok=True)
-            write_whole(run.path / "settings.json", json.dumps(settings, indent=2) + "\n")
+            run.record_settings(settings)
         except OSError:
             if not existed:
                 shutil.rmtree(run.path, ignore_errors=True)
@@ -70,6 +70,10 @@ class RunDirectory:
         """Where the metrics are, one JSON object a line."""
         return self.path / "progress.jsonl"
 
+    def record_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write settings.json."""
+        write_whole(self.path / "settings.json", json.dumps(settings, indent=2) + "\n")
+
     def checkpoint_path(self, iteration: int) -> Path:
         """Return where the checkpoint after this iteration belongs."""
         return self.path / "checkpoints" / f"iteration-{iteration:06d}"
@@ -87,6 +91,11 @@ class RunDirectory:
                 f"run {self.path} has no checkpoint yet; train again with the same settings"
             )
         return checkpoints[-1]
+
+    def delete_without_checkpoint(self) -> None:
+        """Delete the directory of a run that could not go on and left nothing to go on from."""
+        if not self.checkpoints():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def keep_newest_checkpoints(self, number: int) -> None:
         """Delete all but the newest checkpoints."""

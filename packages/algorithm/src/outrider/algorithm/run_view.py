@@ -11,22 +11,16 @@ from outrider.algorithm.stopping import StopRule
 from outrider.algorithm.training_run import Outcome, TrainingRun
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.callback import Callback
     from outrider.algorithm.live_view import LiveView
     from outrider.algorithm.run_directory import RunDirectory
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def train_and_report(
     algorithm: Algorithm,
     directory: RunDirectory,
     *,
-    last: Mapping[str, Any] | None = None,
     tensorboard: bool,
     plain: bool,
 ) -> int:
@@ -39,9 +33,9 @@ def train_and_report(
             from outrider.algorithm.tensorboard_events import TensorBoardEvents
 
             callbacks.append(stack.enter_context(TensorBoardEvents(directory.path)))
-        outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run(last)
+        outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run()
     sys.stdout.write(_last_words(outcome, directory))
-    return INTERRUPTED if outcome.interrupted else 0
+    return 128 + outcome.interrupted_by if outcome.interrupted_by else 0  # as shells have it
 
 
 def _view(algorithm: Algorithm, *, plain: bool) -> PlainLines | LiveView:
@@ -69,6 +63,6 @@ def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
         lines.append(f"evaluated   {mean:.1f} ± {deviation:.1f} over {number} episodes without exploration")
     lines.append(f"checkpoint  {outcome.checkpoint}")
     lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")
-    if outcome.interrupted:
+    if outcome.interrupted_by:
         lines.append(f"go on with  outrider resume {run}")
     return "\n".join([*lines, ""])

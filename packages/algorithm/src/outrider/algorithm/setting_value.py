@@ -135,9 +135,10 @@ def _convert_one(value: Any, kind: Any) -> Any:  # noqa: ANN401 - an annotation,
         return _as_function(value)
     if _is_enum(kind):
         return _member(value, kind)
-    if _is_list(kind) and isinstance(value, (list, tuple)):
-        return _tuple(value, get_args(kind))
-    if _accepts(value, kind):
+    if _is_list(kind):
+        if isinstance(value, (list, tuple)):
+            return _tuple(value, get_args(kind))
+    elif _accepts(value, kind):
         return float(value) if kind is float else value
     raise ValueError(f"{value!r} is not {describe(kind)}")
 
@@ -163,9 +164,8 @@ def _tuple(values: Sequence[Any], kinds: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _member(value: Any, kind: type[Enum]) -> Enum:  # noqa: ANN401 - a member, its value or its name
     for member in kind:
-        if value in {member, member.value} or (
-            isinstance(value, str) and value.lower() in {str(member.value).lower(), member.name.lower()}
-        ):
+        words = {str(member.value).lower(), member.name.lower()}
+        if value is member or value == member.value or (isinstance(value, str) and value.lower() in words):
             return member
     raise ValueError(f"{value!r} is not {describe(kind)}")
 

@@ -89,7 +89,13 @@ def _train(name: str, config: PPOConfig, typed: argparse.Namespace) -> int:
     with config.build() as algorithm:
         document = {"algorithm": name, "settings": to_json(algorithm.settings)}
         directory = RunDirectory.create(path, document)
-        return train_and_report(algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain)
+        try:
+            return train_and_report(
+                algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain
+            )
+        except OSError:
+            directory.delete_without_checkpoint()
+            raise
 
 
 def _help() -> str:

@@ -13,6 +13,7 @@ from outrider.algorithm.stopping import NUM_LOOK_EPISODES, StopRule
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+    from signal import Signals
 
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.callback import Callback
@@ -24,7 +25,7 @@ class Outcome:
     """How a run ended."""
 
     reason: str
-    interrupted: bool
+    interrupted_by: Signals | None
     checkpoint: Path
     evaluation: Mapping[str, Any] | None
     """Metrics of an evaluation of the last weights; None where the run was interrupted."""
@@ -44,14 +45,13 @@ class TrainingRun:
         self._stop = StopRule(algorithm.settings.stopping, reward_threshold=algorithm.reward_threshold)
         self._checkpointed_at = time.monotonic()
 
-    def run(self, last: Mapping[str, Any] | None = None) -> Outcome:
-        """Run to the end; `last` is the result after which an interrupted run goes on.
+    def run(self) -> Outcome:
+        """Run to the end, at least one iteration.
 
         Ctrl-C or SIGTERM ends it after the iteration at hand; twice, at once, by KeyboardInterrupt.
         """
         with self._interruption.listening():
-            reason = self._stop.reason(last) if last else None
-            result: Mapping[str, Any] = last or {}
+            reason = None
             while reason is None:
                 result = self._iterate()
                 reason = self._interrupted() or self._stop.reason(result)
@@ -63,7 +63,7 @@ class TrainingRun:
             evaluation = {} if self._interruption.signal else _evaluation(result) or self._evaluate()
             return Outcome(
                 reason=self._interrupted() or reason,
-                interrupted=self._interruption.signal is not None,
+                interrupted_by=self._interruption.signal,
                 checkpoint=checkpoint,
                 evaluation=evaluation or None,
             )

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from outrider.algorithm.field_docs import field_docs
+from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    lambda_: float = 0.95
+    """Weight of longer
+    returns, in 100 %."""
+    is_fast: bool = True
+    """Whether to hurry."""
+    num_wheels: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Racing(Speed):
+    num_wheels: int | None = 4
+    """How many."""
+
+
+GROUPS = [FlagGroup(section="speed", settings=Speed)]
+
+
+def parse(*arguments: str) -> dict[str, object]:
+    parser = Parser(prog="race")
+    add_flags(parser, GROUPS)
+    return given_settings(parser.parse(arguments), GROUPS)["speed"]
+
+
+def test_only_what_was_typed_is_given() -> None:
+    assert parse() == {}
+    assert parse("--lambda", "0.5", "--no-is-fast", "--num-wheels=3") == {
+        "lambda_": 0.5,
+        "is_fast": False,
+        "num_wheels": 3,
+    }
+    assert parse("--num-wheels", "none") == {"num_wheels": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--lamda", "1"], "race: unknown flag --lamda; did you mean --lambda?\n"),
+        (["--xyz=1"], "race: unknown flag --xyz; see race --help\n"),
+        (["--lambda", "high"], "race: argument --lambda: 'high' is not a number\n"),
+        (["--lambda"], "race: argument --lambda: expected one argument\n"),
+        (["stray"], "race: unexpected argument 'stray'; see race --help\n"),
+        (["--lamb", "1"], "race: unknown flag --lamb; did you mean --lambda?\n"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(*arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == sentence
+
+
+def test_the_help_is_what_stands_under_the_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--lambda X Weight of longer returns, in 100 %. (default: 0.95)" in text
+    assert "--num-wheels N|none (default: none)" in text
+
+
+def test_field_docs_are_inherited_and_overridden() -> None:
+    assert field_docs(Racing) == {
+        "lambda_": "Weight of longer returns, in 100 %.",
+        "is_fast": "Whether to hurry.",
+        "num_wheels": "How many.",
+    }
