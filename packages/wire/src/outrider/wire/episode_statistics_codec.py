@@ -10,7 +10,6 @@ from outrider.wire.limits import Limits
 from outrider.wire.v1 import episode_statistics_pb2
 from outrider.wire.wire_error import WireError, reading
 
-
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from outrider.wire.episode_statistics_codec import check_episode_statistics
 from outrider.wire.fragment import Columns, Fragment, SamplingStatistics, Streams
 
-
 _BOOL, _INT32, _INT64, _FLOAT32 = map(np.dtype, ("?", "i4", "i8", "f4"))
 
 

@@ -57,10 +57,13 @@ def read_dtype(number: tensor_pb2.Dtype, name: str) -> np.dtype[Any]:
 
 def read_shape(lengths: Collection[int], itemsize: int, limits: Limits) -> tuple[int, ...]:
     """Return a shape that came over the wire, once it is known that it can be meant."""
-    limits.check("max_dimensions", len(lengths))
     shape = tuple(lengths)
+    if len(shape) > limits.max_dimensions:
+        limits.check("max_dimensions", len(shape))
     # Also an array without elements, of shape [0, 2**62], must not claim more than may arrive.
-    limits.check("max_message_bytes", math.prod(length for length in shape if length) * itemsize)
+    size = math.prod(shape) or math.prod(filter(None, shape))
+    if size * itemsize > limits.max_message_bytes:
+        limits.check("max_message_bytes", size * itemsize)
     return shape
 
 
@@ -81,10 +84,11 @@ class BodyWriter:
         tensor.shape.extend(array.shape)
         if not array.size:
             return
-        flat = np.ascontiguousarray(array, DTYPES[number]).reshape(-1).view(np.uint8)
-        tensor.offset = self._end = self._end + -self._end % ALIGNMENT
-        self._end += flat.size
-        self.buffers.append(flat.data)
+        # The cast takes any array that is contiguous and in this byte order as it is.
+        content = np.ascontiguousarray(array, DTYPES[number]).data.cast("B")
+        tensor.offset = start = self._end + -self._end % ALIGNMENT
+        self._end = start + len(content)
+        self.buffers.append(content)
 
     def add_named(self, tensors: Any, arrays: Mapping[str, NDArray[Any]]) -> None:  # noqa: ANN401
         """Append arrays in order and describe each in a NamedTensor of the repeated field `tensors`."""
@@ -105,22 +109,21 @@ class BodyReader:
         check_frame(frame, limits)
         self._limits = limits
         self._num_read = 0
-        self._buffers = dict(zip(starts(map(len, frame.buffers)), frame.buffers, strict=True))
+        buffers = [buffer.toreadonly() for buffer in frame.buffers]
+        self._buffers = dict(zip(starts(map(len, buffers)), buffers, strict=True))
 
     def read(self, tensor: tensor_pb2.Tensor, name: str) -> NDArray[Any]:
         """Return the array that `tensor` describes; `name` says in an error which one it was."""
         self._num_read += 1
-        self._limits.check("max_arrays", self._num_read)
+        if self._num_read > self._limits.max_arrays:
+            self._limits.check("max_arrays", self._num_read)
         number = tensor.dtype
         dtype = _BITS if number == _BFLOAT16 else read_dtype(number, name)
         shape = read_shape(tensor.shape, dtype.itemsize, self._limits)
         array = self._view(tensor.offset, shape, dtype, name)
         if number == _BOOL and array.size and np.maximum.reduce(array.view(np.uint8), axis=None) > 1:
             raise WireError(f"{name} is bool and has a byte that is neither 0 nor 1")
-        if number == _BFLOAT16:
-            array = widen(array)
-        array.flags.writeable = False
-        return array
+        return _read_only(widen(array)) if number == _BFLOAT16 else array
 
     def read_named(self, tensors: Iterable[tensor_pb2.NamedTensor], noun: str) -> dict[str, NDArray[Any]]:
         """Return arrays by name, in order. Refuses a name that occurs twice."""
@@ -134,7 +137,7 @@ class BodyReader:
     def _view(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
         size = math.prod(shape) * dtype.itemsize
         if not size:
-            return np.empty(shape, dtype)
+            return _read_only(np.empty(shape, dtype))
         # Taken out, so that no two tensors share their bytes.
         buffer = self._buffers.pop(offset, None)
         if buffer is None:
@@ -143,4 +146,9 @@ class BodyReader:
             raise WireError(f"{name} has {size} bytes by its shape and {len(buffer)} in the body")
         array: NDArray[Any] = np.ndarray(shape, dtype, buffer)
         # A sender that cannot count its padding may leave arrays anywhere.
-        return array if array.flags.aligned else array.copy()
+        return array if array.flags.aligned else _read_only(array.copy())
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
