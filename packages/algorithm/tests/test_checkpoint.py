@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def test_a_checkpoint_replaces_an_older_one(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "c", {"a": 1})
     write_checkpoint(tmp_path / "c", {"a": 2})
     assert read_checkpoint(tmp_path / "c") == {"a": 2}
-    assert os.listdir(tmp_path) == ["c"]
+    assert [left.name for left in tmp_path.iterdir()] == ["c"]
 
 
 def test_what_is_no_checkpoint_is_not_replaced(tmp_path: Path) -> None:
@@ -52,7 +51,7 @@ def test_objects_cannot_stand_in_a_checkpoint(tmp_path: Path) -> None:
     for value in (object(), np.array([object()]), {1: 2}):
         with pytest.raises(TypeError, match="cannot stand in a checkpoint"):
             write_checkpoint(tmp_path / "c", {"a": value})
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fails_at", [1, 2])
@@ -70,7 +69,7 @@ def test_a_full_disk_leaves_the_older_checkpoint_and_nothing_else(
     with pytest.raises(NotWrittenError, match="was not written: the disk is full; free some space"):
         write_checkpoint(tmp_path / "c", {"a": 2})
     assert read_checkpoint(tmp_path / "c") == {"a": 1}
-    assert os.listdir(tmp_path) == ["c"]
+    assert [left.name for left in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_missing_checkpoint_says_what_to_give(tmp_path: Path) -> None:

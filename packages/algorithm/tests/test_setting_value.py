@@ -99,7 +99,7 @@ def test_settings_survive_json(settings: Outer) -> None:
 
 def test_a_function_without_a_module_is_recorded_and_missed_when_read() -> None:
     document = json.loads(json.dumps(to_json(Outer(make=lambda: None))))
-    with pytest.raises(FunctionNotFoundError, match="lambda.* is part of no module"):
+    with pytest.raises(FunctionNotFoundError, match=r"lambda.* is part of no module"):
         from_json(Outer, document)
 
 
