@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 from outrider.wire.v1 import action_head_pb2 as _action_head_pb2
 from outrider.wire.v1 import space_pb2 as _space_pb2
 from outrider.wire.v1 import tensor_pb2 as _tensor_pb2

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 from outrider.wire.v1 import tensor_pb2 as _tensor_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
