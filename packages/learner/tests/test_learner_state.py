@@ -64,11 +64,12 @@ def test_a_state_is_a_copy(lab: Any) -> None:
     state = learner.get_state()
     before = copy.deepcopy(state)
     learner.update(fragments(lab, learner.policy, 1))
-    for part in ("module", "reward_scale"):
-        for name, array in before[part].items():
-            np.testing.assert_array_equal(array, state[part][name])
-    for name, moments in before["optimizer"].items():
-        np.testing.assert_array_equal(moments["exp_avg"], state["optimizer"][name]["exp_avg"])
+    pairs = [(before[part], state[part]) for part in ("module", "reward_scale")]
+    moments = ("first_moments", "second_moments")
+    pairs += [(before["optimizer"][part], state["optimizer"][part]) for part in moments]
+    for then, now in pairs:
+        for name, array in then.items():
+            np.testing.assert_array_equal(array, now[name])
 
 
 def test_a_state_of_another_module_is_refused(lab: Any) -> None:

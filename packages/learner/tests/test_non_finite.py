@@ -67,6 +67,16 @@ def test_a_gradient_that_is_not_finite_is_skipped_although_the_loss_is_finite(
     assert after["skipped_steps"]["first_bad"] == "grad norm became nan at update 1"
 
 
+def test_a_statistic_that_is_not_finite_is_enough() -> None:
+    layer = torch.nn.Linear(3, 3)
+    step = GradientStep(layer, PPOSettings(), OneRank())
+    step.set_learning_rate(0.1)
+    before = layer.weight.detach().clone()
+    layer.weight.grad, layer.bias.grad = torch.ones(3, 3), torch.ones(3)
+    step.take(torch.tensor([0.0, torch.nan]))
+    assert torch.equal(layer.weight, before)
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("grad_clip", [None, 0.5])
 def test_one_bad_number_among_the_gradients_is_enough(bad: float, grad_clip: float | None) -> None:

@@ -134,7 +134,7 @@ def test_the_gradient_is_clipped_to_its_limit(lab: Any) -> None:
             lab.policy(), replace(FAST, grad_clip=grad_clip, num_epochs=1, minibatch_size=64), seed=0
         )
         learner.update([lab.fragment(learner.policy, [64])])
-        moments = [state["exp_avg"] for state in learner.get_state()["optimizer"].values()]
+        moments = learner.get_state()["optimizer"]["first_moments"].values()
         return 10.0 * math.sqrt(sum(float((moment**2).sum()) for moment in moments))
 
     free = first_moment(None)

@@ -29,6 +29,14 @@ def test_a_row_is_followed_unless_its_episode_or_stream_ends(lab: Any) -> None:
     assert rows.followed_N.tolist() == [True, False, True, False, True, False]
 
 
+def test_a_row_whose_next_observation_is_recorded_is_not_followed_by_the_next_row(lab: Any) -> None:
+    fragment = lab.fragment(lab.policy(), [4], end_probability=0.0)
+    observations = {"": np.zeros((2, 3), np.float32)}
+    broken = replace(fragment, next_rows=np.array([1, 3]), next_observations=observations)
+    rows = rows_from_fragments([broken], CPU)
+    assert rows.followed_N.tolist() == [True, False, True, False]
+
+
 @pytest.mark.parametrize("column", ["observations", "next_observations", "rewards"])
 def test_numbers_that_are_not_finite_are_refused_with_their_column(lab: Any, column: str) -> None:
     fragment = lab.fragment(lab.policy(), [4, 4], end_probability=0.0)

@@ -8,25 +8,33 @@ from outrider.learner.learner import StateTree
 from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.ranks import Ranks
 
+FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY = 0.9, 0.999
+
 
 class GradientStep:
     """Sums gradients over ranks, clips them and takes the step, without waiting for the device.
 
-    Clipping and skipping are left to the fused optimiser, which divides gradients by `grad_scale`
-    and leaves parameters, moments and step count alone where `found_inf` is 1: the contract of
-    torch.amp.GradScaler. So there is no pass over the gradients and no wait for the device.
+        m <- 0.9 m + 0.1 g       v <- 0.999 v + 0.001 g^2
+        w <- w - lr * (m / (1 - 0.9^n)) / (sqrt(v / (1 - 0.999^n)) + epsilon)
+
+    Kingma and Ba 2015 (arXiv 1412.6980), by torch's fused kernel, which also divides gradients by
+    `grad_scale` and does nothing where `found_inf` is 1: clipping and skipping cost no pass of
+    their own. The kernel is called directly, since torch.optim.Adam spends 90 us around it on a
+    2x64 network, half as long as the backward pass. The count n is one for all parameters.
     """
 
     def __init__(self, module: nn.Module, settings: PPOSettings, ranks: Ranks) -> None:
-        trained = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-        self._names, self._parameters = [name for name, _ in trained], [p for _, p in trained]
-        self._optimizer = torch.optim.Adam(self._parameters, lr=0.0, eps=settings.adam_epsilon, fused=True)
-        self._grad_clip = settings.grad_clip
+        trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self._names, self._parameters = list(trained), list(trained.values())
+        self._first = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
+        self._second = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
+        self._count = torch.zeros((), device=self._parameters[0].device)
+        self._epsilon, self._grad_clip = settings.adam_epsilon, settings.grad_clip
+        self._learning_rate = 0.0
         self._ranks = ranks
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
+        self._learning_rate = learning_rate
 
     def take(self, statistics: Tensor) -> Tensor:
         """Step by the gradients that `backward` left, and drop them.
@@ -34,43 +42,62 @@ class GradientStep:
         `statistics` [K] are this rank's share of numbers that must be finite; returns their sums over
         all ranks and the norm of the summed gradient behind them [K + 1].
         """
-        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        used = [index for index, p in enumerate(self._parameters) if p.grad is not None]
+        parameters = [self._parameters[index] for index in used]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         if self._ranks.size > 1:
             statistics = self._sum(gradients, statistics)
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         statistics = torch.cat((statistics, norm[None]))
-        optimizer = self._optimizer
         # A sum is finite only if all terms are, and costs less than a look at each.
-        optimizer.found_inf = (~statistics.sum().isfinite()).float()  # type: ignore[attr-defined]
-        if self._grad_clip is not None:
-            optimizer.grad_scale = (norm / self._grad_clip).clamp(min=1.0)  # type: ignore[attr-defined]
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        skip = (~statistics.sum().isfinite()).float()
+        self._count += 1.0 - skip
+        torch._fused_adam_(
+            parameters,
+            gradients,
+            [self._first[index] for index in used],
+            [self._second[index] for index in used],
+            [],
+            # The kernel wants the count to include a step that it then skips.
+            [self._count + skip] * len(used),
+            lr=self._learning_rate,
+            beta1=FIRST_MOMENT_DECAY,
+            beta2=SECOND_MOMENT_DECAY,
+            weight_decay=0.0,
+            eps=self._epsilon,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=None if self._grad_clip is None else (norm / self._grad_clip).clamp(min=1.0),
+            found_inf=skip,
+        )
+        for p in parameters:
+            p.grad = None
         return statistics
 
     def get_state(self) -> StateTree:
-        """Copy step counts and moments, by the names of the parameters."""
+        """Copy the number of steps, and both moments by the names of the parameters."""
         return {
-            name: {key: value.detach().cpu().numpy().copy() for key, value in moments.items()}
-            for name, parameter in zip(self._names, self._parameters, strict=True)
-            if (moments := self._optimizer.state.get(parameter))
+            "count": int(self._count),
+            "first_moments": _arrays(self._names, self._first),
+            "second_moments": _arrays(self._names, self._second),
         }
 
     def set_state(self, state: StateTree) -> None:
         """Take over what `get_state` returned."""
-        self._optimizer.state.clear()
-        for name, parameter in zip(self._names, self._parameters, strict=True):
-            if name in state:
-                self._optimizer.state[parameter] = {
-                    key: torch.from_numpy(np.array(value)).to(parameter.device)
-                    for key, value in state[name].items()
-                }
+        self._count.fill_(state["count"])
+        for key, moments in (("first_moments", self._first), ("second_moments", self._second)):
+            for name, moment in zip(self._names, moments, strict=True):
+                moment.copy_(torch.from_numpy(np.array(state[key][name])))
 
     def _sum(self, gradients: list[Tensor], statistics: Tensor) -> Tensor:
         """Add up gradients in place and return the sum of `statistics`, all in one message."""
         parts = [*gradients, statistics]
         total = self._ranks.sum(torch.cat([part.flatten() for part in parts]))
-        summed = torch.split(total, [part.numel() for part in parts])
-        for gradient, part in zip(gradients, summed[:-1], strict=True):
+        *sums, statistics = torch.split(total, [part.numel() for part in parts])
+        for gradient, part in zip(gradients, sums, strict=True):
             gradient.copy_(part.view_as(gradient))
-        return summed[-1]
+        return statistics
+
+
+def _arrays(names: list[str], tensors: list[Tensor]) -> StateTree:
+    return {name: np.array(tensor.cpu().numpy()) for name, tensor in zip(names, tensors, strict=True)}
