@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from outrider.wire import ActionHead, Columns, Space, leaf_dtype, leaf_shape, leaves
 
-Indices = NDArray[np.int64]
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +49,7 @@ class FragmentBuffer:
         self.cut_slots: set[tuple[int, int]] = set()
         """(environment, step) of rows that were truncated because the environment failed after them."""
         self._num_steps = layout.num_steps
+        self._rows: Indices | None = None
         self._next: list[tuple[Indices, int, Columns]] = []
 
     def drop(self, step: int, environments: NDArray[Any]) -> None:
@@ -85,9 +86,9 @@ class FragmentBuffer:
 
     def rows(self, slots: NDArray[Any]) -> NDArray[Any]:
         """Turn a column [S, T, ...] into rows [N, ...]; a view of it where every slot is a row."""
-        if self.is_row.all():
-            return slots.reshape(-1, *slots.shape[2:])
-        return slots[self.is_row]
+        by_row = slots.reshape(-1, *slots.shape[2:])
+        numbers = self._row_numbers()
+        return by_row if numbers is None else by_row.take(numbers, 0)
 
     def next_rows(self, latest: Columns) -> tuple[Indices, dict[str, NDArray[Any]]]:
         """Return the rows that the next row does not follow, ascending, and what followed: [M], {[M, ...]}.
@@ -105,6 +106,12 @@ class FragmentBuffer:
             path: np.concatenate([observed[path] for _, _, observed in self._next])[order] for path in latest
         }
         return rows[order], columns
+
+    def _row_numbers(self) -> Indices | None:
+        """Number, among the slots, of each row; None where every slot is one."""
+        if self._rows is None and not self.is_row.all():
+            self._rows = np.flatnonzero(self.is_row)
+        return self._rows
 
     def _ended(self, environment: int, step: int) -> bool:
         return bool(self.terminated[environment, step] or self.truncated[environment, step])

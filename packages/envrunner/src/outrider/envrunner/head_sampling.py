@@ -211,8 +211,10 @@ def _gumbel(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
 
 
 def _categorical_log_probs(logits: Floats, actions: NDArray[Any]) -> Floats:
-    shifted = logits - logits.max(-1, keepdims=True)
-    chosen = np.take_along_axis(shifted, actions[..., None], -1)[..., 0]
-    log_total: Floats = np.log(np.exp(shifted).sum(-1))
-    log_probs: Floats = chosen - log_total
+    # Values first: reducing over a long axis of few values at a time is 20 times slower.
+    scores = np.moveaxis(logits, -1, 0).copy()
+    scores -= scores.max(0)
+    chosen = np.take_along_axis(scores, actions[None], 0)[0]
+    np.exp(scores, out=scores)
+    log_probs: Floats = chosen - np.log(scores.sum(0))
     return log_probs

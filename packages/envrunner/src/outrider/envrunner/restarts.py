@@ -1,10 +1,15 @@
-"""Counts the environments that had to be rebuilt, and gives up when one fails again and again."""
+"""Counts the environments that had to be rebuilt, and gives up when one fails again and again.
+
+Axis: S = environments.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 
@@ -40,9 +45,9 @@ class Restarts:
             "%s failed and is rebuilt (%d of at most %d in a row)", name, in_a_row, self._limit, exc_info=error
         )
 
-    def forgive(self, environments: Iterable[int]) -> None:
+    def forgive(self, ended_S: NDArray[np.bool_]) -> None:
         """Start counting anew for copies that ended an episode."""
         if self._in_a_row:
-            for environment in environments:
+            for environment in np.flatnonzero(ended_S).tolist():
                 self._in_a_row.pop(environment, None)
                 self._in_a_row.pop(None, None)

@@ -20,7 +20,7 @@ from outrider.envrunner.autoreset import autoreset_mode, final_observations
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.episode_returns import EpisodeReturns
-from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout
+from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout, Indices
 from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
@@ -223,33 +223,40 @@ class EnvRunner:
     ) -> Columns:
         """Note what followed the episodes that ended, and return what the policy sees next."""
         done = terminated | truncated
-        fresh = np.zeros_like(done)
-        if self._resetting is not None:
-            buffer.drop(step, self._resetting)
-            done &= ~self._resetting
-            fresh |= self._resetting
-            self._resetting = None
         failed = infos.get(FAILED)
+        no_row, self._resetting = self._resetting, None
         if failed is not None:
             self._lose(buffer, step, failed)
-            done &= ~failed
-            fresh |= failed
-        cut = np.flatnonzero(done & ~terminated)
-        if self._mode is AutoresetMode.SAME_STEP:
-            if len(cut):
-                buffer.follow(step, cut, final_observations(infos, cut, self._read))
-            fresh |= done
+            no_row = failed if no_row is None else failed | no_row
+        if no_row is not None:
+            buffer.drop(step, no_row)
+            done = done & ~no_row
+        if np.count_nonzero(truncated):
+            self._keep_what_followed(buffer, step, np.flatnonzero(done & ~terminated), observations, infos)
+        starts = no_row
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._resetting = done if np.count_nonzero(done) else None
         else:
-            buffer.follow(step, cut, {path: column[cut] for path, column in observations.items()})
-            if self._mode is AutoresetMode.NEXT_STEP:
-                self._resetting = done if done.any() else None
-            elif done.any():
+            if self._mode is AutoresetMode.DISABLED and np.count_nonzero(done):
                 observations = self._read(self._vector.reset(options={"reset_mask": done})[0])
-                fresh |= done
-        for column in self._state.values():
-            column[fresh] = 0
-        self._restarts.forgive(np.flatnonzero(done))
+            starts = done if no_row is None else done | no_row
+        if starts is not None:
+            for column in self._state.values():
+                column[starts] = 0
+        self._restarts.forgive(done)
         return observations
+
+    def _keep_what_followed(
+        self, buffer: FragmentBuffer, step: int, cut: Indices, observations: Columns, infos: dict[str, Any]
+    ) -> None:
+        """Keep the observations that really followed the last rows of truncated episodes."""
+        if not len(cut):
+            return
+        if self._mode is AutoresetMode.SAME_STEP:
+            followed = final_observations(infos, cut, self._read)
+        else:
+            followed = {path: column[cut] for path, column in observations.items()}
+        buffer.follow(step, cut, followed)
 
     def _lose(self, buffer: FragmentBuffer, step: int, failed: Flags) -> None:
         """Drop the slots in which environments failed, and cut their episodes at the row before."""
