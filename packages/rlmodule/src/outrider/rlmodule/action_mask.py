@@ -36,10 +36,10 @@ class ActionMask:
 
     def __call__(self, parameters_Bk: Tensor, mask: Tensor) -> Tensor:
         """Return the parameters with `FORBIDDEN` where the mask [B, ...] is 0."""
-        allowed = mask.reshape(mask.shape[0], -1) > 0
+        allowed = mask.reshape(-1, self._stop - self._start) > 0
         if self._is_whole:
-            return parameters_Bk.masked_fill(~allowed, FORBIDDEN)
-        logits = parameters_Bk[:, self._start : self._stop].masked_fill(~allowed, FORBIDDEN)
+            return torch.where(allowed, parameters_Bk, FORBIDDEN)
+        logits = torch.where(allowed, parameters_Bk[:, self._start : self._stop], FORBIDDEN)
         return torch.cat((parameters_Bk[:, : self._start], logits, parameters_Bk[:, self._stop :]), 1)
 
 

@@ -104,13 +104,15 @@ def _leaf_features(leaf: LeafSpace, name: EncoderName, keys: Keys) -> Encoder:
             sizes, starts = leaf.num_values.ravel().tolist(), leaf.start.ravel().tolist()
             return Encoder(layers=nn.Sequential(_OneHot(sizes, starts)), width=sum(sizes))
         case MultiBinarySpace():
-            return Encoder(layers=nn.Sequential(_Flat(1.0)), width=math.prod(leaf.shape))
+            return Encoder(
+                layers=nn.Sequential(_Flat(math.prod(leaf.shape), 1.0)), width=math.prod(leaf.shape)
+            )
         case BoxSpace() if _is_image(leaf) and name != "mlp":
             return _image_features(leaf, name, keys)
         case BoxSpace() if leaf.low.dtype == np.float32 and leaf.low.ndim == 1:
             return Encoder(layers=nn.Sequential(), width=leaf.low.size)
         case BoxSpace():
-            return Encoder(layers=nn.Sequential(_Flat(_scale(leaf))), width=leaf.low.size)
+            return Encoder(layers=nn.Sequential(_Flat(leaf.low.size, _scale(leaf))), width=leaf.low.size)
         case _:
             raise ValueError(
                 f"the observation space{_where(keys)} is {leaf!r}, which no network of the catalogue reads; "
@@ -153,16 +155,16 @@ def _where(keys: Keys) -> str:
 class _Flat(nn.Module):
     """Numbers [B, ...] as float32 [B, F]."""
 
-    def __init__(self, scale: float) -> None:
+    def __init__(self, width: int, scale: float) -> None:
         super().__init__()
-        self.scale = scale
+        self.width, self.scale = width, scale
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(torch.float32).reshape(x.shape[0], -1)
+        x = x.reshape(-1, self.width).to(torch.float32)
         return x if self.scale == 1.0 else x * self.scale
 
     def extra_repr(self) -> str:
-        return f"scale={self.scale}"
+        return f"width={self.width}, scale={self.scale}"
 
 
 class _OneHot(nn.Module):
@@ -182,9 +184,9 @@ class _OneHot(nn.Module):
         self.register_buffer("value", torch.tensor(value), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(self.sizes) == 1:
-            return (x.reshape(-1, 1) == self.value).to(torch.float32)
-        x_BF = x.reshape(x.shape[0], -1).index_select(1, self.component)
+        x_BF = x.reshape(-1, len(self.sizes))
+        if len(self.sizes) > 1:
+            x_BF = x_BF.index_select(1, self.component)
         return (x_BF == self.value).to(torch.float32)
 
     def extra_repr(self) -> str:

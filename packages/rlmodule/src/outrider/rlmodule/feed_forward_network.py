@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from outrider.rlmodule import layers
-from outrider.rlmodule.action_parameters import ActionParameters
+from outrider.rlmodule.action_parameters import action_parameters
 from outrider.rlmodule.features import encoder
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class FeedForwardNetwork(nn.Module):
         super().__init__()
         policy_encoder = encoder(space, settings)
         self.policy_encoder = policy_encoder.layers
-        self.policy_head = ActionParameters(policy_encoder.width, heads, settings)
+        self.policy_head = action_parameters(policy_encoder.width, heads, settings)
         self.value_encoder = None if settings.vf_share_layers else encoder(space, settings).layers
         self.value_head = layers.linear(policy_encoder.width, 1, gain=layers.VALUE_HEAD_GAIN)
 

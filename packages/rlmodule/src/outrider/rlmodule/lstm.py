@@ -33,7 +33,8 @@ class Lstm(nn.LSTM):
         """Return the next (h, c); the next h is also the output."""
         gates_BG = functional.linear(features_BF, self.weight_ih_l0, self.bias_ih_l0)
         gates_BG = gates_BG + functional.linear(h_BH, self.weight_hh_l0, self.bias_hh_l0)
-        i, f, g, o = gates_BG.chunk(4, 1)
+        # With a fixed size: `chunk` computes it from the shape in a graph, seven nodes instead of one.
+        i, f, g, o = torch.split(gates_BG, self.hidden_size, 1)
         c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()
         return o.sigmoid() * c_BH.tanh(), c_BH
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class Policy(nn.Module):
         self.state_spec: dict[str, TensorSpec] = _state_spec(network)
         self._knows_sequences = isinstance(network, SequenceRLModule)
         self._mask: ActionMask | None = action_mask(observation_space, self.action_heads)
-        self._is_leaf = "" in leaves(observation_space)
+        self._paths = _paths(observation_space)
         self._fingerprint: str | None = None
 
     def forward(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -165,7 +165,7 @@ class Policy(nn.Module):
         """Return observations as a network takes them: normalised, in the structure of their space."""
         if self.observation_normalizer is not None:
             observations = self.observation_normalizer(observations)
-        return observations[""] if self._is_leaf else _nest(self.observation_space, observations, "")
+        return observations[""] if self._paths == "" else _filled(self._paths, observations)
 
     def fingerprint(self) -> str:
         """Return a text that is equal for policies whose weights fit each other."""
@@ -198,19 +198,25 @@ class Policy(nn.Module):
         return export_graph(self)
 
 
-def _nest(space: Space, observations: Mapping[str, Tensor], path: str) -> Observation:
+def _paths(space: Space, path: str = "") -> Any:  # noqa: ANN401 - as nested as the space
+    """Return the structure of a space with each leaf's path in its place."""
     match space:
         case DictSpace():
-            return {
-                name: _nest(child, observations, f"{path}/{escape(name)}")
-                for name, child in space.spaces.items()
-            }
+            return {name: _paths(child, f"{path}/{escape(name)}") for name, child in space.spaces.items()}
         case TupleSpace():
-            return tuple(
-                _nest(child, observations, f"{path}/{index}") for index, child in enumerate(space.spaces)
-            )
+            return tuple(_paths(child, f"{path}/{index}") for index, child in enumerate(space.spaces))
         case _:
-            return observations[path]
+            return path
+
+
+def _filled(paths: Any, observations: Mapping[str, Tensor]) -> Observation:  # noqa: ANN401 - of `_paths`
+    match paths:
+        case str():
+            return observations[paths]
+        case dict():
+            return {name: _filled(part, observations) for name, part in paths.items()}
+        case _:
+            return tuple(_filled(part, observations) for part in paths)
 
 
 def _observation_normalizer(space: Space, settings: ModuleSettings) -> ObservationNormalizer | None:

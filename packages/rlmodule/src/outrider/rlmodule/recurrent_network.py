@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from outrider.rlmodule import layers
-from outrider.rlmodule.action_parameters import ActionParameters
+from outrider.rlmodule.action_parameters import action_parameters
 from outrider.rlmodule.features import encoder
 from outrider.rlmodule.lstm import Lstm
 
@@ -29,7 +29,7 @@ class RecurrentNetwork(nn.Module):
         super().__init__()
         self.cell_size = settings.lstm_cell_size
         self.policy_memory = _Memory(space, settings)
-        self.policy_head = ActionParameters(self.cell_size, heads, settings)
+        self.policy_head = action_parameters(self.cell_size, heads, settings)
         self.value_memory = None if settings.vf_share_layers else _Memory(space, settings)
         self.value_head = layers.linear(self.cell_size, 1, gain=layers.VALUE_HEAD_GAIN)
 
