@@ -11,8 +11,8 @@ from outrider.wire.wire_error import WireError
 class Limits:
     """Bounds that a received message must keep. They are checked before memory is reserved.
 
-    Reading a frame reserves a small multiple of `max_header_bytes`; its arrays are views of the bytes
-    that have arrived, whatever sizes it claims.
+    Arrays are views of the bytes that have arrived, whatever sizes they claim; what reading reserves is
+    the parsed header, at worst about 30 times `max_header_bytes` (30 MB, measured).
     """
 
     max_message_bytes: int = 256 * 2**20
