@@ -118,8 +118,8 @@ def rllib(mode: str, num_envs: int) -> Sample:
         .rl_module(model_config=DefaultModelConfig(fcnet_hiddens=[64, 64], fcnet_activation="tanh"))
     )
     env_runner = SingleAgentEnvRunner(config=config)
-    steps = min(NUM_STEPS, max(16, 2048 // num_envs)) * num_envs
-    return lambda: sum(len(episode) for episode in env_runner.sample(num_timesteps=steps))
+    num_rows = NUM_STEPS * num_envs
+    return lambda: sum(len(episode) for episode in env_runner.sample(num_timesteps=num_rows))
 
 
 def _graph(mode: str) -> Any:

@@ -18,6 +18,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
 
+from outrider.envrunner.quick_contains import quicken
+
 MakeEnvironment = Callable[[], gym.Env[Any, Any]]
 FAILED = "outrider_failed"
 """In a vector environment's infos: which copies failed in this step and were replaced, [num_envs] bool."""
@@ -38,6 +40,8 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._on_failure = on_failure
         self.num_envs = len(self._make)
         self.envs = [make_one() for make_one in self._make]
+        for env in self.envs:
+            quicken(env)
         first = self.envs[0]
         self.metadata = {**first.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.render_mode = first.render_mode
@@ -73,8 +77,7 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                     latest[index], rewards[index], terminated, truncated, _ = step(action)
                     if terminated or truncated:
                         ends = ends or Ends(self.num_envs)
-                        # copied, because the reset may write into the same memory
-                        ends.record(index, terminated, truncated, copy.deepcopy(latest[index]))
+                        ends.record(index, terminated, truncated, _copy(latest[index]))
                         latest[index], _ = self.envs[index].reset()
                 break
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -108,9 +111,15 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         with contextlib.suppress(Exception):
             self.envs[index].close()
         env = self._make[index]()
+        quicken(env)
         self.envs[index], self._steps[index] = env, env.step
         self._rewards[index] = 0.0
         self._latest[index], _ = env.reset(seed=seed)
+
+
+def _copy(observation: Any) -> Any:
+    """Copy a final observation, because the reset may write into the same memory."""
+    return observation.copy() if isinstance(observation, np.ndarray) else copy.deepcopy(observation)
 
 
 class Ends:

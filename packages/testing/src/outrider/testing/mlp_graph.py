@@ -56,7 +56,9 @@ def mlp_graph(
 def mlp_weights(graph: PolicyGraph, *, version: int = 0, seed: int = 0) -> Weights:
     """Draw weights for an `mlp_graph`."""
     rng = np.random.default_rng(seed)
-    inputs = [node for node in onnx.load_from_string(graph.model).graph.input if node.name.startswith("weights/")]
+    inputs = [
+        node for node in onnx.load_from_string(graph.model).graph.input if node.name.startswith("weights/")
+    ]
     tensors = {
         node.name.removeprefix("weights/"): rng.normal(
             0, 0.3, [size.dim_value for size in node.type.tensor_type.shape.dim]
