@@ -170,11 +170,17 @@ def test_a_network_that_a_graph_cannot_say_is_not_exportable(network: Any, reaso
         make(network).policy_graph()
 
 
+@pytest.mark.parametrize("mode", [True, False])
+def test_exporting_leaves_the_mode_as_it_was(mode: bool) -> None:
+    policy = make(Attentive).train(mode)
+    policy.policy_graph()
+    assert {module.training for module in policy.modules()} == {mode}
+
+
 def test_attention_and_cells_export_without_their_dropout(sample: Any, run_graph: Any) -> None:
     policy = make(Attentive)
     observations = sample(BOX, 5)
     outputs = run_graph(policy.policy_graph(), policy.weights(0), observations, {})
-    assert policy.training
     with torch.no_grad():
         expected, _ = policy.eval()({"": torch.from_numpy(observations[""])})
     np.testing.assert_allclose(outputs["action_parameters"], expected, atol=1e-5)

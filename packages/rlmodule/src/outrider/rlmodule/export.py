@@ -92,15 +92,16 @@ class _Acting(nn.Module):
 
 def _export(policy: Policy, *, standalone: bool) -> bytes:
     device = next((p.device for p in policy.parameters()), torch.device("cpu"))
-    acting = _Acting(policy, standalone=standalone).to(device)
+    # The exporter traces in evaluation mode and then restores the mode that it finds.
+    acting = _Acting(policy, standalone=standalone).to(device).train(policy.training)
     rows = (
         *zero_observations(policy.observation_space, NUM_TRACED_ROWS).values(),
         *zero_state(policy.state_spec, NUM_TRACED_ROWS).values(),
     )
     model = io.BytesIO()
-    with _ready_to_trace(policy), _refusing_wrong_traces(type(policy.network).__name__):
+    with torch.no_grad(), _without_fused_attention(), _refusing_wrong_traces(type(policy.network).__name__):
         torch.onnx.export(
-            acting.eval(),
+            acting,
             tuple(tensor.to(device) for tensor in rows),
             model,  # type: ignore[arg-type] # it takes a stream unless dynamo=True
             input_names=acting.input_names,
@@ -116,17 +117,14 @@ def _export(policy: Policy, *, standalone: bool) -> bytes:
 
 
 @contextmanager
-def _ready_to_trace(policy: Policy) -> Iterator[None]:
-    """Switch off training and the fused attention, which the exporter does not know."""
-    was_training, was_fused = policy.training, torch.backends.mha.get_fastpath_enabled()
-    policy.eval()
+def _without_fused_attention() -> Iterator[None]:
+    """Let attention consist of operations that the exporter knows."""
+    was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(was_fused)
-        policy.train(was_training)
+        torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
 @contextmanager
