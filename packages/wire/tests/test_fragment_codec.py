@@ -118,7 +118,7 @@ def _lie(change: str) -> Frame:
         ("header.rewards.dtype = 0", "rewards has dtype number 0"),
         ("header.rewards.dtype = 99", "rewards has dtype number 99"),
         ("header.rewards.dtype = 4", "rewards is int32; it is float32"),
-        ("header.rewards.dtype = 13; header.rewards.shape.append(2)", "rewards has shape"),
+        ("header.rewards.dtype = 13", "rewards has dtype number 13"),
         ("header.ClearField('rewards')", "rewards has dtype number 0"),
         ("header.observations[1].name = '/camera'", "observations has '/camera' twice"),
         ("header.observations[0].tensor.dtype = 1", "neither 0 nor 1"),

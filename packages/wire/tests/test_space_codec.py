@@ -156,6 +156,11 @@ def test_what_is_no_space_is_refused(message: dict[str, Any], sentence: str) -> 
         decode_space(space_pb2.Space(**message).SerializeToString())
 
 
+def test_what_is_none_of_our_spaces_is_not_sent() -> None:
+    with pytest.raises(ValueError, match=r"'Discrete' is no space of outrider\.wire"):
+        encode_space("Discrete")  # type: ignore[arg-type]
+
+
 def test_a_space_that_is_too_long_to_read_is_refused() -> None:
     with pytest.raises(WireError, match="max_header_bytes is 1"):
         decode_space(b"\x1a\x00\x1a\x00", Limits(max_header_bytes=1))

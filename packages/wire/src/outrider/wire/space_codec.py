@@ -32,7 +32,7 @@ _INT64_MAX = 2**63 - 1
 
 
 def encode_space(space: Space) -> bytes:
-    """Write a space that travels alone. Raises ValueError for a dtype that cannot cross the wire."""
+    """Write a space that travels alone. Raises ValueError for what cannot cross the wire."""
     message = space_pb2.Space()
     write_space(message, space)
     return bytes(message.SerializeToString())
@@ -50,6 +50,8 @@ def decode_space(message: Bytes, limits: Limits = Limits()) -> Space:  # noqa: B
 
 def write_space(message: space_pb2.Space, space: Space) -> None:
     """Fill a message."""
+    if type(space) not in _WRITERS:
+        raise ValueError(f"{space!r} is no space of outrider.wire; convert it to one")
     kind, write = _WRITERS[type(space)]
     field = getattr(message, kind)
     field.SetInParent()

@@ -103,11 +103,15 @@ class BodyWriter:
 
 
 class BodyReader:
-    """Finds the arrays of a frame by their descriptions. They are views, and read-only."""
+    """Finds the arrays of a frame by their descriptions. They are views, and read-only.
 
-    def __init__(self, frame: Frame, limits: Limits) -> None:
+    With `bfloat16`, arrays may be of that dtype, and come out as float32 in memory of their own.
+    """
+
+    def __init__(self, frame: Frame, limits: Limits, *, bfloat16: bool = False) -> None:
         check_frame(frame, limits)
         self._limits = limits
+        self._bfloat16 = bfloat16
         self._num_read = 0
         buffers = [buffer.toreadonly() for buffer in frame.buffers]
         self._buffers = dict(zip(starts(map(len, buffers)), buffers, strict=True))
@@ -118,12 +122,13 @@ class BodyReader:
         if self._num_read > self._limits.max_arrays:
             self._limits.check("max_arrays", self._num_read)
         number = tensor.dtype
-        dtype = _BITS if number == _BFLOAT16 else read_dtype(number, name)
+        is_bfloat16 = number == _BFLOAT16 and self._bfloat16
+        dtype = _BITS if is_bfloat16 else read_dtype(number, name)
         shape = read_shape(tensor.shape, dtype.itemsize, self._limits)
         array = self._view(tensor.offset, shape, dtype, name)
         if number == _BOOL and array.size and np.maximum.reduce(array.view(np.uint8), axis=None) > 1:
             raise WireError(f"{name} is bool and has a byte that is neither 0 nor 1")
-        return _read_only(widen(array)) if number == _BFLOAT16 else array
+        return _read_only(widen(array)) if is_bfloat16 else array
 
     def read_named(self, tensors: Iterable[tensor_pb2.NamedTensor], noun: str) -> dict[str, NDArray[Any]]:
         """Return arrays by name, in order. Refuses a name that occurs twice."""

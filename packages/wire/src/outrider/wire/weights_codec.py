@@ -61,7 +61,7 @@ def decode_weights(message: Bytes, limits: Limits = Limits()) -> Weights:  # noq
 def decode_weights_frame(frame: Frame, limits: Limits = Limits()) -> Weights:  # noqa: B008  (frozen)
     """Read weights whose arrays travelled beside their header. Otherwise as `decode_weights`."""
     with reading("set of weights"):
-        body = BodyReader(frame, limits)
+        body = BodyReader(frame, limits, bfloat16=True)
         header = weights_pb2.WeightsHeader.FromString(frame.header)
         found = _checksum(frame.buffers)
         if found != header.body_crc32:
