@@ -20,7 +20,10 @@ class Ranks(Protocol):
         """How many there are."""
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """Return the sum of all ranks' tensors, the same bits on each; `tensor` may be overwritten."""
+        """Return the sum of all ranks' tensors, the same bits on each.
+
+        Takes any dtype on any device and answers in kind; `tensor` may be overwritten.
+        """
 
 
 class OneRank:
