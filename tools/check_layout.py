@@ -59,8 +59,8 @@ def missing_files(package: Package) -> Iterator[str]:
     expected = [package.folder / "README.md", package.folder / "CHANGELOG.md"]
     if package.has_modules:
         expected += [package.sources / "py.typed", package.sources / "__init__.py"]
-        if not any((package.folder / "tests").glob("**/test_*.py")):
-            yield f"packages/{package.part}/tests holds no test: write test_<subject>.py there."
+    if not any((package.folder / "tests").glob("**/test_*.py")):
+        yield f"packages/{package.part}/tests holds no test: write test_<subject>.py there."
     for file in expected:
         if not file.exists():
             yield f"{_shown(file, package)} is missing: every package has one, add it."
@@ -109,8 +109,6 @@ def unsatisfied_ranges(package: Package, packages: dict[str, Package]) -> Iterat
 
 def undeclared_imports(package: Package) -> Iterator[str]:
     """Find imports of distributions that the package's pyproject.toml does not declare."""
-    if not package.has_modules:
-        return
     shipped = {package.name} | _names(package.dependencies)
     for requirements in package.extras.values():
         shipped |= _names(requirements)

@@ -96,16 +96,12 @@ def prove(package: Package, packages: dict[str, Package], versions: str) -> int:
     needed = [package, *siblings(package, packages)]
     constraints = lower_bounds(needed) if versions == "lowest" else []
     install(needed, [], constraints)
-    if not package.has_modules:
-        return 0
-    optional = {
-        str(canonicalize_name(requirement.name))
-        for requirements in package.extras.values()
-        for requirement in requirements
-    }
-    command = [sys.executable, "-c", IMPORT_EVERY_MODULE, package.module, *sorted(optional)]
-    subprocess.run(command, check=True)
+    if package.has_modules:
+        optional = {_name(wanted) for extra in package.extras.values() for wanted in extra}
+        command = [sys.executable, "-c", IMPORT_EVERY_MODULE, package.module, *sorted(optional)]
+        subprocess.run(command, check=True)
 
+    # Only now what the tests need besides, lest it help the package to import.
     tests = package.groups.get("test", ())
     helpers = {name: packages[name] for name in map(_name, tests) if name in packages}
     for helper in list(helpers.values()):
