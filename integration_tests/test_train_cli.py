@@ -269,7 +269,7 @@ def test_python_trains_saves_and_goes_on(tmp_path: Path) -> None:
         expected = algorithm.train()
     with Algorithm.from_checkpoint(tmp_path / "checkpoint") as again:
         result = again.train()
-        assert again.evaluate()["evaluation/num_episodes"] == 2
+        assert again.evaluate()["num_episodes"] == 2
     assert result["learner/policy_loss"] == expected["learner/policy_loss"]
     assert result["num_env_steps"] == 400
 

@@ -90,14 +90,14 @@ class FakeEvaluator:
         self.num_episodes: list[int] = []
         self.before: Callable[[], None] = lambda: None
 
-    def evaluate(self, weights: Weights, settings: Any) -> dict[str, Any]:
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
         self.before()
-        self.num_episodes.append(settings.evaluation_duration)
+        self.num_episodes.append(num_episodes)
         return {
-            "evaluation/episode_return_mean": float(weights.version),
-            "evaluation/episode_return_std": 0.0,
-            "evaluation/episode_length_mean": 1.0,
-            "evaluation/num_episodes": settings.evaluation_duration,
+            "episode_return_mean": float(weights.version),
+            "episode_return_std": 0.0,
+            "episode_length_mean": 1.0,
+            "num_episodes": num_episodes,
         }
 
     def record_video(self, weights: Weights, path: Path) -> Path:

@@ -49,7 +49,7 @@ def test_returns_are_averaged_over_the_last_hundred_episodes(make_algorithm: Mak
 def test_an_evaluation_uses_the_newest_weights(make_algorithm: MakeAlgorithm) -> None:
     algorithm = make_algorithm()
     algorithm.train()
-    assert algorithm.evaluate()["evaluation/episode_return_mean"] == 1.0
+    assert algorithm.evaluate()["episode_return_mean"] == 1.0
 
 
 def test_what_is_saved_is_what_training_goes_on_from(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:

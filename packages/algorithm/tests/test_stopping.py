@@ -58,9 +58,9 @@ def test_a_look_is_wanted_once_training_comes_near(wanted: float, near: float, f
 def test_after_a_look_that_disappoints_the_next_one_waits() -> None:
     rule = StopRule(StopSettings(), reward_threshold=400.0)
     look = {
-        "evaluation/episode_return_mean": 399.0,
-        "evaluation/episode_length_mean": 10.0,
-        "evaluation/num_episodes": 20,
+        "episode_return_mean": 399.0,
+        "episode_length_mean": 10.0,
+        "num_episodes": 20,
     }
     assert not rule.worth_evaluating(result(recent_return_mean=300.0), look)
     assert not rule.wants_look(result(recent_return_mean=300.0, num_env_steps=199))
@@ -70,9 +70,9 @@ def test_after_a_look_that_disappoints_the_next_one_waits() -> None:
 def test_a_look_that_agrees_is_worth_an_evaluation() -> None:
     rule = StopRule(StopSettings(), reward_threshold=400.0)
     look = {
-        "evaluation/episode_return_mean": 400.0,
-        "evaluation/episode_length_mean": 10.0,
-        "evaluation/num_episodes": 20,
+        "episode_return_mean": 400.0,
+        "episode_length_mean": 10.0,
+        "num_episodes": 20,
     }
     assert rule.worth_evaluating(result(), look)
 

@@ -50,7 +50,7 @@ def test_a_run_ends_with_a_checkpoint_and_an_evaluation(
     assert recorder.told == ["result 1", "result 2", "iteration-000002", "2 iterations done"]
     assert outcome.reason == "2 iterations done"
     assert outcome.evaluation is not None
-    assert outcome.evaluation["evaluation/episode_return_mean"] == 2.0
+    assert outcome.evaluation["episode_return_mean"] == 2.0
     assert outcome.checkpoint == directory.latest_checkpoint()
     assert [line["iteration"] for line in directory.progress()] == [1, 2]
 

@@ -11,7 +11,7 @@ from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
 from outrider.algorithm.totals import Totals
 
 if TYPE_CHECKING:
-    from outrider.algorithm.evaluation import EvaluationSettings, Evaluator
+    from outrider.algorithm.evaluation import Evaluator
     from outrider.algorithm.ppo import PPOConfig
     from outrider.algorithm.run_settings import RunSettings
     from outrider.envrunner import RunnerPool
@@ -56,17 +56,23 @@ class Algorithm:
         ended = time.perf_counter()
         return self._totals.add(fragments, metrics, learner_s=ended - sampled, total_s=ended - started)
 
-    def evaluate(self, settings: EvaluationSettings | None = None) -> dict[str, Any]:
-        """Play episodes with fixed seeds and without exploration, and return their metrics.
+    def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
+        """Play episodes from fixed seeds on, without exploration, and return their metrics.
 
-        `settings` stands in for those of the configuration. Training is not touched: neither its
+        What is not given stands in the evaluation settings. Training is not touched: neither its
         environments nor its random numbers.
         """
-        return self._evaluator.evaluate(self._weights, settings or self.settings.evaluation)
+        settings = self.settings.evaluation
+        return self._evaluator.evaluate(
+            self._weights,
+            num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
+            seed=settings.evaluation_seed if seed is None else seed,
+        )
 
-    def record_video(self, path: Path | str) -> FilmedEpisode:
+    def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:
         """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
-        return self._evaluator.record_video(self._weights, Path(path))
+        seed = self.settings.evaluation.evaluation_seed if seed is None else seed
+        return self._evaluator.record_video(self._weights, Path(path), seed=seed)
 
     @property
     def iteration(self) -> int:

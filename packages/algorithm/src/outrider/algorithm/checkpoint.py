@@ -15,8 +15,9 @@ import os
 import shutil
 import zipfile
 from contextlib import suppress
+from io import BufferedRandom, BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def read_checkpoint(path: Path | str) -> Tree:
         ) from None
 
 
-def _checksum(file: BinaryIO) -> str:
+def _checksum(file: BufferedReader | BufferedRandom) -> str:
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)

@@ -55,8 +55,8 @@ class Evaluator:
         self._action_heads = action_heads
         self._policy: ActingPolicy | None = None
 
-    def evaluate(self, weights: Weights, settings: EvaluationSettings) -> dict[str, Any]:
-        """Return metrics of the episodes, each named "evaluation/...". Standard deviations divide by N."""
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
+        """Play episodes from `seed` on and return their metrics. Standard deviations divide by N."""
         from outrider.envrunner.evaluation import evaluate
 
         episodes = evaluate(
@@ -64,21 +64,21 @@ class Evaluator:
             self._settings.environment,
             self._settings.env_runners,
             action_heads=self._action_heads,
-            num_episodes=settings.evaluation_duration,
-            num_envs=settings.evaluation_num_envs,
-            seed=settings.evaluation_seed,
+            num_episodes=num_episodes,
+            num_envs=self._settings.evaluation.evaluation_num_envs,
+            seed=seed,
         )
         return {
-            "evaluation/episode_return_mean": float(episodes.returns.mean()),
-            "evaluation/episode_return_std": float(episodes.returns.std()),
-            "evaluation/episode_return_min": float(episodes.returns.min()),
-            "evaluation/episode_return_max": float(episodes.returns.max()),
-            "evaluation/episode_length_mean": float(episodes.lengths.mean()),
-            "evaluation/num_episodes": len(episodes.returns),
+            "num_episodes": len(episodes.returns),
+            "episode_return_mean": float(episodes.returns.mean()),
+            "episode_return_std": float(episodes.returns.std()),
+            "episode_return_min": float(episodes.returns.min()),
+            "episode_return_max": float(episodes.returns.max()),
+            "episode_length_mean": float(episodes.lengths.mean()),
         }
 
-    def record_video(self, weights: Weights, path: Path) -> FilmedEpisode:
-        """Film the first episode of an evaluation."""
+    def record_video(self, weights: Weights, path: Path, *, seed: int) -> FilmedEpisode:
+        """Film the episode that an evaluation starts from `seed`."""
         from outrider.envrunner.video import record_video
 
         return record_video(
@@ -87,7 +87,7 @@ class Evaluator:
             self._settings.env_runners,
             action_heads=self._action_heads,
             path=path,
-            seed=self._settings.evaluation.evaluation_seed,
+            seed=seed,
         )
 
     def _acting(self, weights: Weights) -> ActingPolicy:

@@ -57,9 +57,9 @@ def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
     run = directory.path
     lines = []
     if outcome.evaluation:
-        number = outcome.evaluation["evaluation/num_episodes"]
-        mean = outcome.evaluation["evaluation/episode_return_mean"]
-        deviation = outcome.evaluation["evaluation/episode_return_std"]
+        number = outcome.evaluation["num_episodes"]
+        mean = outcome.evaluation["episode_return_mean"]
+        deviation = outcome.evaluation["episode_return_std"]
         lines.append(f"evaluated   {mean:.1f} ± {deviation:.1f} over {number} episodes without exploration")
     lines.append(f"checkpoint  {outcome.checkpoint}")
     lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")

@@ -86,10 +86,10 @@ class StopRule:
         If not, the next look waits for a tenth more steps, and for half of those that this one took, so
         that looking stays a small part of the run.
         """
-        num_look_steps = look["evaluation/episode_length_mean"] * look["evaluation/num_episodes"]
+        num_look_steps = look["episode_length_mean"] * look["num_episodes"]
         num_env_steps = result["num_env_steps"]
         self._look_from_step = num_env_steps + round(max(num_env_steps / 10, num_look_steps / 2))
-        return self.wanted_return is None or look["evaluation/episode_return_mean"] >= self.wanted_return
+        return self.wanted_return is None or look["episode_return_mean"] >= self.wanted_return
 
     def progress(self, result: Mapping[str, Any]) -> float:
         """Return the share of the way to the nearest limit on steps, time or iterations, 0 to 1."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.interruption import Interruption
@@ -44,6 +44,7 @@ class TrainingRun:
         self._interruption = Interruption()
         self._stop = StopRule(algorithm.settings.stopping, reward_threshold=algorithm.reward_threshold)
         self._checkpointed_at = time.monotonic()
+        self._evaluation: Mapping[str, Any] | None = None
 
     def run(self) -> Outcome:
         """Run to the end, at least one iteration.
@@ -60,18 +61,20 @@ class TrainingRun:
             checkpoint = self._checkpoint()
             for callback in self._callbacks:
                 callback.on_stop(self._algorithm, reason)
-            evaluation = {} if self._interruption.signal else _evaluation(result) or self._evaluate()
+            evaluation = None if self._interruption.signal else self._evaluation or self._evaluate()
             return Outcome(
                 reason=self._interrupted() or reason,
                 interrupted_by=self._interruption.signal,
                 checkpoint=checkpoint,
-                evaluation=evaluation or None,
+                evaluation=evaluation,
             )
 
     def _iterate(self) -> dict[str, Any]:
         result = self._algorithm.train()
+        self._evaluation = None
         if not self._interruption.signal and (self._evaluation_is_due(result) or self._looks_good(result)):
-            result |= self._evaluate()
+            self._evaluation = self._evaluate()
+            result |= {f"evaluation/{name}": value for name, value in (self._evaluation or {}).items()}
         self._directory.append_progress(result)
         for callback in self._callbacks:
             callback.on_train_result(self._algorithm, result)
@@ -84,18 +87,15 @@ class TrainingRun:
     def _looks_good(self, result: Mapping[str, Any]) -> bool:
         if not self._stop.wants_look(result):
             return False
-        settings = self._algorithm.settings.evaluation
-        look = self._evaluate(min(NUM_LOOK_EPISODES, settings.evaluation_duration))
-        return bool(look) and self._stop.worth_evaluating(result, look)
+        duration = self._algorithm.settings.evaluation.evaluation_duration
+        look = self._evaluate(min(NUM_LOOK_EPISODES, duration))
+        return look is not None and self._stop.worth_evaluating(result, look)
 
-    def _evaluate(self, num_episodes: int | None = None) -> dict[str, Any]:
-        """Return metrics, or nothing if Ctrl-C or SIGTERM came: an evaluation need not be finished."""
-        settings = self._algorithm.settings.evaluation
-        if num_episodes is not None:
-            settings = replace(settings, evaluation_duration=num_episodes)
+    def _evaluate(self, num_episodes: int | None = None) -> dict[str, Any] | None:
+        """Return metrics, or None if Ctrl-C or SIGTERM came: an evaluation need not be finished."""
         with suppress(KeyboardInterrupt), self._interruption.at_once():
-            return self._algorithm.evaluate(settings)
-        return {}
+            return self._algorithm.evaluate(num_episodes)
+        return None
 
     def _checkpoint_if_due(self) -> None:
         interval_s = self._algorithm.settings.checkpointing.checkpoint_interval_s
@@ -115,7 +115,3 @@ class TrainingRun:
         if self._interruption.signal is None:
             return None
         return f"interrupted by {self._interruption.signal.name}"
-
-
-def _evaluation(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in result.items() if name.startswith("evaluation/")}
