@@ -13,6 +13,7 @@ from outrider.algorithm.algorithms import config_from_json
 from outrider.algorithm.assembly import num_vector_steps
 from outrider.algorithm.field_docs import field_docs
 from outrider.algorithm.flags import Parser, add_flags
+from outrider.algorithm.resources import check_resources
 from outrider.algorithm.setting_value import field_types, to_json
 from outrider.algorithm.train_command import flag_groups
 
@@ -78,6 +79,19 @@ def test_an_automatic_fragment_length_covers_the_training_batch(
 ) -> None:
     config = PPOConfig().environment("CartPole-v1").env_runners(num_envs_per_env_runner=num_envs)
     assert num_vector_steps(config.settings, batch) == length
+
+
+def test_a_fragment_length_of_its_own_decides_alone_and_says_so() -> None:
+    config = PPOConfig().environment("CartPole-v1").env_runners(rollout_fragment_length=16)
+    assert num_vector_steps(config.settings, 16) == 16
+    with pytest.warns(UserWarning, match='16 rows.* a training batch of 2048 needs "auto"'):
+        assert num_vector_steps(config.settings, 2048) == 16
+
+
+def test_a_setting_that_is_ignored_says_so() -> None:
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_cpus_per_env_runner=2)
+    with pytest.warns(UserWarning, match="num_cpus_per_env_runner=2 is ignored with num_env_runners=0"):
+        check_resources(config.settings)
 
 
 def test_a_configuration_survives_json() -> None:

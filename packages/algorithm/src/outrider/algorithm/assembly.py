@@ -6,6 +6,7 @@ import copy
 import logging
 import math
 import secrets
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,10 +99,17 @@ def num_vector_steps(settings: RunSettings, train_batch_size: int) -> int:
     so that an iteration has the batch's rows, or less than one vector step more.
     """
     runners = settings.env_runners
-    if runners.rollout_fragment_length != "auto":
-        return runners.rollout_fragment_length
     num_environments = runners.num_envs_per_env_runner * max(1, runners.num_env_runners)
-    return math.ceil(train_batch_size / num_environments)
+    length = runners.rollout_fragment_length
+    if length == "auto":
+        return math.ceil(train_batch_size / num_environments)
+    if length * num_environments != train_batch_size:
+        warnings.warn(
+            f"an iteration has {length * num_environments} rows, rollout_fragment_length={length} of "
+            f'{num_environments} environments; a training batch of {train_batch_size} needs "auto"',
+            stacklevel=2,
+        )
+    return length
 
 
 def reward_threshold(env: Any) -> float | None:  # noqa: ANN401 - an id or a function

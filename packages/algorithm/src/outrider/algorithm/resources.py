@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ def check_resources(settings: RunSettings) -> None:
         raise ValueError(
             f"num_learners={learners.num_learners} needs learners in other processes, which this release "
             "does not start; set num_learners=0 to learn in this process"
+        )
+    if runners.num_cpus_per_env_runner != 1:
+        warnings.warn(
+            f"num_cpus_per_env_runner={runners.num_cpus_per_env_runner:g} is ignored with num_env_runners=0: "
+            "there is no other process to reserve cores for",
+            stacklevel=3,
         )
     if runners.num_gpus_per_env_runner > 0:
         raise ValueError(
