@@ -156,3 +156,28 @@ def test_a_network_with_unused_parameters_learns(lab: Any) -> None:
     before = policy.network.spare.weight.clone()
     PPOLearner(policy, FAST, seed=0).update([lab.fragment(policy, [64])])
     assert torch.equal(policy.network.spare.weight, before)
+
+
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_streams_without_rows_are_left_aside(lab: Any, use_lstm: bool) -> None:
+    policy = lab.policy(use_lstm=use_lstm, normalize_rewards=True)
+    fragment = lab.fragment(policy, [5, 7])
+    old = fragment.streams
+    streams = replace(
+        old,
+        lengths=np.array([5, 0, 7]),
+        policy=np.zeros(3, np.int32),
+        environment=np.arange(3, dtype=np.int32),
+        agent=np.zeros(3, np.int32),
+        state={name: column[[0, 0, 1]] for name, column in old.state.items()},
+    )
+    with_gap = PPOLearner(policy, FAST, seed=0).update([replace(fragment, streams=streams)])
+    other = lab.policy(use_lstm=use_lstm, normalize_rewards=True)
+    without = PPOLearner(other, FAST, seed=0).update([fragment])
+    assert with_gap["value_loss"] == pytest.approx(without["value_loss"])
+
+
+def test_one_row_is_enough(lab: Any) -> None:
+    policy = lab.policy(normalize_rewards=True, normalize_observations=True)
+    metrics = PPOLearner(policy, FAST, seed=0).update([lab.fragment(policy, [1])])
+    assert metrics["skipped_steps"] == 0.0

@@ -15,6 +15,7 @@ from outrider.learner.schedule import value_at
         ({"minibatch_size": 0}, "minibatch_size is 0; give a whole number from 1"),
         ({"num_epochs": 2.5}, "num_epochs is 2.5; give a whole number from 1"),
         ({"grad_clip": 0.0}, "grad_clip is 0.0; give a finite number above 0"),
+        ({"kl_target": None}, "kl_target is None; give a finite number above 0"),
         ({"vf_loss_coeff": math.nan}, "vf_loss_coeff is nan; give a finite number from 0"),
         ({"lr": -1e-3}, "lr is -0.001; give a finite number at least 0"),
         ({"lr": [[0, 1e-3], [0, 1e-4]]}, "lr has its points at environment steps [0.0, 0.0]; start at 0"),

@@ -25,7 +25,8 @@ class GradientStep:
 
     def __init__(self, module: nn.Module, settings: PPOSettings, ranks: Ranks) -> None:
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self._names, self._parameters = list(trained), list(trained.values())
+        self._names = list(trained)
+        self._parameters: list[Tensor] = list(trained.values())
         self._first = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
         self._second = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
         self._count = torch.zeros((), device=self._parameters[0].device)

@@ -21,11 +21,11 @@ class PPOSettings:
     """Rows that each learner gets for one update; at least 1. More is steadier and slower to start."""
     minibatch_size: int = 256
     """Rows of one gradient step on each learner; at least 1. An epoch is cut into the smallest number
-    of parts none of which is larger, and the parts are equal to one row."""
+    of parts none of which is larger; their sizes differ by at most one row."""
     num_epochs: int = 8
     """Passes over the rows in one update; at least 1."""
     clip_param: Schedule = 0.2
-    """How far the probability ratio may move from 1 before its gradient stops; above 0. A number, or
+    """How far the probability ratio may move from 1 before its gradient stops; at least 0. A number, or
     [[environment steps, value], ...]."""
     vf_clip_param: float | None = None
     """How far a value may move from the one before the update before its gradient stops, in units of
@@ -66,7 +66,9 @@ class PPOSettings:
         check_number("lambda_", self.lambda_, low=0, high=1)
         check_number("vf_loss_coeff", self.vf_loss_coeff, low=0)
         check_number("kl_coeff", self.kl_coeff, low=0)
-        for name in ("vf_clip_param", "kl_target", "early_stop_kl", "grad_clip", "adam_epsilon"):
+        check_number("kl_target", self.kl_target, above=0)
+        check_number("adam_epsilon", self.adam_epsilon, above=0)
+        for name in ("vf_clip_param", "early_stop_kl", "grad_clip"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
         if not self.use_kl_loss:
