@@ -85,7 +85,8 @@ def native(autoreset_mode: AutoresetMode) -> tuple[Any, str, SeedOf]:
 
 
 def own(mode: str) -> tuple[Any, str, SeedOf]:
-    return ScriptedEnvironment, mode, lambda i: environment_seed(SEED, 10 + i)
+    careless = functools.partial(ScriptedEnvironment, reuses_memory=True)
+    return careless, mode, lambda i: environment_seed(SEED, 10 + i)
 
 
 CASES = {
@@ -106,7 +107,7 @@ class Sampled:
 
 
 @pytest.fixture(scope="module", params=CASES)
-def sampled(request: pytest.FixtureRequest) -> Iterator[Sampled]:
+def sampled(request: pytest.FixtureRequest) -> Sampled:
     environment, mode, seed_of = CASES[request.param]
     runner = runner_of(environment, mode)
     fragments = []
@@ -119,7 +120,7 @@ def sampled(request: pytest.FixtureRequest) -> Iterator[Sampled]:
         lengths = [stream_slice(fragment, 10 + index) for fragment in fragments]
         versions = [v for v, rows in enumerate(lengths) for _ in range(rows.stop - rows.start)]
         expected[10 + index] = naive_loop(seed_of(index), iter(versions), len(versions))
-    yield Sampled(fragments, expected)
+    return Sampled(fragments, expected)
 
 
 def stream_slice(fragment: Fragment, environment: int) -> slice:
@@ -209,6 +210,4 @@ def test_every_fragment_says_which_version_acted(sampled: Sampled) -> None:
 
 
 def test_copies_differ(sampled: Sampled) -> None:
-    seeds = {float(fragment.observations[""][0, 0]) for fragment in sampled.fragments}
     assert len({float(expected.observations[0][0]) for expected in sampled.expected.values()}) == NUM_ENVS
-    assert len(seeds) == 1

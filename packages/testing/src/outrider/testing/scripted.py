@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
@@ -25,7 +24,7 @@ class ScriptedEnvironment(gym.Env[NDArray[np.float32], np.int64]):
 
     It shows (seed of the last seeded reset modulo 1000, episodes since that reset, step of the episode),
     and rewards 100 * episode + 10 * step + action. The seed also says with which end the script begins,
-    so that copies differ. It writes into one array all the time, as fast environments do.
+    so that copies differ.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 - Gymnasium declares it this way
@@ -36,9 +35,12 @@ class ScriptedEnvironment(gym.Env[NDArray[np.float32], np.int64]):
         ends: Sequence[End] = ((3, "terminated"), (5, "truncated"), (2, "both"), (1, "truncated")),
         raises_at: int | None = None,
         hangs_at: int | None = None,
-        reuses_memory: bool = True,
+        reuses_memory: bool = False,
     ) -> None:
-        """Raise, or hang, at the step of that number, counted over the object's life from 1."""
+        """Raise, or hang, at the step of that number, counted over the object's life from 1.
+
+        With `reuses_memory` it shows one array all the time, which fast environments do.
+        """
         self.observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
         self.action_space = gym.spaces.Discrete(NUM_ACTIONS)
         self._ends = tuple(ends)
@@ -84,9 +86,7 @@ class ScriptedEnvironment(gym.Env[NDArray[np.float32], np.int64]):
 
 def scripted_vector(*, num_envs: int, autoreset_mode: AutoresetMode) -> SyncVectorEnv[Any, Any]:
     """Make scripted environments in Gymnasium's own vector environment, in any autoreset mode."""
-    # Gymnasium keeps a final observation without copying it.
-    make = functools.partial(ScriptedEnvironment, reuses_memory=False)
-    return SyncVectorEnv([make] * num_envs, autoreset_mode=autoreset_mode)
+    return SyncVectorEnv([ScriptedEnvironment] * num_envs, autoreset_mode=autoreset_mode)
 
 
 
