@@ -6,6 +6,7 @@ says why after its language, as in ```python no-run: needs a cluster, and must a
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shlex
 import subprocess
@@ -119,3 +120,11 @@ def test_commands_are_found_in_console_fences() -> None:
     console = "```console\n$ outrider train ppo \\\n    --env X\noutput\n```\n"
     shell = "```sh\ncd x && outrider plot a # why\n```\n"
     assert list(commands(console + shell)) == [["train", "ppo", "--env", "X"], ["plot", "a"]]
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True)
+    paths = tracked.stdout.splitlines()
+    named = re.findall(r"`([\w/*.]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
+    assert named
+    assert [name for name in named if not fnmatch.filter(paths, f"*/{name}") and name not in paths] == []
