@@ -9,6 +9,7 @@ environment steps per CPU-second (transitions; resets do not count) and of the r
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the number of threads is read when NumPy and torch are imported
 import os
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -21,6 +22,7 @@ import platform
 import statistics
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -28,9 +30,16 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy, make_vector_environment
+from outrider.envrunner import (
+    EnvironmentSettings,
+    EnvRunner,
+    EnvRunnerSettings,
+    OnnxPolicy,
+    make_vector_environment,
+)
 from outrider.envrunner.environment import spaces_of
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
+from outrider.wire import PolicyGraph
 
 NUM_STEPS = 128
 ENVIRONMENT = EnvironmentSettings("CartPole-v1")
@@ -122,12 +131,12 @@ def rllib(mode: str, num_envs: int) -> Sample:
     return lambda: sum(len(episode) for episode in env_runner.sample(num_timesteps=num_rows))
 
 
-def _graph(mode: str) -> Any:
+def _graph(mode: str) -> PolicyGraph:
     settings = EnvRunnerSettings(gym_env_vectorize_mode=mode)
     return mlp_graph(*spaces_of(ENVIRONMENT, settings.gym_env_vectorize_mode))
 
 
-def _give_up(index: int, error: BaseException) -> int:
+def _give_up(_: int, error: BaseException) -> int:
     raise error
 
 
@@ -150,7 +159,9 @@ def spread(values: list[float], form: str) -> str:
 
 def main() -> None:
     """Race all contenders and print one line for each mode and number of environments."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU-seconds of a contender in a round")
     parser.add_argument("--envs", type=int, nargs="+", default=[1, 8, 32, 128])
@@ -158,7 +169,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     gym.logger.min_level = gym.logger.ERROR
     with_rllib = importlib.util.find_spec("ray") is not None
-    _print_machine(with_rllib)
+    _print_machine(with_rllib=with_rllib)
     for mode in ("sync", "vector_entry_point"):
         for num_envs in arguments.envs:
             contenders = {"runner": runner(mode, num_envs), "hand loop": hand_loop(mode, num_envs)}
@@ -174,16 +185,18 @@ def main() -> None:
                 print(f"  {name:25} {spread(each, '10,.0f')}{ratio}", flush=True)
 
 
-def _print_machine(with_rllib: bool) -> None:
+def _print_machine(*, with_rllib: bool) -> None:
     names = ["gymnasium", "numpy", "onnxruntime"] + (["ray", "torch"] if with_rllib else [])
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(f"{_processor()}, {os.cpu_count()} cores, load {load}; Python {platform.python_version()}, {versions}")
+    print(
+        f"{_processor()}, {os.cpu_count()} cores, load {load}; Python {platform.python_version()}, {versions}"
+    )
 
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="ascii") as lines:
+        with Path("/proc/cpuinfo").open(encoding="ascii") as lines:
             return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

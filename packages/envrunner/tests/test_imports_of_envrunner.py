@@ -12,7 +12,11 @@ HEAVY = ("torch", "ray", "pygame", "ale_py", "mujoco", "Box2D", "imageio", "cv2"
 
 def imported(code: str) -> set[str]:
     code += "\nimport sys; print(*sys.modules)"
-    return set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True
+        ).stdout.split()
+    )
 
 
 def test_importing_envrunner_imports_nothing_heavy() -> None:

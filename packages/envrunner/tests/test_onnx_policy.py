@@ -70,7 +70,9 @@ def test_a_missing_or_misshapen_weight_leaves_the_old_ones(graph: PolicyGraph) -
     with pytest.raises(ValueError, match=r"'2.bias' is of shape \(9,\), the policy graph takes \(3,\)"):
         policy.set_weights(wrong)
     observations = np.ones((1, 4), np.float32)
-    np.testing.assert_allclose(policy.act({"": observations}, {})[0], by_hand(weights, observations), atol=1e-6)
+    np.testing.assert_allclose(
+        policy.act({"": observations}, {})[0], by_hand(weights, observations), atol=1e-6
+    )
 
 
 def test_a_model_that_is_none_is_refused(graph: PolicyGraph) -> None:

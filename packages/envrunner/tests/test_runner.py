@@ -179,7 +179,9 @@ def make_stateful_runner(env: Any = StatefulScripted) -> EnvRunner:
     return runner
 
 
-def test_episodes_start_afresh_where_the_environment_cannot_be_saved(caplog: pytest.LogCaptureFixture) -> None:
+def test_episodes_start_afresh_where_the_environment_cannot_be_saved(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     runner, resumed = make_stateful_runner(ScriptedEnvironment), make_stateful_runner(ScriptedEnvironment)
     runner.sample()
     resumed.set_state(runner.get_state())

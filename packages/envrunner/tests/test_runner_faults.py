@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner import EnvironmentsFailedError, EnvironmentSettings, EnvRunner, EnvRunnerSettings
+from outrider.envrunner import EnvironmentSettings, EnvironmentsFailedError, EnvRunner, EnvRunnerSettings
 from outrider.envrunner.async_vector import AsyncVector
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_vector, scripted_weights
+from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_weights
 from outrider.wire import Fragment
 
 LONG = {"ends": [(1000, "terminated")]}
 
 
-def make_runner(env: Any = ScriptedEnvironment, env_config: Any = None, num_steps: int = 6, **settings: Any) -> EnvRunner:
+def make_runner(
+    env: Any = ScriptedEnvironment, env_config: Any = None, num_steps: int = 6, **settings: Any
+) -> EnvRunner:
     policy = ScriptedPolicy()
     runner = EnvRunner(
         EnvironmentSettings(env=env, env_config=env_config or {}),
@@ -109,7 +111,7 @@ def test_a_failure_is_logged_once_with_its_traceback(mode: str, caplog: pytest.L
 
 def test_failing_again_and_again_ends_in_one_clear_error() -> None:
     runner = raising("sync", at=1, max_env_restarts=3)
-    with pytest.raises(EnvironmentsFailedError, match="failed 4 times .* max_env_restarts is 3") as failure:
+    with pytest.raises(EnvironmentsFailedError, match=r"failed 4 times .* max_env_restarts is 3") as failure:
         runner.sample()
     runner.close()
     assert "scripted failure" in str(failure.value)

@@ -81,7 +81,11 @@ def runner_of(environment: Any, mode: str) -> EnvRunner:
 
 def native(autoreset_mode: AutoresetMode) -> tuple[Any, str, SeedOf]:
     first = environment_seed(SEED, 10)
-    return functools.partial(scripted_vector, autoreset_mode=autoreset_mode), "vector_entry_point", lambda i: first + i
+    return (
+        functools.partial(scripted_vector, autoreset_mode=autoreset_mode),
+        "vector_entry_point",
+        lambda i: first + i,
+    )
 
 
 def own(mode: str) -> tuple[Any, str, SeedOf]:

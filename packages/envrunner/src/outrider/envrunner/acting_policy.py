@@ -37,8 +37,7 @@ class ActingPolicy(Protocol):
 def require_fit(weights: Weights, fingerprint: str) -> None:
     """Raise ValueError unless the weights were made for the module with this fingerprint."""
     if weights.fingerprint != fingerprint:
-        msg = (
+        raise ValueError(
             f"weights version {weights.version} fit module {weights.fingerprint}, but this policy is "
             f"{fingerprint}; send weights of the module that the policy was exported from"
         )
-        raise ValueError(msg)

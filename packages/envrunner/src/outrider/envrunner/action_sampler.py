@@ -1,5 +1,7 @@
 """Draws actions from a policy's parameters and hands them to the environment in its own units."""
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,11 +38,10 @@ class ActionSampler:
         """
         space_leaves = leaves(space_from_gymnasium(action_space))
         if [head.path for head in heads] != list(space_leaves):
-            msg = (
-                f"the policy acts in {[head.path for head in heads]}, the environment's action space {action_space} "
-                f"has the leaves {list(space_leaves)}; make both from one environment"
+            raise ValueError(
+                f"the policy acts in {[head.path for head in heads]}, the environment's action space "
+                f"{action_space} has the leaves {list(space_leaves)}; make both from one environment"
             )
-            raise ValueError(msg)
         self._rng = rng
         self._heads = [(head.path, head_sampling(head)) for head in heads]
         self._convert = {head.path: _to_environment(head, space_leaves[head.path]) for head in heads}
@@ -110,11 +111,10 @@ def _scale(low: NDArray[Any], high: NDArray[Any], *, squash: bool, path: str) ->
     bounded = np.isfinite(low) & np.isfinite(high)
     if squash and not bounded.all():
         where = f" at {path!r}" if path else ""
-        msg = (
+        raise ValueError(
             f"the action space{where} has infinite bounds, which tanh cannot reach; use "
             'box_distribution="gaussian" or bound the space with a wrapper'
         )
-        raise ValueError(msg)
     finite_low, finite_high = np.where(bounded, low, -1), np.where(bounded, high, 1)
     half_range = ((finite_high - finite_low) / 2).astype(low.dtype)
     center = (finite_low + half_range).astype(low.dtype)

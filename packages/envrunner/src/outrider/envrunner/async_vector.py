@@ -4,6 +4,8 @@ Gymnasium's `AsyncVectorEnv` cannot replace one copy: a worker that is killed ta
 and without a timeout the caller waits for ever. Like `SyncVector` this one collects no infos.
 """
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 import pickle

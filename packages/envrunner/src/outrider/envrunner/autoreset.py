@@ -1,10 +1,10 @@
 """What really followed the last step of an episode, in Gymnasium's three autoreset modes.
 
-    SAME_STEP  the step that ends an episode already returns the next one's first observation; the one
-               that really followed stands in infos["final_obs"]
-    NEXT_STEP  it returns what really followed; the next step ignores the action, resets, and is no
-               transition
-    DISABLED   it returns what really followed, and the caller resets with a mask
+SAME_STEP  the step that ends an episode already returns the next one's first observation; the one
+that really followed stands in infos["final_obs"]
+NEXT_STEP  it returns what really followed; the next step ignores the action, resets, and is no
+transition
+DISABLED   it returns what really followed, and the caller resets with a mask
 """
 
 from __future__ import annotations
@@ -26,24 +26,20 @@ def autoreset_mode(vector: gym.vector.VectorEnv[Any, Any, Any]) -> AutoresetMode
     if isinstance(mode, AutoresetMode):
         return mode
     allowed = ", ".join(f"AutoresetMode.{each.name}" for each in AutoresetMode)
-    msg = (
-        f"the vector environment {vector} has metadata['autoreset_mode'] = {mode!r}; it must be one of {allowed}, "
-        "or its reset rows would be taken for transitions"
+    raise ValueError(
+        f"the vector environment {vector} has metadata['autoreset_mode'] = {mode!r}; it must be one of "
+        f"{allowed}, or its reset rows would be taken for transitions"
     )
-    raise ValueError(msg)
 
 
-def final_observations(
-    infos: dict[str, Any], environments: NDArray[np.intp], read: ColumnReader
-) -> Columns:
-    """Read the observations that ended episodes of a SAME_STEP vector environment: [len(environments), ...]."""
+def final_observations(infos: dict[str, Any], environments: NDArray[np.intp], read: ColumnReader) -> Columns:
+    """Read what ended the episodes of some copies in SAME_STEP mode: [len(environments), ...]."""
     final = infos.get("final_obs")
     if final is None:
-        msg = (
+        raise ValueError(
             "an episode was truncated in a SAME_STEP vector environment without infos['final_obs']; add it "
             "there, because the value of the observation that really followed is needed"
         )
-        raise ValueError(msg)
     if isinstance(final, np.ndarray) and final.dtype == np.object_:
         each = [read(final[index]) for index in environments]
         return {path: np.stack([columns[path] for columns in each]) for path in each[0]}

@@ -5,6 +5,8 @@ and they hold each other's pipes open, so that nobody notices a death. It ends w
 where the parent was killed. Only parent and child share the pipe; that is why pickle is allowed on it.
 """
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 import contextlib
@@ -16,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -37,7 +40,7 @@ class EnvironmentProcess:
     def __init__(self, make: Callable[[], gym.Env[Any, Any]], spec: EnvSpec | None) -> None:
         """Start the process, without waiting for it. `spec` is registered there before `make` is called."""
         self._pipe, theirs = Pipe()
-        paths = [path or os.getcwd() for path in sys.path]
+        paths = [path or str(Path.cwd()) for path in sys.path]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
             pass_fds=(theirs.fileno(),),
@@ -50,7 +53,8 @@ class EnvironmentProcess:
 
     def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
         """Wait for the environment, and return its observation space, action space and metadata."""
-        return self._answer(_START_TIMEOUT_S)
+        spaces: tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]] = self._answer(_START_TIMEOUT_S)
+        return spaces
 
     def request_reset(self, seed: int | None, options: dict[str, Any] | None) -> None:
         """Have an episode started; the answer is its first observation."""

@@ -8,6 +8,7 @@ generator costs more than the numbers it makes; a step then only combines noise 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,7 +57,7 @@ def head_sampling(head: ActionHead) -> HeadSampling:
 
 
 class Categorical:
-    """One index from 0, by the Gumbel-max rule: argmax(logits + Gumbel noise) has the softmax distribution."""
+    """One index from 0: argmax(logits + Gumbel noise) has the softmax distribution."""
 
     def __init__(self, head: ActionHead) -> None:
         """Take the columns of `head`."""
@@ -90,7 +91,7 @@ class MultiCategorical:
         self._columns = slice(head.start, head.stop)
         self._shape = head.shape
         bounds = np.cumsum((0, *head.sizes)).tolist()
-        self._components = [slice(start, stop) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        self._components = [slice(start, stop) for start, stop in pairwise(bounds)]
 
     def noise(self, rng: np.random.Generator, num_steps: int, num_rows: int) -> Floats:
         """Draw Gumbel noise, one for each logit."""

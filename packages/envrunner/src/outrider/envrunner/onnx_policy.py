@@ -64,11 +64,10 @@ class OnnxPolicy:
             tensor = weights.tensors.get(name)
             if tensor is None or tensor.shape != bound.shape:
                 found = "missing" if tensor is None else f"of shape {tensor.shape}"
-                msg = (
+                raise ValueError(
                     f"weight {name!r} is {found}, the policy graph takes {bound.shape}; "
                     "export graph and weights from the same module"
                 )
-                raise ValueError(msg)
         for name, bound in self._weights.items():
             np.copyto(bound, weights.tensors[name])
 
@@ -147,8 +146,7 @@ def _session(model: bytes) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        msg = (
+        raise ValueError(
             f"ONNX Runtime {ort.__version__} cannot load the policy graph: {error}; export it for an older "
             "opset, or install a newer onnxruntime"
-        )
-        raise ValueError(msg) from error
+        ) from error

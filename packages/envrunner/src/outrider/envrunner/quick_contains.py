@@ -5,6 +5,8 @@ takes 1.6 us of the 6.3 us of a whole CartPole step (128 copies, one thread), mo
 a NumPy integer is an integer.
 """
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,7 +27,7 @@ class QuickContains:
     def contains(self, x: Any) -> bool:
         """Look at the type of what is always given here; leave everything else to the space's class."""
         if type(x) is np.int64:
-            return self._start <= x < self._stop  # type: ignore[no-any-return]
+            return self._start <= x < self._stop  # type: ignore[return-value] # a NumPy bool: 50 ns saved
         return gym.spaces.Discrete.contains(self._space, x)
 
 

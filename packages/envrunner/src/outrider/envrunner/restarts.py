@@ -34,15 +34,18 @@ class Restarts:
         in_a_row = self._in_a_row[environment]
         name = "the vector environment" if environment is None else f"environment copy {environment}"
         if in_a_row > self._limit:
-            msg = (
+            raise EnvironmentsFailedError(
                 f"{name} failed {in_a_row} times without ending an episode, and max_env_restarts is "
-                f"{self._limit}; the last error was {type(error).__name__}: {error}. Correct the environment or "
-                "raise max_env_restarts"
-            )
-            raise EnvironmentsFailedError(msg) from error
+                f"{self._limit}; the last error was {type(error).__name__}: {error}. Correct the environment "
+                "or raise max_env_restarts"
+            ) from error
         self.num_restarts += 1
         _LOGGER.error(
-            "%s failed and is rebuilt (%d of at most %d in a row)", name, in_a_row, self._limit, exc_info=error
+            "%s failed and is rebuilt (%d of at most %d in a row)",
+            name,
+            in_a_row,
+            self._limit,
+            exc_info=error,
         )
 
     def forgive(self, ended_S: NDArray[np.bool_]) -> None:

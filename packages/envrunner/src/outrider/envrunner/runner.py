@@ -1,5 +1,7 @@
 """Steps a vector environment with a policy and records fragments."""
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 import contextlib
@@ -42,6 +44,7 @@ from outrider.wire import (
 Flags = NDArray[np.bool_]
 
 _LOGGER = logging.getLogger("outrider.envrunner")
+
 
 class EnvRunner:
     """Samples with its own environment copies; one thread, no torch.
@@ -114,15 +117,14 @@ class EnvRunner:
         self._policy.set_weights(weights)
         self._version = weights.version
 
-    def sample(self, explore: bool | None = None) -> Fragment:
+    def sample(self, *, explore: bool | None = None) -> Fragment:
         """Step every environment `num_steps` times and return what happened.
 
         `explore` overrides the setting. The fragment belongs to the caller. Raises
         EnvironmentsFailedError where an environment fails again and again.
         """
         if self._version is None:
-            msg = "the runner has no weights yet; call set_weights before sample"
-            raise RuntimeError(msg)
+            raise RuntimeError("the runner has no weights yet; call set_weights before sample")
         start = perf_counter()
         observations = self._reset() if self._observations is None else self._observations
         self._observations = None  # an error or Ctrl-C within the fragment means new episodes
@@ -180,7 +182,12 @@ class EnvRunner:
         self, buffer: FragmentBuffer, observations: Columns, *, explore: bool
     ) -> tuple[float, float]:
         """Fill the buffer. This is the loop that the sampling speed depends on."""
-        act, to_environment, read, state = self._policy.act, self._sampler.to_environment, self._read, self._state
+        act, to_environment, read, state = (
+            self._policy.act,
+            self._sampler.to_environment,
+            self._read,
+            self._state,
+        )
         choose = self._sampler.sample if explore else self._sampler.most_likely
         self._sampler.draw_noise(self._layout.num_steps, self._num_envs)
         slots = buffer.by_step()
@@ -390,8 +397,7 @@ def _require_same_leaves(offered: Space, expected: Space) -> None:
     offered_shapes = {path: (leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(offered).items()}
     expected_shapes = {path: (leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(expected).items()}
     if offered_shapes != expected_shapes:
-        msg = (
-            f"the environment shows {offered_shapes}, the policy was made for {expected_shapes}; make the policy "
-            "from this environment's spaces, in the same vectorize mode"
+        raise ValueError(
+            f"the environment shows {offered_shapes}, the policy was made for {expected_shapes}; make the "
+            "policy from this environment's spaces, in the same vectorize mode"
         )
-        raise ValueError(msg)

@@ -16,7 +16,9 @@ class EnvRunnerSettings:
     """Runners in processes of their own; 0 samples in the calling process. Range >= 0."""
     num_envs_per_env_runner: int = 1
     """Environment copies that one runner steps together. More make the policy's calls cheaper. Range >= 1."""
-    gym_env_vectorize_mode: VectorizeMode | Literal["sync", "async", "vector_entry_point"] = VectorizeMode.SYNC
+    gym_env_vectorize_mode: VectorizeMode | Literal["sync", "async", "vector_entry_point"] = (
+        VectorizeMode.SYNC
+    )
     """SYNC steps the copies one after the other; ASYNC gives each a process, which pays off from about
     1 ms a step on; VECTOR_ENTRY_POINT asks for the environment's own vector implementation."""
     rollout_fragment_length: int | Literal["auto"] = "auto"
@@ -47,11 +49,11 @@ class EnvRunnerSettings:
             _require_whole("rollout_fragment_length", self.rollout_fragment_length, at_least=1)
         for name in ("num_cpus_per_env_runner", "num_gpus_per_env_runner"):
             if not getattr(self, name) >= 0:
-                msg = f"{name} is {getattr(self, name)!r}; it must be a number >= 0"
-                raise ValueError(msg)
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number >= 0")
         if not self.env_step_timeout_s > 0:
-            msg = f"env_step_timeout_s is {self.env_step_timeout_s!r}; it must be a number of seconds > 0"
-            raise ValueError(msg)
+            raise ValueError(
+                f"env_step_timeout_s is {self.env_step_timeout_s!r}; it must be a number of seconds > 0"
+            )
 
 
 def _vectorize_mode(mode: object) -> VectorizeMode:
@@ -59,11 +61,9 @@ def _vectorize_mode(mode: object) -> VectorizeMode:
         return VectorizeMode(mode)
     except ValueError:
         allowed = ", ".join(repr(each.value) for each in VectorizeMode)
-        msg = f"gym_env_vectorize_mode is {mode!r}; allowed are {allowed}"
-        raise ValueError(msg) from None
+        raise ValueError(f"gym_env_vectorize_mode is {mode!r}; allowed are {allowed}") from None
 
 
 def _require_whole(name: str, value: object, *, at_least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        msg = f"{name} is {value!r}; it must be a whole number >= {at_least}"
-        raise ValueError(msg)
+        raise ValueError(f"{name} is {value!r}; it must be a whole number >= {at_least}")

@@ -5,6 +5,8 @@ Gymnasium's `SyncVectorEnv` costs as much as a CartPole step itself. This one ke
 copies' infos are not collected, and the arrays it returns are its own, valid until the next call.
 """
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 import contextlib
@@ -73,7 +75,7 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         pending = enumerate(zip(self._steps, self._split(actions), strict=True))
         while True:
             try:
-                for index, (step, action) in pending:  # noqa: B007 - used where a step raises
+                for index, (step, action) in pending:
                     latest[index], rewards[index], terminated, truncated, _ = step(action)
                     if terminated or truncated:
                         ends = ends or Ends(self.num_envs)

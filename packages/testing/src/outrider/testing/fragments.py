@@ -1,5 +1,7 @@
 """Compares fragments."""
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 from collections.abc import Mapping

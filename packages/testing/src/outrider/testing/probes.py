@@ -13,6 +13,8 @@ The first four reward every action alike: look at the value. For the others `BES
 best policy gets in an episode. All can be saved (`get_state`, `set_state`) beside their generator.
 """
 
+# ruff: noqa: ANN401 - values of spaces have no common type
+
 from __future__ import annotations
 
 from typing import Any, ClassVar
@@ -153,7 +155,7 @@ class DelayedCredit(_Probe):
 
 
 class RememberedCue(_Probe):
-    """Shows a cue, 1 or -1, at the first of five steps; at the last rewards 1 for the action it meant, else -1."""
+    """Shows a cue, 1 or -1, at the first of five steps; the last one rewards the action that it meant."""
 
     LENGTH = 5
     NUM_FEATURES = 2

@@ -1,7 +1,6 @@
-"""What every runner pool must do. Subclass it in a test module and say how a pool is made:
+"""What every runner pool must do.
 
-    class TestLocalRunnerPool(RunnerPoolConformance):
-        def make_pool(self, setup: PoolSetup) -> RunnerPool: ...
+Subclass the suite in a test module and say how a pool is made: `make_pool` is all it needs.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ class ScriptedEnvironment(gym.Env[NDArray[np.float32], np.int64]):
         self._observation[1:] = self._episode, 0
         return self._show(), {}
 
-    def step(
-        self, action: np.int64
-    ) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Do one step of the script."""
         self._num_steps += 1
         if self._num_steps == self._raises_at:
@@ -89,8 +87,6 @@ def scripted_vector(*, num_envs: int, autoreset_mode: AutoresetMode) -> SyncVect
     return SyncVectorEnv([ScriptedEnvironment] * num_envs, autoreset_mode=autoreset_mode)
 
 
-
-
 class ScriptedPolicy:
     """An `ActingPolicy` for scripted environments whose parameters can be worked out by hand.
 
@@ -102,7 +98,9 @@ class ScriptedPolicy:
 
     def __init__(self) -> None:
         """Start with the weight zero."""
-        self.state_spec: Mapping[str, TensorSpec] = {"count": TensorSpec(shape=(1,), dtype=np.dtype(np.float32))}
+        self.state_spec: Mapping[str, TensorSpec] = {
+            "count": TensorSpec(shape=(1,), dtype=np.dtype(np.float32))
+        }
         self.action_heads: tuple[ActionHead, ...] = action_heads(DiscreteSpace(num_values=NUM_ACTIONS))
         self._weight = 0.0
 
