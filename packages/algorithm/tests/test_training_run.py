@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,12 @@ def test_progress_is_json_without_nan(make_algorithm: MakeAlgorithm, tmp_path: P
     _, directory = run(algorithm, tmp_path / "run")
     line = json.loads(directory.progress_path.read_text(), parse_constant=pytest.fail)
     assert line["learner/loss"] is None
+
+
+def test_a_run_in_a_thread_trains_without_signals(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:
+    outcomes: list[Outcome] = []
+    algorithm = make_algorithm(config(iterations=1))
+    thread = threading.Thread(target=lambda: outcomes.append(run(algorithm, tmp_path / "run")[0]))
+    thread.start()
+    thread.join()
+    assert outcomes[0].reason == "1 iterations done"

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.flags import USAGE_ERROR
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are imported
     logging.basicConfig(format="outrider: %(message)s", level=logging.WARNING)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # for --env my_module:make_env, as `python -m` has it
     warnings.showwarning = _warn  # type: ignore[assignment]  # one line says enough here
     try:
         command = import_module(f"outrider.algorithm.{name}_command")

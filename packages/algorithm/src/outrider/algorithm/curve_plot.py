@@ -44,6 +44,8 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
         axes = figure.add_subplot(grid[0, :] if index == 0 else grid[1, index - 1])
         for number, (name, lines) in enumerate(progress.items()):
             _draw(axes, lines, metric, label=name, colour=f"C{number % 10}")
+            if index == 0 and len(runs) == 1:
+                _draw_range(axes, lines)
         _dress(axes, title)
         if index == 0:
             _draw_evaluations(axes, progress)
@@ -60,15 +62,19 @@ def _draw(axes: Axes, lines: Sequence[Mapping[str, Any]], metric: str, *, label:
         return
     steps, values = zip(*points, strict=True)
     axes.plot(steps, values, color=colour, linewidth=1.5, label=label, marker="." if len(points) < 3 else "")
-    if metric == "episode_return_mean":
-        axes.fill_between(
-            steps,
-            [line["episode_return_min"] for line in lines if metric in line],
-            [line["episode_return_max"] for line in lines if metric in line],
-            color=colour,
-            alpha=0.12,
-            linewidth=0,
-        )
+
+
+def _draw_range(axes: Axes, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Shade from the worst to the best of the last episodes; for one run only, or shades overlap."""
+    ended = [line for line in lines if "episode_return_mean" in line]
+    axes.fill_between(
+        [line["num_env_steps"] for line in ended],
+        [line["episode_return_min"] for line in ended],
+        [line["episode_return_max"] for line in ended],
+        alpha=0.12,
+        linewidth=0,
+        label="from the worst to the best of 100 episodes",
+    )
 
 
 def _draw_evaluations(axes: Axes, progress: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Interruption:
-    """Listens for the two signals while it is entered, in the main thread."""
+    """Listens for the two signals; outside of the main thread Python has none to listen for."""
 
     def __init__(self) -> None:
         """Nothing has been asked for yet."""
@@ -24,7 +25,9 @@ class Interruption:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Take the signals over, and give them back."""
-        before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGINT, signal.SIGTERM) if in_main_thread else ()
+        before = {number: signal.signal(number, self._receive) for number in numbers}
         try:
             yield
         finally:

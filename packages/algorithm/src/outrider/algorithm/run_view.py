@@ -33,7 +33,15 @@ def train_and_report(
             from outrider.algorithm.tensorboard_events import TensorBoardEvents
 
             callbacks.append(stack.enter_context(TensorBoardEvents(directory.path)))
-        outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run()
+        try:
+            outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run()
+        except KeyboardInterrupt:
+            stack.close()
+            if directory.checkpoints():
+                sys.stdout.write(
+                    f"go on with  outrider resume {directory.path}  (from the last checkpoint)\n"
+                )
+            raise
     sys.stdout.write(_last_words(outcome, directory))
     return 128 + outcome.interrupted_by if outcome.interrupted_by else 0  # as shells have it
 

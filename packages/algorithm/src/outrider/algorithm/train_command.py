@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from outrider.algorithm.algorithms import ALGORITHMS, config_class
 from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
@@ -80,11 +80,10 @@ def _configure(
 
 def _train(name: str, config: PPOConfig, typed: argparse.Namespace) -> int:
     from outrider.algorithm.run_directory import RunDirectory, new_run_path
-    from outrider.algorithm.run_view import train_and_report
+    from outrider.algorithm.run_view import env_name, train_and_report
     from outrider.algorithm.setting_value import to_json
 
-    env: Any = config.settings.environment.env
-    path = typed.run_dir or new_run_path(name, env if isinstance(env, str) else env.__name__)
+    path = typed.run_dir or new_run_path(name, env_name(config.settings.environment.env))
     RunDirectory.refuse_existing(path)
     with config.build() as algorithm:
         document = {"algorithm": name, "settings": to_json(algorithm.settings)}

@@ -12,7 +12,8 @@ class LearnerGroupSettings:
     num_learners: int = 0
     """Learner processes; 0 learns in the process of the algorithm."""
     num_cpus_per_learner: float = 1.0
-    """CPU cores that each learner reserves; at least 0. Ignored with `num_learners=0`."""
+    """CPU cores that each learner reserves, and threads that its torch uses, one at least; at least 0.
+    With `num_learners=0` nothing is reserved."""
     num_gpus_per_learner: float = 0.0
     """GPUs that each learner reserves, 0 or above; a fraction shares one. With `num_learners=0`, any
     value above 0 puts the learner on the first CUDA device."""

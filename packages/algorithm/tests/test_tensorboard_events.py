@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+from tensorboardX.proto.event_pb2 import Event
+
+from outrider.algorithm.tensorboard_events import TensorBoardEvents
+
+ALGORITHM: Any = None
+
+
+def scalars(directory: Path) -> dict[str, tuple[int, float]]:
+    """Return step and value of each scalar in the event file: length, checksum, event, checksum."""
+    [path] = directory.glob("events.out.tfevents.*")
+    content, found = path.read_bytes(), {}
+    while content:
+        [length] = struct.unpack("<Q", content[:8])
+        event = Event.FromString(content[12 : 12 + length])
+        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
+        content = content[16 + length :]
+    return found
+
+
+def test_each_finite_number_is_a_scalar_against_environment_steps(tmp_path: Path) -> None:
+    with TensorBoardEvents(tmp_path) as events:
+        result = {
+            "num_env_steps": 64,
+            "iteration": 1,
+            "learner/entropy": 0.5,
+            "learner/kl": float("nan"),
+            "a": "b",
+        }
+        events.on_train_result(ALGORITHM, result)
+        events.on_checkpoint(ALGORITHM, tmp_path)
+        assert scalars(tmp_path) == {
+            "run/num_env_steps": (64, 64.0),
+            "run/iteration": (64, 1.0),
+            "learner/entropy": (64, 0.5),
+        }
