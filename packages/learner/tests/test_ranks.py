@@ -64,13 +64,15 @@ def test_two_ragged_shards_equal_one_rank(lab: Any, module: dict[str, Any], sett
         [lab.fragment(lab.policy(**module), [20], seed=1, first_environment=2)],
     ]
 
-    def learn(ranks: Any, fragments: list[Any]) -> tuple[dict[str, float], dict[str, Any], Any]:
-        learner = PPOLearner(lab.policy(**module), settings, seed=ranks.rank, ranks=ranks)
+    def learn(ranks: Any, policy: Any, fragments: list[Any]) -> tuple[dict[str, float], dict[str, Any], Any]:
+        learner = PPOLearner(policy, settings, seed=ranks.rank, ranks=ranks)
         metrics = [learner.update(fragments) for _ in range(2)][-1]
         return metrics, learner.get_state()["optimizer"], learner.publish().tensors
 
-    metrics, optimizer, tensors = learn(OneRank(), shards[0] + shards[1])
-    both = on_ranks(2, lambda ranks: learn(ranks, shards[ranks.rank]))
+    metrics, optimizer, tensors = learn(OneRank(), lab.policy(**module), shards[0] + shards[1])
+    # Made before the ranks' threads start, which share torch's global generator.
+    policies = [lab.policy(**module) for _ in shards]
+    both = on_ranks(2, lambda ranks: learn(ranks, policies[ranks.rank], shards[ranks.rank]))
     for shard_metrics, shard_optimizer, shard_tensors in both:
         for name, tensor in tensors.items():
             np.testing.assert_allclose(shard_tensors[name], tensor, rtol=1e-5, atol=1e-6)
