@@ -30,6 +30,9 @@ ALWAYS = ["torch==2.13.0"]
 IMPORT_EVERY_MODULE = """
 import importlib, pkgutil, sys
 package, optional = sys.argv[1], set(sys.argv[2:])
+def distribution(module):
+    names = module.split(".")
+    return "-".join(names[:2] if names[0] == "outrider" else names[:1]).replace("_", "-").lower()
 path = importlib.import_module(package).__path__
 names = [found.name for found in pkgutil.walk_packages(path, package + ".")]
 for name in names:
@@ -38,7 +41,7 @@ for name in names:
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0].replace("_", "-").lower() not in optional:
+        if distribution(missing.name or "") not in optional:
             raise
 print(f"{package}: all {len(names) + 1} modules import")
 """
