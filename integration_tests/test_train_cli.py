@@ -19,6 +19,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from outrider.algorithm import Algorithm, PPOConfig, RunDirectory, TrainingRun, read_checkpoint
 from outrider.algorithm.cli import main
@@ -252,6 +253,28 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, size_byt
     assert err.count("\n") == 1, err
     assert "was not written: the disk is full; free some space or choose another place" in err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_asynchronous_snippet_of_the_scaling_guide_trains() -> None:
+    config = (
+        PPOConfig()
+        # Use 10 sub-environments (vector) per EnvRunner.
+        .env_runners(num_envs_per_env_runner=10)
+    )
+    config.env_runners(
+        gym_env_vectorize_mode=gym.envs.registration.VectorizeMode.ASYNC,  # default is `SYNC`
+    )
+    config.environment("CartPole-v1").training(train_batch_size_per_learner=100)
+    with config.build() as algorithm:
+        assert algorithm.train()["num_env_steps"] == 100
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence() -> None:
+    config = PPOConfig().environment("CartPole-v1")
+    config.learners(num_gpus_per_learner=1)
+    with pytest.raises(ValueError, match=r"num_gpus_per_learner is 1, but torch .*; set it to 0 or install"):
+        config.build()
 
 
 def test_python_trains_saves_and_goes_on(tmp_path: Path) -> None:

@@ -93,7 +93,13 @@ def test_checkpoints_are_counted_and_not_sorted_by_letters(tmp_path: Path) -> No
     (tmp_path / "run" / "checkpoints" / ".iteration-000009.unfinished").mkdir()
     assert run.latest_checkpoint().name == "iteration-1000000"
     run.keep_newest_checkpoints(1)
-    assert [path.name for path in run.checkpoints()] == ["iteration-1000000"]
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["iteration-1000000"]
+
+
+def test_a_place_where_nothing_can_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWrittenError, match=r"run was not written: Not a directory; choose another place"):
+        RunDirectory.create(tmp_path / "file" / "run", {})
 
 
 def test_a_run_stands_for_its_newest_checkpoint(tmp_path: Path) -> None:

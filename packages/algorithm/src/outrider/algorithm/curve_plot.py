@@ -50,7 +50,7 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
         if index == 0:
             _draw_evaluations(axes, progress)
             axes.set_xlabel("environment steps")
-            axes.legend(loc="lower right", fontsize="small")
+            axes.legend(loc="best", fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     write_whole(path, picture.getvalue())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.checkpoint import CheckpointError
-from outrider.algorithm.whole_file import not_written, write_whole
+from outrider.algorithm.whole_file import NotWrittenError, not_written, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ class RunDirectory:
         try:
             run.path.mkdir(parents=True, exist_ok=True)
             run.record_settings(settings)
-        except OSError:
+        except OSError as error:
             if not existed:
                 shutil.rmtree(run.path, ignore_errors=True)
-            raise
+            raise error if isinstance(error, NotWrittenError) else not_written(run.path, error) from error
         return run
 
     @staticmethod
@@ -98,8 +98,9 @@ class RunDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def keep_newest_checkpoints(self, number: int) -> None:
-        """Delete all but the newest checkpoints."""
-        for path in self.checkpoints()[:-number]:
+        """Delete all but the newest checkpoints, and what a killed process left of one."""
+        unfinished = (self.path / "checkpoints").glob(".iteration-*")
+        for path in [*unfinished, *self.checkpoints()[:-number]]:
             shutil.rmtree(path, ignore_errors=True)
 
     def append_progress(self, result: Mapping[str, Any]) -> None:

@@ -27,5 +27,8 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 def not_written(path: Path, error: OSError) -> NotWrittenError:
     """Say in one sentence why `path` could not be written."""
-    reason = "the disk is full" if error.errno in FULL else error.strerror or str(error)
-    return NotWrittenError(f"{path} was not written: {reason}; free some space or choose another place")
+    if error.errno in FULL:
+        return NotWrittenError(
+            f"{path} was not written: the disk is full; free some space or choose another place"
+        )
+    return NotWrittenError(f"{path} was not written: {error.strerror or error}; choose another place")
