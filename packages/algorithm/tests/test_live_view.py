@@ -32,6 +32,7 @@ def shown(*results: dict[str, Any]) -> str:
     rule = StopRule(StopSettings(num_env_steps=400), reward_threshold=475.0)
     with LiveView("ppo on CartPole-v1", rule, console=console) as view:
         for one in results:
+            view._drawn_at = 0.0
             view.on_train_result(ALGORITHM, one)
         view.on_stop(ALGORITHM, "400 environment steps done")
     assert isinstance(console.file, io.StringIO)

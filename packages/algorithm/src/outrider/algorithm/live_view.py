@@ -76,7 +76,7 @@ class LiveView:
         lines = Table.grid(padding=(0, 2))
         lines.add_column(style="bold", no_wrap=True)
         lines.add_column()
-        lines.add_row("progress", self._progress())
+        lines.add_row("progress", self._progress(is_over=reason is not None))
         lines.add_row("return", self._return())
         lines.add_row("speed", f"{result['env_steps_per_s']:,.0f} environment steps/s")
         lines.add_row("time", _shares(self._seconds))
@@ -93,11 +93,11 @@ class LiveView:
             rows.append(Text(f"stopped: {reason}"))
         return Group(*rows)
 
-    def _progress(self) -> Table:
+    def _progress(self, *, is_over: bool) -> Table:
         result, share = self._latest, self._stop.progress(self._latest)
         row = Table.grid(padding=(0, 2))
         words = f"{result['num_env_steps']:,} steps  {_clock(result['time_s'])}"
-        if 0 < share < 1:
+        if 0 < share < 1 and not is_over:
             words += f"  at most {_clock(result['time_s'] * (1 - share) / share)} to go"
         row.add_row(ProgressBar(total=1.0, completed=share, width=CURVE_WIDTH), words)
         return row
