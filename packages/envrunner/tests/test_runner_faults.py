@@ -182,7 +182,7 @@ def test_processes_end_when_the_runner_is_closed(asynchronous: EnvRunner) -> Non
 
 
 def processes(runner: EnvRunner) -> list[int]:
-    vector = runner._vector
+    vector = runner._running.vector
     assert isinstance(vector, AsyncVector)
     return vector.process_ids
 

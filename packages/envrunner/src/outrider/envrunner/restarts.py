@@ -21,8 +21,12 @@ class EnvironmentsFailedError(RuntimeError):
 class Restarts:
     """Logs every failure and limits those in a row, for each environment copy by itself."""
 
-    def __init__(self, max_env_restarts: int) -> None:
-        """Allow `max_env_restarts` failures of a copy without an episode of it ending in between."""
+    def __init__(self, max_env_restarts: int, first_environment: int = 0) -> None:
+        """Allow `max_env_restarts` failures of a copy without an episode of it ending in between.
+
+        Copies are told apart by index; the log calls the first one `first_environment`.
+        """
+        self._first = first_environment
         self._limit = max_env_restarts
         self._in_a_row: Counter[int | None] = Counter()
         self.num_restarts = 0
@@ -32,7 +36,11 @@ class Restarts:
         """Log a failure of one copy, or of all (None). Raises EnvironmentsFailedError beyond the limit."""
         self._in_a_row[environment] += 1
         in_a_row = self._in_a_row[environment]
-        name = "the vector environment" if environment is None else f"environment copy {environment}"
+        name = (
+            "the vector environment"
+            if environment is None
+            else f"environment copy {self._first + environment}"
+        )
         if in_a_row > self._limit:
             raise EnvironmentsFailedError(
                 f"{name} failed {in_a_row} times without ending an episode, and max_env_restarts is "

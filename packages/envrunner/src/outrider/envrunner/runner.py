@@ -1,18 +1,13 @@
 """Steps a vector environment with a policy and records fragments."""
 
-# ruff: noqa: ANN401 - values of spaces have no common type
-
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.envs.registration import VectorizeMode
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
@@ -23,11 +18,10 @@ from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.episode_returns import EpisodeReturns
 from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout, Indices
-from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
+from outrider.envrunner.running_vector import Flags, RunningVector
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
 from outrider.envrunner.sync_vector import FAILED
-from outrider.envrunner.vector_environment import environment_seed, make_vector_environment
 from outrider.wire import (
     ActionHead,
     Columns,
@@ -40,8 +34,6 @@ from outrider.wire import (
     leaf_shape,
     leaves,
 )
-
-Flags = NDArray[np.bool_]
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 
@@ -69,29 +61,26 @@ class EnvRunner:
 
         Raises ValueError where the environment cannot be made or is not what the policy was made for.
         """
-        self._environment = environment
         self._settings = settings
         self._policy = policy
-        self._seed = seed
         self._first = first_environment
         self._num_envs = settings.num_envs_per_env_runner
-        self._restarts = Restarts(settings.max_env_restarts)
-        self._num_seedings = 0
         self._layout = FragmentLayout(
             num_envs=self._num_envs,
             num_steps=num_steps,
             observation_space=observation_space,
             action_heads=action_heads,
         )
-        self._vector = self._make_vector()
-        _require_same_leaves(space_from_gymnasium(self._vector.single_observation_space), observation_space)
+        self._running = RunningVector(environment, settings, seed=seed, first_environment=first_environment)
+        vector = self._running.vector
+        _require_same_leaves(space_from_gymnasium(vector.single_observation_space), observation_space)
         self._read = column_reader(observation_space)
         self._sampler = ActionSampler(
             action_heads,
-            self._vector.single_action_space,
+            vector.single_action_space,
             np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(first_environment, 0, 1))),
         )
-        self._mode = autoreset_mode(self._vector)
+        self._mode = autoreset_mode(vector)
         self._state = {
             name: np.zeros((self._num_envs, *spec.shape), spec.dtype)
             for name, spec in policy.state_spec.items()
@@ -139,10 +128,10 @@ class EnvRunner:
 
         It holds the environments' own state where they can tell it (see `environment_state`).
         """
-        environment = None if self._observations is None else save_environment_state(self._vector)
+        environment = None if self._observations is None else save_environment_state(self._running.vector)
         return {
             "sampler": self._sampler.get_state(),
-            "num_seedings": self._num_seedings,
+            "num_seedings": self._running.num_seedings,
             "environment": environment,
             "observations": _copies(self._observations or {}),
             "recurrent_state": _copies(self._state),
@@ -158,16 +147,18 @@ class EnvRunner:
         """
         self._version = None
         self._sampler.set_state(state["sampler"])
-        self._num_seedings = state["num_seedings"]
+        self._running.num_seedings = state["num_seedings"]
         self._observations = None
         if state["environment"] is None:
-            _LOGGER.warning(
-                "the state of %s could not be saved: its episodes start afresh after resuming", self._vector
-            )
+            if state["num_seedings"]:  # otherwise nothing had started yet
+                _LOGGER.warning(
+                    "the state of %s could not be saved: its episodes start afresh after resuming",
+                    self._running.vector,
+                )
             return
-        self._start_episodes()
-        self._num_seedings = state["num_seedings"]
-        restore_environment_state(self._vector, state["environment"])
+        self._running.start_episodes()  # what was never reset may refuse to step
+        self._running.num_seedings = state["num_seedings"]
+        restore_environment_state(self._running.vector, state["environment"])
         self._observations = _copies(state["observations"])
         for name, column in self._state.items():
             column[...] = state["recurrent_state"][name]
@@ -176,7 +167,7 @@ class EnvRunner:
 
     def close(self) -> None:
         """Close the environments."""
-        self._vector.close()
+        self._running.vector.close()
 
     def _collect(
         self, buffer: FragmentBuffer, observations: Columns, *, explore: bool
@@ -188,6 +179,7 @@ class EnvRunner:
             self._read,
             self._state,
         )
+        step_environments = self._running.step
         choose = self._sampler.sample if explore else self._sampler.most_likely
         self._sampler.draw_noise(self._layout.num_steps, self._num_envs)
         slots = buffer.by_step()
@@ -204,7 +196,7 @@ class EnvRunner:
             for path, column in actions.items():
                 slots.actions[path][step] = column
             stepping = perf_counter()
-            value, rewards, terminated, truncated, infos = self._step(environment_actions)
+            value, rewards, terminated, truncated, infos = step_environments(environment_actions)
             stepped = perf_counter()
             policy_s += acted - started
             environment_s += stepped - stepping
@@ -245,12 +237,12 @@ class EnvRunner:
             self._resetting = done if np.count_nonzero(done) else None
         else:
             if self._mode is AutoresetMode.DISABLED and np.count_nonzero(done):
-                observations = self._read(self._vector.reset(options={"reset_mask": done})[0])
+                observations = self._read(self._running.vector.reset(options={"reset_mask": done})[0])
             starts = done if no_row is None else done | no_row
         if starts is not None:
             for column in self._state.values():
                 column[starts] = 0
-        self._restarts.forgive(done)
+        self._running.restarts.forgive(done)
         return observations
 
     def _keep_what_followed(
@@ -275,16 +267,6 @@ class EnvRunner:
             else:
                 buffer.cut_before(step, environment)
 
-    def _step(self, actions: Any) -> tuple[Any, Any, Flags, Flags, dict[str, Any]]:
-        try:
-            return self._vector.step(actions)
-        except EnvironmentsFailedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
-            value = self._rebuild(error)
-            all_of_them = np.ones(self._num_envs, np.bool_)
-            return value, np.zeros(self._num_envs), ~all_of_them, all_of_them, {FAILED: all_of_them}
-
     def _fragment(
         self,
         buffer: FragmentBuffer,
@@ -304,7 +286,7 @@ class EnvRunner:
             buffer.rewards, buffer.terminated | buffer.truncated, is_row, buffer.cut_slots
         )
         lost_rows, self._num_lost_rows = self._num_lost_rows, 0
-        restarts, self._restarts.num_restarts = self._restarts.num_restarts, 0
+        restarts, self._running.restarts.num_restarts = self._running.restarts.num_restarts, 0
         return Fragment(
             streams=Streams(
                 lengths=lengths[streams],
@@ -340,52 +322,7 @@ class EnvRunner:
         for environment in range(self._num_envs):
             self._episodes.forget(environment)
         self._resetting = None
-        try:
-            value = self._start_episodes()
-        except EnvironmentsFailedError:
-            raise
-        except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
-            value = self._rebuild(error)
-        return self._read(value)
-
-    def _rebuild(self, error: Exception) -> Any:
-        """Replace the whole vector environment after an error, and return what it shows after a reset."""
-        while True:
-            self._count_restart(None, error)
-            with contextlib.suppress(Exception):
-                self._vector.close()
-            try:
-                self._vector = self._make_vector()
-                return self._start_episodes()
-            except EnvironmentsFailedError:
-                raise
-            except Exception as next_error:  # noqa: BLE001 - any error of an environment means a new one
-                error = next_error
-
-    def _make_vector(self) -> gym.vector.VectorEnv[Any, Any, Any]:
-        return make_vector_environment(
-            self._environment, self._settings, num_envs=self._num_envs, on_failure=self._count_restart
-        )
-
-    def _count_restart(self, index: int | None, error: BaseException) -> int:
-        """Count a failure of one environment, or of all; return the seed for what replaces it."""
-        self._restarts.record(index, error)
-        return self._next_seeds()[index or 0]
-
-    def _start_episodes(self) -> Any:
-        """Reset the vector environment with seeds never used before in this run."""
-        seeds = self._next_seeds()
-        native = self._settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT
-        # VectorEnv declares one int; our own vectors and Gymnasium's take one seed for each copy too.
-        return self._vector.reset(seed=seeds[0] if native else seeds)[0]  # type: ignore[arg-type]
-
-    def _next_seeds(self) -> list[int]:
-        seeds = [
-            environment_seed(self._seed, self._first + index, self._num_seedings)
-            for index in range(self._num_envs)
-        ]
-        self._num_seedings += 1
-        return seeds
+        return self._read(self._running.start_episodes())
 
 
 def _copies(columns: Columns) -> dict[str, NDArray[Any]]:
