@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from outrider.envrunner import OnnxPolicy
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
-from outrider.wire import BoxSpace, DiscreteSpace, PolicyGraph, Weights
+from outrider.wire import BoxSpace, DiscreteSpace, PolicyGraph, TensorSpec, Weights, action_heads
 
 OBSERVATIONS = BoxSpace(low=np.full(4, -1, np.float32), high=np.full(4, 1, np.float32))
 
@@ -78,3 +80,44 @@ def test_a_missing_or_misshapen_weight_leaves_the_old_ones(graph: PolicyGraph) -
 def test_a_model_that_is_none_is_refused(graph: PolicyGraph) -> None:
     with pytest.raises(ValueError, match="cannot load the policy graph"):
         OnnxPolicy(replace(graph, model=b"nonsense"))
+
+
+def counting_graph() -> PolicyGraph:
+    """A graph whose parameters are the observation's first number times a weight, and whose state counts."""
+    tensor = functools.partial(helper.make_tensor_value_info, elem_type=TensorProto.FLOAT)
+    nodes = [
+        helper.make_node("MatMul", ["observation", "weights/w"], ["product"]),
+        helper.make_node("Add", ["product", "state/count"], ["action_parameters"]),
+        helper.make_node("Constant", [], ["one"], value_float=1.0),
+        helper.make_node("Add", ["state/count", "one"], ["next_state/count"]),
+    ]
+    inputs = [
+        tensor("observation", shape=["B", 4]),
+        tensor("state/count", shape=["B", 1]),
+        tensor("weights/w", shape=[4, 3]),
+    ]
+    outputs = [tensor("action_parameters", shape=["B", 3]), tensor("next_state/count", shape=["B", 1])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "counting", inputs, outputs),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    return PolicyGraph(
+        model=model.SerializeToString(),
+        fingerprint="counting",
+        observation_space=OBSERVATIONS,
+        action_space=DiscreteSpace(num_values=3),
+        action_heads=action_heads(DiscreteSpace(num_values=3)),
+        state={"count": TensorSpec(shape=(1,), dtype=np.dtype(np.float32))},
+    )
+
+
+def test_recurrent_state_goes_in_and_comes_out() -> None:
+    policy = OnnxPolicy(counting_graph())
+    tensors = {"w": np.ones((4, 3), np.float32)}
+    policy.set_weights(Weights(version=0, fingerprint="counting", tensors=tensors))
+    state = {"count": np.array([[0.0], [5.0]], np.float32)}
+    parameters, next_state = policy.act({"": np.ones((2, 4), np.float32)}, state)
+    np.testing.assert_array_equal(parameters, [[4] * 3, [9] * 3])
+    np.testing.assert_array_equal(next_state["count"], [[1], [6]])
+    assert dict(policy.state_spec) == {"count": TensorSpec(shape=(1,), dtype=np.dtype(np.float32))}
