@@ -59,12 +59,8 @@ def train_outrider(seed: int) -> Iterator[tuple[int, Greedy]]:
     config = (
         PPOConfig()
         .environment("CartPole-v1")
-        .env_runners(
-            num_envs_per_env_runner=8, gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT
-        )
-        .training(
-            train_batch_size_per_learner=1024, minibatch_size=256, num_epochs=10, lr=1e-3, gamma=0.98, lambda_=0.9
-        )
+        .env_runners(num_envs_per_env_runner=8, gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT)
+        .training(lr=1e-3, train_batch_size_per_learner=1024, minibatch_size=128, num_epochs=10)
         .debugging(seed=seed)
     )
     with config.build() as algorithm:
@@ -97,7 +93,9 @@ def train_rllib(seed: int) -> Iterator[tuple[int, Greedy]]:
         .env_runners(num_env_runners=0)
         .training(lr=0.0003, num_epochs=6, vf_loss_coeff=0.01)
         .rl_module(
-            model_config=DefaultModelConfig(fcnet_hiddens=[32], fcnet_activation="linear", vf_share_layers=True)
+            model_config=DefaultModelConfig(
+                fcnet_hiddens=[32], fcnet_activation="linear", vf_share_layers=True
+            )
         )
         .debugging(seed=seed)
         .build_algo()
@@ -143,11 +141,11 @@ def train_sb3(seed: int) -> Iterator[tuple[int, Greedy]]:
         return model.predict(observations, deterministic=True)[0]
 
     # The loop of OnPolicyAlgorithm.learn, opened up so that evaluation stays out of the clock.
-    budget, callback = model._setup_learn(100_000)
+    budget, callback = model._setup_learn(100_000)  # noqa: SLF001
     yield 0, greedy
     while model.num_timesteps < budget:
         model.collect_rollouts(model.env, callback, model.rollout_buffer, n_rollout_steps=model.n_steps)
-        model._update_current_progress_remaining(model.num_timesteps, budget)
+        model._update_current_progress_remaining(model.num_timesteps, budget)  # noqa: SLF001
         model.train()
         yield model.num_timesteps, greedy
 
@@ -182,7 +180,7 @@ def race(library: str, seed: int) -> dict[str, float | bool]:
 
 def race_in_own_process(library: str, seed: int) -> dict[str, float | bool]:
     start_s = time.perf_counter()
-    child = subprocess.Popen(  # noqa: S603 - this very file
+    child = subprocess.Popen(
         [sys.executable, __file__, "--child", library, "--seed", str(seed)], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
@@ -199,7 +197,8 @@ def race_in_own_process(library: str, seed: int) -> dict[str, float | bool]:
 def machine() -> str:
     versions = {name: metadata.version(name) for name in DISTRIBUTIONS.values() if installed(name)}
     versions |= {name: metadata.version(name) for name in ("torch", "gymnasium", "numpy")}
-    return f"{os.cpu_count()} x {platform.processor() or platform.machine()}, {platform.python_version()}, {versions}"
+    cores = f"{os.cpu_count()} x {platform.processor() or platform.machine()}"
+    return f"{cores}, Python {platform.python_version()}, {versions}"
 
 
 def installed(distribution: str) -> bool:
@@ -232,10 +231,14 @@ def main() -> None:
             results[library].append(race_in_own_process(library, seed))
             print(library, seed, results[library][-1], flush=True)
     for column in ("steps", "training_cpu_s", "training_wall_s", "command_wall_s"):
-        print(f"\n{column}, median [min, max] over {arguments.seeds} seeds; and outrider's ratio to it, seed by seed")
+        print(
+            f"\n{column}, median [min, max] of {arguments.seeds} seeds; outrider's ratio to it, seed by seed"
+        )
         for library in libraries:
             values = [float(row[column]) for row in results[library]]
-            ratios = [float(ours[column]) / value for ours, value in zip(results["outrider"], values, strict=True)]
+            ratios = [
+                float(ours[column]) / value for ours, value in zip(results["outrider"], values, strict=True)
+            ]
             failed = sum(not row["reached"] for row in results[library])
             note = f"   ({failed} did not reach {TARGET_RETURN})" if failed else ""
             print(f"  {library:9} {spread(values)}   ratio {spread(ratios)}{note}")

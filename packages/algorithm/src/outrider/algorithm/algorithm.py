@@ -34,14 +34,15 @@ class Algorithm:
         evaluator: Evaluator,
         reward_threshold: float | None = None,
     ) -> None:
-        """Take the parts over; `policy` is the learner's, and exported from here."""
+        """Take the parts over; `policy` is the learner's."""
         self.name = name
         self.settings = settings
         self.reward_threshold = reward_threshold
         """Mean return from which the environment counts as solved; None where it is registered without."""
         self._runners = runners
         self._learner = learner
-        self._policy = policy
+        self.policy = policy
+        """The module that learns, on the learner's device: an `outrider.rlmodule.Policy`."""
         self._evaluator = evaluator
         self._weights = learner.publish()
         self._totals = Totals()
@@ -124,7 +125,7 @@ class Algorithm:
         from outrider.rlmodule import export_standalone
 
         path = Path(path)
-        write_whole(path, export_standalone(self._policy))
+        write_whole(path, export_standalone(self.policy))
         return path
 
     def stop(self) -> None:

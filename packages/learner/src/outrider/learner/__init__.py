@@ -10,6 +10,7 @@ from outrider.learner.schedule import Schedule
 if TYPE_CHECKING:
     from outrider.learner.device import choose_device
     from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.mesh_ranks import MeshRanks
     from outrider.learner.non_finite import TrainingDivergedError
     from outrider.learner.ppo import PPOLearner
     from outrider.learner.ranks import OneRank, Ranks
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Learner",
     "LearnerGroupSettings",
+    "MeshRanks",
     "OneRank",
     "PPOLearner",
     "PPOSettings",
@@ -29,6 +31,7 @@ __all__ = [
 
 _HOMES = {
     "Learner": "learner",
+    "MeshRanks": "mesh_ranks",
     "OneRank": "ranks",
     "PPOLearner": "ppo",
     "Ranks": "ranks",

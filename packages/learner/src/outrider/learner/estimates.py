@@ -98,9 +98,9 @@ def _walk(policy: Policy, rows: Rows, max_seq_len: int) -> Estimates:
             index = next_of_row[row[has_next]]
             state_after = {name: column[has_next] for name, column in state.items()}
             value_M[index] = policy.step(_at(rows.next_observations, index), state_after)[1]
-        keep = rows.followed_N[row]
+        ended = ~rows.followed_N[row]
         state = {
-            name: column * keep.reshape(-1, *[1] * (column.dim() - 1)).to(column.dtype)
+            name: column.masked_fill(ended.reshape(-1, *[1] * (column.dim() - 1)), 0)
             for name, column in state.items()
         }
     assert parameters is not None

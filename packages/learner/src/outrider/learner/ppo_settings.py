@@ -19,10 +19,10 @@ class PPOSettings:
     """Weight of longer returns in the advantages. Range [0, 1]; higher is less biased and noisier."""
     train_batch_size_per_learner: int = 2048
     """Rows that each learner gets for one update; at least 1. More is steadier and slower to start."""
-    minibatch_size: int = 256
+    minibatch_size: int = 128
     """Rows of one gradient step on each learner; at least 1. An epoch is cut into the smallest number
     of parts none of which is larger; their sizes differ by at most one row."""
-    num_epochs: int = 8
+    num_epochs: int = 10
     """Passes over the rows in one update; at least 1."""
     clip_param: Schedule = 0.2
     """How far the probability ratio may move from 1 before its gradient stops; at least 0. A number, or
