@@ -199,3 +199,33 @@ def test_an_environment_that_cannot_be_made_in_its_process_says_so() -> None:
 @pytest.fixture(autouse=True)
 def _log_everything(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="outrider.envrunner")
+
+
+class FailsToReset(ScriptedEnvironment):
+    """Fails at its first reset without a seed, which is the one after its first episode."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        if seed is None:
+            raise ArithmeticError("scripted failure in reset")
+        return super().reset(seed=seed, options=options)
+
+
+def two_that_fail_to_reset(num_envs: int) -> Any:
+    from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+    make = [
+        functools.partial(FailsToReset, ends=[(3, "terminated")]),
+        functools.partial(FailsToReset, ends=[(100, "terminated")]),
+    ]
+    return SyncVectorEnv(make, autoreset_mode=AutoresetMode.DISABLED)
+
+
+def test_a_reset_that_fails_truncates_the_episodes_of_the_others() -> None:
+    runner = make_runner(env=two_that_fail_to_reset, gym_env_vectorize_mode="vector_entry_point", num_steps=4)
+    fragment = runner.sample()
+    assert fragment.streams.lengths.tolist() == [4, 4]
+    assert fragment.terminated.reshape(2, 4)[0].tolist() == [False, False, True, False]
+    assert fragment.truncated.reshape(2, 4)[1].tolist() == [False, False, True, False]
+    assert fragment.episodes.lengths.tolist() == [3]
+    np.testing.assert_array_equal(fragment.observations[""][:, 2], [0, 1, 2, 0, 0, 1, 2, 0])
+    np.testing.assert_array_equal(fragment.next_observations[""][:, 2], [1, 3, 1])

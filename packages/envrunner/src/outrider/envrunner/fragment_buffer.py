@@ -60,6 +60,12 @@ class FragmentBuffer:
         """Note what followed a slot of each of some environments: [len(environments), ...], kept."""
         self._next.append((environments, step, observations))
 
+    def cut(self, step: int, environments: Indices, observations: Columns) -> None:
+        """Truncate episodes at `step`, because they cannot go on from `observations` [S, ...]."""
+        self.truncated[environments, step] = True
+        self.follow(step, environments, {path: column[environments] for path, column in observations.items()})
+        self.cut_slots.update((environment, step) for environment in environments.tolist())
+
     def by_step(self) -> StepSlots:
         """Return the same slots with the step as their first axis."""
         return StepSlots(

@@ -236,9 +236,13 @@ class EnvRunner:
         if self._mode is AutoresetMode.NEXT_STEP:
             self._resetting = done if np.count_nonzero(done) else None
         else:
-            if self._mode is AutoresetMode.DISABLED and np.count_nonzero(done):
-                observations = self._read(self._running.vector.reset(options={"reset_mask": done})[0])
             starts = done if no_row is None else done | no_row
+            if self._mode is AutoresetMode.DISABLED and np.count_nonzero(done):
+                value, all_are_new = self._running.reset_some(done)
+                if all_are_new:
+                    buffer.cut(step, np.flatnonzero(~starts), observations)
+                    starts = np.ones_like(done)
+                observations = self._read(value)
         if starts is not None:
             for column in self._state.values():
                 column[starts] = 0

@@ -62,6 +62,16 @@ class RunningVector:
             everyone = np.ones(self.vector.num_envs, np.bool_)
             return value, np.zeros(len(everyone)), ~everyone, everyone, {FAILED: everyone}
 
+    def reset_some(self, mask: Flags) -> tuple[Any, bool]:
+        """Reset some copies of a vector environment in DISABLED mode.
+
+        Returns what all copies show, and whether all had to be made anew because the reset failed.
+        """
+        try:
+            return self.vector.reset(options={"reset_mask": mask})[0], False
+        except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
+            return self._rebuild(error), True
+
     def _rebuild(self, error: Exception) -> Any:
         """Replace the vector environment, and return what the new one shows after a reset."""
         while True:
