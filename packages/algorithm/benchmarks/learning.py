@@ -75,7 +75,7 @@ def halfcheetah() -> PPOConfig:
         PPOConfig()
         .environment("HalfCheetah-v5")
         .env_runners(num_envs_per_env_runner=1)
-        .rl_module(normalize_observations=True, normalize_rewards=True)
+        .rl_module(initial_log_std=-1.0, normalize_observations=True, normalize_rewards=True)
         .training(
             lr=[[0, 3e-4], [1_000_000, 0.0]],
             train_batch_size_per_learner=2048,
