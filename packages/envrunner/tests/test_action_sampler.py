@@ -188,3 +188,15 @@ def test_heads_of_another_space_are_refused() -> None:
     heads = action_heads(space_from_gymnasium(gs.Tuple([gs.Discrete(2)])))
     with pytest.raises(ValueError, match="make both from one environment"):
         ActionSampler(heads, gs.Discrete(2), np.random.default_rng(0))
+
+
+def test_heads_with_another_number_of_values_are_refused() -> None:
+    heads = action_heads(space_from_gymnasium(gs.Discrete(3)))
+    with pytest.raises(ValueError, match=r"has \[\('', \(2,\), \(\)\)\]; make both from one environment"):
+        ActionSampler(heads, gs.Discrete(2), np.random.default_rng(0))
+
+
+def test_bounds_at_the_ends_of_their_dtype_are_no_bounds() -> None:
+    most = np.finfo(np.float32).max
+    sampler = sampler_of(gs.Box(-most, most, (1,)))
+    assert sampler.to_environment({"": np.float32([[0.5]])}).tolist() == [[0.5]]

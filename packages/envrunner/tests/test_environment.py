@@ -314,3 +314,55 @@ def test_only_callables_that_take_render_mode_can_be_filmed() -> None:
 def test_settings_of_the_wrong_type_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EnvironmentSettings(**wrong)
+
+
+class Wrong(gym.Env[Any, Any]):
+    """Keeps to its spaces unless told otherwise."""
+
+    observation_space = gym.spaces.Box(-1, 1, (3,))
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, *, reward: Any = 0.0, num_features: int = 3) -> None:
+        self._reward = reward
+        self._num_features = num_features
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        super().reset(seed=seed)
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        return np.zeros(self._num_features, np.float32), self._reward, False, False, {}
+
+
+def first_step_of(**wrong: Any) -> str:
+    with pytest.raises(ValueError, match="environment Wrong failed at its first step") as refused:
+        spaces_of(EnvironmentSettings(Wrong, env_config=wrong), MODE.SYNC)
+    return str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's checker warns, and goes on
+def test_an_observation_that_numpy_would_stretch_is_refused() -> None:
+    assert "the observation has shape (1,) and its space (3,)" in first_step_of(num_features=1)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("reward", [None, np.zeros(1)])
+def test_a_reward_that_is_no_number_is_refused(reward: Any) -> None:
+    assert f"the reward is {reward!r} of type {type(reward).__name__}; return one number" in first_step_of(
+        reward=reward
+    )
+
+
+def test_a_callable_whose_environment_has_no_spaces_is_refused() -> None:
+    class Spaceless(gym.Env[Any, Any]):
+        pass
+
+    assert "Spaceless could not be made: AttributeError: The environment must specify" in message_of(Spaceless)
+
+
+def test_a_native_vector_of_another_size_is_refused() -> None:
+    def three(num_envs: int) -> gym.vector.VectorEnv:
+        return gym.vector.SyncVectorEnv([Wrong] * 3)
+
+    with pytest.raises(ValueError, match="three returned 3 copies where num_envs is 2; make as many"):
+        make_native_vector(EnvironmentSettings(three), 2)

@@ -20,6 +20,7 @@ from outrider.wire import (
     DiscreteSpace,
     LeafSpace,
     MultiDiscreteSpace,
+    action_heads,
     leaves,
 )
 
@@ -36,11 +37,14 @@ class ActionSampler:
 
         Raises ValueError where the heads do not belong to that space.
         """
-        space_leaves = leaves(space_from_gymnasium(action_space))
-        if [head.path for head in heads] != list(space_leaves):
+        space = space_from_gymnasium(action_space)
+        space_leaves = leaves(space)
+        offered = [(head.path, head.sizes, head.shape) for head in heads]
+        expected = [(head.path, head.sizes, head.shape) for head in action_heads(space)]
+        if offered != expected:
             raise ValueError(
-                f"the policy acts in {[head.path for head in heads]}, the environment's action space "
-                f"{action_space} has the leaves {list(space_leaves)}; make both from one environment"
+                f"the policy's actions (path, sizes, shape) are {offered}, the environment's action space "
+                f"{action_space} has {expected}; make both from one environment"
             )
         self._rng = rng
         self._heads = [(head.path, head_sampling(head)) for head in heads]
@@ -108,7 +112,8 @@ def _unchanged(actions: NDArray[Any]) -> NDArray[Any]:
 
 def _scale(low: NDArray[Any], high: NDArray[Any], *, squash: bool, path: str) -> _Convert:
     """Map -1..1 to the bounds of bounded components; clip all components to the bounds they have."""
-    bounded = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(over="ignore"):  # bounds at the ends of their dtype are none
+        bounded = np.isfinite(high - low)
     if squash and not bounded.all():
         where = f" at {path!r}" if path else ""
         raise ValueError(

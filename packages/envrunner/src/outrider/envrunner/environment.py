@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import EnvSpec, VectorizeMode, load_env_creator
 from gymnasium.wrappers import PassiveEnvChecker
 
 from outrider import wire
 from outrider.envrunner.env_config import check_env_config, takes
 from outrider.envrunner.environment_id import find_spec, name_missing_extra
-from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.spaces import column_reader, space_from_gymnasium
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +90,12 @@ def make_native_vector(
         raise ValueError(
             f"{settings.name} returned {vector!r}; in vectorize mode VECTOR_ENTRY_POINT it must return a "
             "gymnasium.vector.VectorEnv, and use SYNC or ASYNC for single environments"
+        )
+    if vector.num_envs != num_envs:
+        vector.close()
+        raise ValueError(
+            f"{settings.name} returned {vector.num_envs} copies where num_envs is {num_envs}; make as many "
+            "as num_envs says"
         )
     return vector
 
@@ -181,7 +188,12 @@ def _make_by_callable(
         raise ValueError(f"{name} returned a vector environment; use vectorize mode VECTOR_ENTRY_POINT")
     if not isinstance(env, gym.Env):
         raise ValueError(f"{name} returned {env!r}; it must return a gymnasium.Env")
-    return PassiveEnvChecker(env) if checked else env
+    if not checked:
+        return env
+    try:
+        return PassiveEnvChecker(env)
+    except Exception as error:
+        raise _not_made(name, make, error) from error
 
 
 def _rendering(creator: Callable[..., Any], render_mode: str | None) -> dict[str, str]:
@@ -202,15 +214,36 @@ def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any,
 
 
 def _try(env: gym.Env[Any, Any], name: str) -> None:
-    """Reset and step once."""
+    """Reset and step once, and look at what comes back."""
+    space = space_from_gymnasium(env.observation_space)
+    read = column_reader(space)
     env.action_space.seed(0)
     doing = "reset"
     try:
-        env.reset(seed=0)
+        observation, _ = env.reset(seed=0)
+        _require_shapes(read(observation), space)
         doing = "step"
-        env.step(env.action_space.sample())
+        observation, reward, _, _, _ = env.step(env.action_space.sample())
+        _require_shapes(read(observation), space)
+        _require_number(reward)
     except Exception as error:
         raise ValueError(f"environment {name} failed at its first {doing}: {_one_line(error)}") from error
+
+
+def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
+    """Refuse what NumPy would stretch into the shape of the space without a word."""
+    for path, leaf in wire.leaves(space).items():
+        if columns[path].shape != wire.leaf_shape(leaf):
+            where = f" at {path!r}" if path else ""
+            raise ValueError(
+                f"the observation{where} has shape {columns[path].shape} and its space "
+                f"{wire.leaf_shape(leaf)}; return what the space says"
+            )
+
+
+def _require_number(reward: Any) -> None:  # noqa: ANN401 - whatever an environment returns
+    if not isinstance(reward, SupportsFloat) or np.ndim(reward):
+        raise ValueError(f"the reward is {reward!r} of type {type(reward).__name__}; return one number")
 
 
 def _load(spec: EnvSpec, entry_point: Callable[..., Any] | str) -> Callable[..., Any]:
