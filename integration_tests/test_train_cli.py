@@ -180,6 +180,12 @@ def test_an_exported_policy_plays_with_only_numpy_and_onnxruntime(
         (["train", "ppo", "--env", "CartPol-v1"], 1, "did you mean CartPole-v1"),
         (["train", "ppo", "--env", "CartPole-v1", "--num-env-runners", "2"], 1, "set num_env_runners=0"),
         (["train", "ppo", "--env", "test_train_cli_spaces:Text-v0"], 1, "no action distribution"),
+        (["train", "ppo", "--env", "CartPole-v1", "--evaluation-seed", "-1"], 2, "evaluation seed -1 is out"),
+        (
+            ["train", "ppo", "--env", "test_train_cli_spaces:Broken-v0"],
+            1,
+            "first step: RuntimeError: no fuel",
+        ),
         (["evaluate", "nowhere"], 1, "nowhere does not exist; give the directory of a checkpoint"),
         (["resume", "nowhere"], 1, "nowhere does not exist; give the directory of a run"),
         (["plot", "nowhere"], 1, "nowhere does not exist; give the directory of a run"),
@@ -223,7 +229,87 @@ class Texts(gym.Env):
     def step(self, action):
         return self.observation_space.sample(), 0.0, True, False, {}
 
+class Broken(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        raise RuntimeError("no fuel")
+
 gym.register("Text-v0", Texts)
+gym.register("Broken-v0", Broken)
+"""
+
+
+def test_a_policy_that_cannot_be_exported_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
+) -> None:
+    (tmp_path / "test_train_cli_network.py").write_text(NOT_EXPORTABLE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "ppo", *SHORT, "--network", "test_train_cli_network:Deciding"]
+    assert main([*command, "--stop-iterations", "1", "--run-dir", "run"]) == 0
+    assert "the policy acts through torch, which is slower: Deciding has no policy graph" in caplog.text
+    assert main(["export", "run"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("outrider: Deciding has no policy graph: ")
+
+
+NOT_EXPORTABLE = """
+from torch import nn
+
+class Deciding(nn.Module):
+    def __init__(self, observation_space, action_space, num_action_parameters):
+        super().__init__()
+        self.policy, self.value = nn.Linear(4, num_action_parameters), nn.Linear(4, 1)
+
+    def forward(self, observation):
+        if float(observation.sum()) > 1e9:
+            observation = -observation
+        return self.policy(observation), self.value(observation).squeeze(-1)
+"""
+
+
+def test_a_run_that_fails_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], caplog: Any
+) -> None:
+    (tmp_path / "test_train_cli_fuel.py").write_text(OUT_OF_FUEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "ppo", "--env", "test_train_cli_fuel:make", "--train-batch-size-per-learner", "50"]
+    command += ["--checkpoint-interval-s", "0", "--max-env-restarts", "0", "--run-dir", "run", "--plain"]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert "go on with  outrider resume run" in said.out
+    assert "the last error was RuntimeError: no fuel" in said.err.splitlines()[-1]
+    assert main(["evaluate", "run", "--num-episodes", "1"]) == 0
+    assert "start afresh" not in caplog.text
+
+
+OUT_OF_FUEL = """
+import gymnasium as gym
+
+class Tank(gym.Env):
+    observation_space = gym.spaces.Box(0, 1, (2,))
+    action_space = gym.spaces.Discrete(2)
+    num_steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 5
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        Tank.num_steps += 1
+        self.left -= 1
+        if Tank.num_steps == 120:
+            raise RuntimeError("no fuel")
+        return self.observation_space.sample(), 1.0, self.left == 0, False, {}
+
+def make():
+    return Tank()
 """
 
 

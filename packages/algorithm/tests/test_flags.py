@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from outrider.algorithm.cli import one_line_each
 from outrider.algorithm.field_docs import field_docs
 from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
 
@@ -77,3 +78,10 @@ def test_field_docs_are_inherited_and_overridden() -> None:
         "is_fast": "Whether to hurry.",
         "num_wheels": "How many.",
     }
+
+
+def test_a_warning_is_one_line_however_often_it_is_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    say = one_line_each()
+    for text in ("a is ignored", "b is ignored", "a is ignored"):
+        say(UserWarning(text), UserWarning, "file.py", 1)
+    assert capsys.readouterr().err == "outrider: a is ignored\noutrider: b is ignored\n"

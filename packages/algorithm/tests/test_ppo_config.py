@@ -88,6 +88,12 @@ def test_a_fragment_length_of_its_own_decides_alone_and_says_so() -> None:
         assert num_vector_steps(config.settings, 2048) == 16
 
 
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_that_environments_refuse_is_refused_before_training(seed: int) -> None:
+    with pytest.raises(ValueError, match=f"the evaluation seed {seed} is out of range; give a whole"):
+        PPOConfig().evaluation(evaluation_seed=seed)
+
+
 def test_a_setting_that_is_ignored_says_so() -> None:
     config = PPOConfig().environment("CartPole-v1").env_runners(num_cpus_per_env_runner=2)
     with pytest.warns(UserWarning, match="num_cpus_per_env_runner=2 is ignored with num_env_runners=0"):

@@ -23,8 +23,23 @@ def iterations(run: RunDirectory) -> list[int]:
 
 def test_a_run_is_never_written_over(tmp_path: Path) -> None:
     make(tmp_path / "run")
-    with pytest.raises(ValueError, match="holds a run already; continue it with `outrider resume"):
+    with pytest.raises(ValueError, match="holds a run already"):
         RunDirectory.create(tmp_path / "run", {})
+
+
+def test_a_run_that_cannot_be_continued_is_to_be_deleted(tmp_path: Path) -> None:
+    run = make(tmp_path / "run")
+    with pytest.raises(ValueError, match="holds a run already; delete it or give another directory"):
+        RunDirectory.refuse_existing(run.path)
+    run.checkpoint_path(3).mkdir(parents=True)
+    with pytest.raises(ValueError, match="holds a run already; continue it"):
+        RunDirectory.refuse_existing(run.path)
+
+
+def test_a_run_that_failed_in_its_first_iteration_leaves_nothing(tmp_path: Path) -> None:
+    make(tmp_path / "later", num_lines=1).delete_without_progress()
+    make(tmp_path / "at once", num_lines=0).delete_without_progress()
+    assert [path.name for path in tmp_path.iterdir()] == ["later"]
 
 
 def test_lines_after_a_checkpoint_are_cut(tmp_path: Path) -> None:

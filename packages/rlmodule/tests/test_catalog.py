@@ -174,5 +174,34 @@ def test_settings_out_of_range_are_refused(chosen: Any, sentence: str) -> None:
         ModuleSettings(**chosen)
 
 
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        ({"lstm_cell_size": 8}, "lstm_cell_size=8 is ignored: set use_lstm=True to use it"),
+        ({"observation_clip": 5.0}, "observation_clip=5.0 is ignored: set normalize_observations=True"),
+        ({"reward_clip": 5.0}, "reward_clip=5.0 is ignored: set normalize_rewards=True to use it"),
+        (
+            {"box_distribution": "squashed_gaussian", "initial_log_std": -1.0},
+            "box_distribution='squashed_gaussian', initial_log_std=-1.0 is ignored: the action space has no",
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_named(chosen: Any, sentence: str) -> None:
+    with pytest.warns(UserWarning, match=sentence):
+        make(box(4), **chosen)
+
+
+def test_a_clip_of_log_stds_that_no_network_puts_out_is_named() -> None:
+    with pytest.warns(UserWarning, match="log_std_clip_param=2.0 is ignored: set free_log_std=False"):
+        make(box(4), box(2), log_std_clip_param=2.0)
+
+
+def test_settings_with_effect_are_not_warned_about(recwarn: pytest.WarningsRecorder) -> None:
+    used = {"lstm_cell_size": 8, "observation_clip": 5.0, "reward_clip": 5.0, "log_std_clip_param": 2.0}
+    switches = dict.fromkeys(("use_lstm", "normalize_observations", "normalize_rewards"), True)
+    make(box(4), box(2), **used, **switches, free_log_std=False, initial_log_std=-1.0)
+    assert not recwarn.list
+
+
 def test_settings_take_lists_as_configuration_files_have_them() -> None:
     assert ModuleSettings(fcnet_hiddens=[32, 16]).fcnet_hiddens == (32, 16)  # type: ignore[arg-type]

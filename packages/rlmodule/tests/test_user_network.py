@@ -85,6 +85,20 @@ def test_settings_that_an_own_network_decides_for_itself_are_named() -> None:
         make(Plain, use_lstm=True)
 
 
+@pytest.mark.parametrize(
+    ("network", "sentence"),
+    [
+        (lambda: Plain(None, None, 3), "cannot be called with observation space, action space and number"),
+        (Plain(None, None, 3).forward, "cannot be called with .*: too many positional arguments"),
+        (lambda *_: "no module", "made a str; it must make a torch.nn.Module"),
+        ("Plain", "network is 'Plain'; give a callable that makes a torch.nn.Module"),
+    ],
+)
+def test_what_makes_no_network_is_one_sentence(network: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        make(network)
+
+
 class Column(Plain):
     """Forgets to squeeze the value."""
 

@@ -92,21 +92,25 @@ class Algorithm:
         return write_checkpoint(path, tree)
 
     @staticmethod
-    def from_checkpoint(path: Path | str, *, config: PPOConfig | None = None) -> Algorithm:
+    def from_checkpoint(
+        path: Path | str, *, config: PPOConfig | None = None, to_train: bool = True
+    ) -> Algorithm:
         """Build the algorithm that was saved at `path` and go on from there.
 
         `config` replaces the recorded settings: give it where the environment or a wrapper was a
-        function of no module, or to go on with other settings. Raises CheckpointError.
+        function of no module, or to go on with other settings. Without `to_train` the environments are
+        left as they are, which is all that evaluating and exporting need. Raises CheckpointError.
         """
         tree = read_checkpoint(path)
         algorithm = (config or _recorded_config(tree, path)).build()
-        algorithm._restore(tree, path)  # noqa: SLF001 - our own
+        algorithm._restore(tree, path, to_train=to_train)  # noqa: SLF001 - our own
         return algorithm
 
-    def _restore(self, tree: Any, path: Path | str) -> None:  # noqa: ANN401 - a tree of any shape
+    def _restore(self, tree: Any, path: Path | str, *, to_train: bool = True) -> None:  # noqa: ANN401 - a tree
         try:
             self._learner.set_state(tree["learner"])
-            self._runners.set_state(tree["runners"])
+            if to_train:
+                self._runners.set_state(tree["runners"])
             self._totals.set_state(tree["totals"])
         except (KeyError, TypeError, ValueError) as error:
             self.stop()

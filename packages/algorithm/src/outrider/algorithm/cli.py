@@ -14,7 +14,7 @@ from outrider.algorithm.flags import USAGE_ERROR
 from outrider.algorithm.nearest import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 COMMANDS = {
     "train": "train a policy: outrider train ppo --env CartPole-v1",
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="outrider: %(message)s", level=logging.WARNING)
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # for --env my_module:make_env, as `python -m` has it
-    warnings.showwarning = _warn  # type: ignore[assignment]  # one line says enough here
+    warnings.showwarning = one_line_each()
     try:
         command = import_module(f"outrider.algorithm.{name}_command")
         code: int = command.run(rest)
@@ -55,8 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _warn(message: Warning | str, *_: object) -> None:
-    sys.stderr.write(f"outrider: {message}\n")
+def one_line_each() -> Callable[..., None]:
+    """Return what prints a warning as one line, once: settings are checked whenever they are read."""
+    said: set[str] = set()
+
+    def say(message: Warning | str, *_: object) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            sys.stderr.write(f"outrider: {message}\n")
+
+    return say
 
 
 def _sentence(error: Exception) -> str:

@@ -27,9 +27,12 @@ def run(arguments: Sequence[str]) -> int:
         parser.error(f"--num-episodes {typed.num_episodes} is too few; give at least 1")
 
     from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.evaluation import check_evaluation_seed
     from outrider.algorithm.run_directory import checkpoint_at
 
-    with Algorithm.from_checkpoint(checkpoint_at(typed.run)) as algorithm:
+    if typed.seed is not None:
+        check_evaluation_seed(typed.seed)
+    with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
         result = algorithm.evaluate(typed.num_episodes, seed=typed.seed)
         sys.stdout.write(
             f"return    {result['episode_return_mean']:.1f} ± {result['episode_return_std']:.1f}  "

@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.run_directory import checkpoint_at
 
-    with Algorithm.from_checkpoint(checkpoint_at(typed.run)) as algorithm:
+    with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
         path = algorithm.export_policy(typed.output)
     sys.stdout.write(f"policy  {path}  ({path.stat().st_size:,} bytes)\n")
     return 0

@@ -51,10 +51,9 @@ class RunDirectory:
     def refuse_existing(path: Path | str) -> None:
         """Raise ValueError where a run is already, before anything is made for another."""
         if (Path(path) / "settings.json").exists():
-            raise ValueError(
-                f"{path} holds a run already; continue it with `outrider resume {path}` or give another "
-                "directory"
-            )
+            can_go_on = RunDirectory(path).checkpoints()
+            cure = f"continue it with `outrider resume {path}`" if can_go_on else "delete it"
+            raise ValueError(f"{path} holds a run already; {cure} or give another directory")
 
     @classmethod
     def open(cls, path: Path | str) -> RunDirectory:
@@ -88,7 +87,7 @@ class RunDirectory:
         checkpoints = self.checkpoints()
         if not checkpoints:
             raise CheckpointError(
-                f"run {self.path} has no checkpoint yet; train again with the same settings"
+                f"run {self.path} has no checkpoint yet; delete it and train again with the same settings"
             )
         return checkpoints[-1]
 
@@ -96,6 +95,11 @@ class RunDirectory:
         """Delete the directory of a run that could not go on and left nothing to go on from."""
         if not self.checkpoints():
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def delete_without_progress(self) -> None:
+        """Delete the directory of a run that failed in its first iteration."""
+        if not self.progress_path.exists():
+            self.delete_without_checkpoint()
 
     def keep_newest_checkpoints(self, number: int) -> None:
         """Delete all but the newest checkpoints, and what a killed process left of one."""

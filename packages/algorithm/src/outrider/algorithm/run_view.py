@@ -35,7 +35,7 @@ def train_and_report(
             callbacks.append(stack.enter_context(TensorBoardEvents(directory.path)))
         try:
             outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run()
-        except KeyboardInterrupt:
+        except BaseException:
             stack.close()
             if directory.checkpoints():
                 sys.stdout.write(

@@ -109,7 +109,8 @@ def describe(kind: Any) -> str:  # noqa: ANN401 - an annotation
     """Say in words what an annotation allows."""
     members = _members(kind)
     if len(members) > 1:
-        return " or ".join(dict.fromkeys(describe(member) for member in members))
+        words = (word for member in members for word in describe(member).split(" or "))
+        return " or ".join(dict.fromkeys(words))
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
     if _is_enum(kind):

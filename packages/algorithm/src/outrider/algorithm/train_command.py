@@ -95,6 +95,9 @@ def _train(name: str, config: PPOConfig, typed: argparse.Namespace) -> int:
         except OSError:
             directory.delete_without_checkpoint()
             raise
+        except BaseException:
+            directory.delete_without_progress()
+            raise
 
 
 def _help() -> str:

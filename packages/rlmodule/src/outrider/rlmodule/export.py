@@ -28,7 +28,7 @@ NUM_TRACED_ROWS = 2
 """Not 1, which broadcasts and would hide a batch axis that is written down as a number."""
 
 
-class PolicyNotExportable(Exception):  # noqa: N818 - it names a property of the policy
+class PolicyNotExportable(ValueError):  # noqa: N818 - it names a property of the policy
     """The policy cannot become a graph; let it act through torch instead."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from outrider.rlmodule.zero_rows import zero_observations, zero_state
 
@@ -12,6 +14,27 @@ if TYPE_CHECKING:
     from outrider.rlmodule.policy import Policy
 
 NUM_ROWS = 2
+ARGUMENTS = "observation space, action space and number of action parameters"
+
+
+def require_factory(network: object) -> None:
+    """Raise ValueError if `network` cannot be called with the three arguments of `NetworkFactory`."""
+    if not callable(network):
+        raise ValueError(
+            f"network is {network!r}; give a callable that makes a torch.nn.Module from {ARGUMENTS}"
+        )
+    try:
+        inspect.signature(network).bind(None, None, 0)
+    except TypeError as error:
+        name = getattr(network, "__name__", repr(network))
+        raise ValueError(f"network {name} cannot be called with {ARGUMENTS}: {error}") from None
+
+
+def require_module(module: object, network: object) -> None:
+    """Raise ValueError if `network` made something else than a torch.nn.Module."""
+    if not isinstance(module, nn.Module):
+        name = getattr(network, "__name__", repr(network))
+        raise ValueError(f"network {name} made a {type(module).__name__}; it must make a torch.nn.Module")
 
 
 @torch.no_grad()

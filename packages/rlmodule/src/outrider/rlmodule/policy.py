@@ -5,7 +5,6 @@ Axes: B rows; S streams; T time; k action parameters.
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -17,7 +16,8 @@ from outrider.rlmodule.action_mask import ActionMask, action_mask
 from outrider.rlmodule.catalog import catalog_network
 from outrider.rlmodule.distribution import Distribution
 from outrider.rlmodule.fingerprint import fingerprint
-from outrider.rlmodule.network_check import check_network
+from outrider.rlmodule.ignored_settings import warn_of_ignored
+from outrider.rlmodule.network_check import check_network, require_factory, require_module
 from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
 from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
 from outrider.wire import (
@@ -38,19 +38,6 @@ if TYPE_CHECKING:
 
     from outrider.rlmodule.protocols import Observation
     from outrider.rlmodule.settings import ModuleSettings
-
-CATALOG_SETTINGS = (
-    "fcnet_hiddens",
-    "fcnet_activation",
-    "encoder",
-    "use_lstm",
-    "lstm_cell_size",
-    "vf_share_layers",
-    "free_log_std",
-    "initial_log_std",
-    "log_std_clip_param",
-)
-"""What a network of the user's own decides for itself."""
 
 
 class NetworkFactory(Protocol):
@@ -77,14 +64,16 @@ def build_policy(
     anything but what its Protocol promises.
     """
     heads = action_heads(action_space, box=settings.box_distribution)
+    warn_of_ignored(settings, heads, is_own_network=network is not None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if network is None:
             return Policy(
                 observation_space, action_space, catalog_network(observation_space, heads, settings), settings
             )
-        _warn_of_ignored(settings)
+        require_factory(network)
         module = network(observation_space, action_space, heads[-1].stop)
+        require_module(module, network)
         policy = Policy(observation_space, action_space, module, settings)
         check_network(policy)
         return policy
@@ -254,16 +243,3 @@ def _check_bounds(space: Space, settings: ModuleSettings) -> None:
                 f"box_distribution='squashed_gaussian' needs finite bounds, and the action space{where} has "
                 "infinite ones; use 'gaussian', or rescale the actions with a wrapper"
             )
-
-
-def _warn_of_ignored(settings: ModuleSettings) -> None:
-    defaults = {field.name: field.default for field in dataclasses.fields(settings)}
-    ignored = [
-        f"{name}={getattr(settings, name)!r}"
-        for name in CATALOG_SETTINGS
-        if getattr(settings, name) != defaults[name]
-    ]
-    if ignored:
-        warnings.warn(
-            f"{', '.join(ignored)} is ignored: the network is your own and decides this itself", stacklevel=3
-        )
