@@ -357,7 +357,9 @@ def test_a_callable_whose_environment_has_no_spaces_is_refused() -> None:
     class Spaceless(gym.Env[Any, Any]):
         pass
 
-    assert "Spaceless could not be made: AttributeError: The environment must specify" in message_of(Spaceless)
+    assert "Spaceless could not be made: AttributeError: The environment must specify" in message_of(
+        Spaceless
+    )
 
 
 def test_a_native_vector_of_another_size_is_refused() -> None:

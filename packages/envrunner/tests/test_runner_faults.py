@@ -229,3 +229,52 @@ def test_a_reset_that_fails_truncates_the_episodes_of_the_others() -> None:
     assert fragment.episodes.lengths.tolist() == [3]
     np.testing.assert_array_equal(fragment.observations[""][:, 2], [0, 1, 2, 0, 0, 1, 2, 0])
     np.testing.assert_array_equal(fragment.next_observations[""][:, 2], [1, 3, 1])
+
+
+def test_after_an_interrupt_new_copies_go_on_and_nothing_counts_as_failed(
+    asynchronous: EnvRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: float) -> Any:
+        raise KeyboardInterrupt
+
+    asynchronous.sample()
+    vector = asynchronous._running.vector
+    assert isinstance(vector, AsyncVector)
+    monkeypatch.setattr(vector._processes[1], "answer", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        asynchronous.sample()
+    fragment = asynchronous.sample()
+    assert whole(fragment)
+    assert fragment.statistics.num_restarts == 0
+    assert (fragment.observations[""][[0, 6], 2] == 0).all()
+
+
+class FailsToClose(ScriptedEnvironment):
+    """Raises when it is closed."""
+
+    num_closed = 0
+
+    def close(self) -> None:
+        FailsToClose.num_closed += 1
+        raise OSError("the door is stuck")
+
+
+def test_a_copy_that_fails_to_close_is_logged_and_the_others_are_closed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FailsToClose, "num_closed", 0)
+    make_runner(env=FailsToClose).close()
+    assert FailsToClose.num_closed == 2
+    assert "the door is stuck" in caplog.text
+
+
+def test_copies_are_closed_where_a_later_one_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FailsToClose, "num_closed", 0)
+    copies = iter([FailsToClose()])
+
+    def make() -> Any:
+        return next(copies)
+
+    with pytest.raises(ValueError, match="could not be made"):
+        make_runner(env=make)
+    assert FailsToClose.num_closed == 1

@@ -19,7 +19,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 
-from outrider.envrunner.environment_process import EnvironmentProcess, EnvironmentProcessError
+from outrider.envrunner.environment_process import (
+    CLOSE_TIMEOUT_S,
+    EnvironmentProcess,
+    EnvironmentProcessError,
+)
 from outrider.envrunner.sync_vector import Ends, MakeEnvironment, OnFailure, seeds_of
 
 
@@ -104,8 +108,9 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         """End every process."""
         for process in self._processes:
             process.hang_up()
+        deadline = monotonic() + CLOSE_TIMEOUT_S
         for process in self._processes:
-            process.close()
+            process.join(deadline)
 
     def _batch(self) -> Any:
         if isinstance(self._observations, np.ndarray):

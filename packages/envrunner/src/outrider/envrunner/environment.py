@@ -18,6 +18,7 @@ from gymnasium.envs.registration import EnvSpec, VectorizeMode, load_env_creator
 from gymnasium.wrappers import PassiveEnvChecker
 
 from outrider import wire
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.env_config import check_env_config, takes
 from outrider.envrunner.environment_id import find_spec, name_missing_extra
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
@@ -110,13 +111,13 @@ def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple
     if VectorizeMode(mode) is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = make_native_vector(settings, 1)
         spaces = vector.single_observation_space, vector.single_action_space
-        vector.close()
+        close_all(vector)
     else:
         env = make_environment(settings, checked=True)
         try:
             _try(env, settings.name)
         finally:
-            env.close()
+            close_all(env)
         spaces = env.observation_space, env.action_space
     return space_from_gymnasium(spaces[0]), space_from_gymnasium(spaces[1])
 
@@ -242,7 +243,7 @@ def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
 
 
 def _require_number(reward: Any) -> None:  # noqa: ANN401 - whatever an environment returns
-    if not isinstance(reward, SupportsFloat) or np.ndim(reward):
+    if not isinstance(reward, SupportsFloat) or np.asarray(reward).ndim:
         raise ValueError(f"the reward is {reward!r} of type {type(reward).__name__}; return one number")
 
 

@@ -2,7 +2,8 @@
 
 The process is a fresh interpreter and not a fork: forks of a process with torch, gRPC or CUDA can hang,
 and they hold each other's pipes open, so that nobody notices a death. It ends when its pipe closes, also
-where the parent was killed. Only parent and child share the pipe; that is why pickle is allowed on it.
+where the parent was killed or the environment hangs. Only parent and child share the pipe; that is why
+pickle is allowed on it.
 """
 
 # ruff: noqa: ANN401 - values of spaces have no common type
@@ -12,22 +13,32 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import cloudpickle
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
+from outrider.envrunner.closing import close_all
+
+CLOSE_TIMEOUT_S = 3.0
+"""What an environment has for closing, once nobody listens any more."""
 _START_TIMEOUT_S = 120.0
 """For starting Python, importing and making the environment, on a machine with much else to do."""
+_STALL_TIMEOUT_S = 60
+"""How long a message may stand still halfway: its receiver or sender hangs, and not the environment."""
 
 
 class EnvironmentProcessError(RuntimeError):
@@ -39,11 +50,15 @@ class EnvironmentProcess:
 
     def __init__(self, make: Callable[[], gym.Env[Any, Any]], spec: EnvSpec | None) -> None:
         """Start the process, without waiting for it. `spec` is registered there before `make` is called."""
-        self._pipe, theirs = Pipe()
+        ours, theirs = socket.socketpair()
+        for stalled in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, stalled, struct.pack("ll", _STALL_TIMEOUT_S, 0))
+        self._pipe = Connection(ours.detach())
         paths = [path or str(Path.cwd()) for path in sys.path]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
+            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
             pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL,
             env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
         theirs.close()
@@ -53,7 +68,8 @@ class EnvironmentProcess:
 
     def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
         """Wait for the environment, and return its observation space, action space and metadata."""
-        spaces: tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]] = self._answer(_START_TIMEOUT_S)
+        cure = f"it has {_START_TIMEOUT_S:.0f} s to start; find out what it waits for"
+        spaces: tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]] = self._answer(_START_TIMEOUT_S, cure)
         return spaces
 
     def request_reset(self, seed: int | None, options: dict[str, Any] | None) -> None:
@@ -72,17 +88,17 @@ class EnvironmentProcess:
 
         Raises EnvironmentProcessError where none comes; then the process is of no more use.
         """
-        return self._answer(max(0.0, deadline - monotonic()))
+        cure = "find out what it waits for, or raise env_step_timeout_s"
+        return self._answer(max(0.0, deadline - monotonic()), cure)
 
     def hang_up(self) -> None:
         """Tell the process to end."""
         self._pipe.close()
 
-    def close(self) -> None:
-        """Have the process end. It is killed where it does not within a second."""
-        self.hang_up()
+    def join(self, deadline: float) -> None:
+        """Wait for the process to end after `hang_up`, and kill it when `time.monotonic()` is `deadline`."""
         try:
-            self._process.wait(1.0)
+            self._process.wait(max(0.0, deadline - monotonic()))
         except subprocess.TimeoutExpired:
             self.kill()
 
@@ -96,12 +112,11 @@ class EnvironmentProcess:
         with contextlib.suppress(OSError):  # a process that died is noticed when it does not answer
             self._pipe.send(request)
 
-    def _answer(self, timeout_s: float) -> Any:
+    def _answer(self, timeout_s: float, cure: str) -> Any:
         try:
             if not self._pipe.poll(timeout_s):
                 raise EnvironmentProcessError(
-                    f"environment process {self.pid} did not answer in time and was killed; find out what it "
-                    "waits for, or raise env_step_timeout_s"
+                    f"environment process {self.pid} did not answer in time and was killed; {cure}"
                 )
             answer, remote_traceback = self._pipe.recv()
         except (EOFError, OSError):
@@ -125,6 +140,7 @@ def serve(descriptor: int) -> None:
     """Run the child's side on an inherited pipe until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which still needs the answers
     pipe = Connection(descriptor)
+    threading.Thread(target=_end_with, args=(descriptor,), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             make, spec = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the parent alone
@@ -145,7 +161,16 @@ def serve(descriptor: int) -> None:
                 else:
                     pipe.send((answer, None))
         finally:
-            env.close()
+            close_all(env)
+
+
+def _end_with(descriptor: int) -> None:
+    """Wait until the other side has closed the pipe, and end this process, whatever it is doing."""
+    hang_up = select.poll()
+    hang_up.register(descriptor, 0)  # a hang-up is told even if nothing is asked for
+    hang_up.poll()
+    sleep(CLOSE_TIMEOUT_S)
+    os._exit(1)
 
 
 def _reset(env: gym.Env[Any, Any], seed: int | None, options: dict[str, Any] | None) -> Any:

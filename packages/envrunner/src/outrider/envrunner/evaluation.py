@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.autoreset import autoreset_mode
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.episode_deal import EpisodeDeal
 from outrider.envrunner.restarts import Restarts
@@ -72,7 +73,7 @@ def evaluate(
         rng = np.random.default_rng(seed) if explore else None
         play(policy, vector, deal, action_heads=action_heads, seed=seed, rng=rng)
     finally:
-        vector.close()
+        close_all(vector)
     return deal.statistics()
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.autoreset import autoreset_mode, final_observations
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.episode_returns import EpisodeReturns
@@ -167,7 +168,7 @@ class EnvRunner:
 
     def close(self) -> None:
         """Close the environments."""
-        self._running.vector.close()
+        close_all(self._running.vector)
 
     def _collect(
         self, buffer: FragmentBuffer, observations: Columns, *, explore: bool

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.envs.registration import VectorizeMode
 from numpy.typing import NDArray
 
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
 from outrider.envrunner.settings import EnvRunnerSettings
@@ -40,13 +41,18 @@ class RunningVector:
         self.restarts = Restarts(settings.max_env_restarts, first_environment)
         self.num_seedings = 0
         """How often episodes were started with new seeds; none is used twice in a run."""
+        self._is_half_stepped = False
         self.vector = self._make()
 
     def start_episodes(self) -> Any:
         """Reset all copies with new seeds and return what they show."""
         try:
+            if self._is_half_stepped:
+                close_all(self.vector)
+                self.vector, self._is_half_stepped = self._make(), False
             return self._reset()
-        except EnvironmentsFailedError:
+        except (EnvironmentsFailedError, KeyboardInterrupt):
+            self._is_half_stepped = True
             raise
         except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
             return self._rebuild(error)
@@ -55,7 +61,8 @@ class RunningVector:
         """Step all copies. Where that fails as a whole, every copy is a new one: see `SyncVector`."""
         try:
             return self.vector.step(actions)
-        except EnvironmentsFailedError:
+        except (EnvironmentsFailedError, KeyboardInterrupt):
+            self._is_half_stepped = True  # some copies have stepped, some have answers underway
             raise
         except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
             value = self._rebuild(error)

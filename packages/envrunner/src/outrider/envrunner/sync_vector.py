@@ -20,6 +20,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
 from numpy.typing import NDArray
 
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.quick_contains import quicken
 
 MakeEnvironment = Callable[[], gym.Env[Any, Any]]
@@ -41,7 +42,12 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._make = tuple(make)
         self._on_failure = on_failure
         self.num_envs = len(self._make)
-        self.envs = [make_one() for make_one in self._make]
+        self.envs: list[gym.Env[Any, Any]] = []
+        try:
+            self.envs += (make_one() for make_one in self._make)
+        except BaseException:
+            close_all(*self.envs)
+            raise
         for env in self.envs:
             quicken(env)
         first = self.envs[0]
@@ -92,8 +98,7 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **_: Any) -> None:
         """Close every copy."""
-        for env in self.envs:
-            env.close()
+        close_all(*self.envs)
 
     def _split(self, actions: Any) -> Any:
         if isinstance(self.single_action_space, gym.spaces.Dict | gym.spaces.Tuple):

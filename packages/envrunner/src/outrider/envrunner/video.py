@@ -14,6 +14,7 @@ from gymnasium.envs.registration import VectorizeMode
 from numpy.typing import NDArray
 
 from outrider.envrunner.acting_policy import ActingPolicy
+from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment import EnvironmentSettings, make_environment, make_native_vector
 from outrider.envrunner.episode_deal import EpisodeDeal
 from outrider.envrunner.evaluation import play
@@ -70,7 +71,7 @@ def record_video(
         with film:
             play(policy, vector, deal, action_heads=action_heads, seed=seed, rng=rng, watch=watch)
     finally:
-        vector.close()
+        close_all(vector)
     episodes = deal.statistics()
     return FilmedEpisode(
         path=film.path, episode_return=float(episodes.returns[0]), num_steps=int(episodes.lengths[0])
