@@ -58,15 +58,8 @@ def cartpole_without_velocities() -> PPOConfig:
         PPOConfig()
         .environment("CartPole-v1", wrappers=(without_velocities,))
         .env_runners(num_envs_per_env_runner=8)
-        .rl_module(use_lstm=True)
-        .training(
-            lr=5e-4,
-            gamma=0.98,
-            lambda_=0.9,
-            train_batch_size_per_learner=1024,
-            minibatch_size=256,
-            num_epochs=10,
-        )
+        .rl_module(use_lstm=True, normalize_observations=True, normalize_rewards=True)
+        .training(lr=5e-4, train_batch_size_per_learner=1024, minibatch_size=256, num_epochs=10)
     )
 
 
@@ -88,7 +81,7 @@ def halfcheetah() -> PPOConfig:
 TASKS: dict[str, tuple[Callable[[], PPOConfig], int]] = {
     "cartpole": (cartpole, 500_000),
     "pendulum": (pendulum, 100_000),
-    "cartpole-without-velocities": (cartpole_without_velocities, 500_000),
+    "cartpole-without-velocities": (cartpole_without_velocities, 200_000),
     "halfcheetah": (halfcheetah, 1_000_000),
 }
 """What is trained and for how many environment steps."""
