@@ -19,6 +19,7 @@ from outrider.envrunner import EnvRunnerSettings
         ({"rollout_fragment_length": "long"}, "rollout_fragment_length is 'long'"),
         ({"gym_env_vectorize_mode": "threads"}, "allowed are 'async', 'sync', 'vector_entry_point'"),
         ({"env_step_timeout_s": 0}, "env_step_timeout_s is 0"),
+        ({"env_step_timeout_s": float("inf")}, "env_step_timeout_s is inf"),
         ({"num_cpus_per_env_runner": -1}, "num_cpus_per_env_runner is -1"),
     ],
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -206,6 +207,22 @@ def test_an_episode_whose_environment_fails_is_played_again(caplog: pytest.LogCa
     episodes = play(Fixed(), environment, num_envs=1)
     assert episodes.returns.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert "the simulator has gone" in caplog.text
+
+
+def test_an_episode_that_ends_clears_the_count_of_failures() -> None:
+    class FailsAtFirst(SeedLength):
+        """Fails in the first two attempts at an episode of three steps or more."""
+
+        attempts: ClassVar[Counter[int]] = Counter()
+
+        def step(self, action: np.int64) -> Any:
+            if self._step == 2 and self.attempts[self._seed] < 2:
+                self.attempts[self._seed] += 1
+                raise OSError("the simulator has gone")
+            return super().step(action)
+
+    settings = EnvRunnerSettings(max_env_restarts=2)
+    assert play(Fixed(), EnvironmentSettings(FailsAtFirst), settings=settings).lengths.sum() == 55
 
 
 def test_an_environment_that_always_fails_ends_the_evaluation() -> None:

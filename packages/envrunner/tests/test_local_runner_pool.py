@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outrider.envrunner import EnvRunner, LocalRunnerPool, OnnxPolicy
-from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance
+from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance, pool_setup
 
 
 class TestLocalRunnerPool(RunnerPoolConformance):
@@ -18,3 +20,9 @@ class TestLocalRunnerPool(RunnerPoolConformance):
             seed=setup.seed,
         )
         return LocalRunnerPool(runner)
+
+    def test_a_state_of_another_number_of_runners_is_refused(self) -> None:
+        pool = self.make_pool(pool_setup())
+        with pytest.raises(ValueError, match="is of 2 runners and this pool has one; resume with"):
+            pool.set_state({"runners": [{}, {}]})
+        pool.close()

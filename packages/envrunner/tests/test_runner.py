@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import replace
 from typing import Any
@@ -152,6 +153,22 @@ def test_recurrent_state_is_resumed() -> None:
     assert_same_fragment(runner.sample(), resumed.sample())
 
 
+def test_a_reset_that_is_due_is_resumed() -> None:
+    """Every episode ends with the fragment, so that all copies of this NEXT_STEP environment wait for it."""
+
+    def native(num_envs: int) -> Any:
+        one = functools.partial(StatefulScripted, ends=[(5, "truncated")])
+        return gym.vector.SyncVectorEnv([one] * num_envs)
+
+    runner, resumed = (make_stateful_runner(native, "vector_entry_point") for _ in range(2))
+    runner.sample()
+    resumed.set_state(runner.get_state())
+    resumed.set_weights(scripted_weights(0))
+    expected = runner.sample()
+    assert expected.streams.lengths.tolist() == [4, 4, 4]
+    assert_same_fragment(expected, resumed.sample())
+
+
 class StatefulScripted(ScriptedEnvironment):
     """Scripted episodes that can be saved."""
 
@@ -163,12 +180,12 @@ class StatefulScripted(ScriptedEnvironment):
         self._episode, self._first_end = state["episode"], state["first"]
 
 
-def make_stateful_runner(env: Any = StatefulScripted) -> EnvRunner:
+def make_stateful_runner(env: Any = StatefulScripted, mode: Any = "sync") -> EnvRunner:
     policy = ScriptedPolicy()
-    observation_space, _ = spaces_of(EnvironmentSettings(env), EnvRunnerSettings().gym_env_vectorize_mode)
+    observation_space, _ = spaces_of(EnvironmentSettings(env), mode)
     runner = EnvRunner(
         EnvironmentSettings(env),
-        EnvRunnerSettings(num_envs_per_env_runner=3),
+        EnvRunnerSettings(num_envs_per_env_runner=3, gym_env_vectorize_mode=mode),
         policy,
         observation_space=observation_space,
         action_heads=policy.action_heads,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
@@ -79,10 +80,10 @@ def runner_of(environment: Any, mode: str) -> EnvRunner:
     )
 
 
-def native(autoreset_mode: AutoresetMode) -> tuple[Any, str, SeedOf]:
+def native(autoreset_mode: AutoresetMode, make: Any = scripted_vector) -> tuple[Any, str, SeedOf]:
     first = environment_seed(SEED, 10)
     return (
-        functools.partial(scripted_vector, autoreset_mode=autoreset_mode),
+        functools.partial(make, autoreset_mode=autoreset_mode),
         "vector_entry_point",
         lambda i: first + i,
     )
@@ -93,12 +94,25 @@ def own(mode: str) -> tuple[Any, str, SeedOf]:
     return careless, mode, lambda i: environment_seed(SEED, 10 + i)
 
 
+class Flagged(gym.vector.VectorWrapper):
+    """Says what ended in whole numbers, as some environments do."""
+
+    def step(self, actions: Any) -> Any:
+        value, rewards, terminated, truncated, infos = super().step(actions)
+        return value, rewards, terminated.astype(np.uint8), truncated.astype(np.uint8), infos
+
+
+def flagged(num_envs: int, autoreset_mode: AutoresetMode) -> Any:
+    return Flagged(scripted_vector(num_envs=num_envs, autoreset_mode=autoreset_mode))
+
+
 CASES = {
     "sync": own("sync"),
     "async": own("async"),
     "next_step": native(AutoresetMode.NEXT_STEP),
     "same_step": native(AutoresetMode.SAME_STEP),
     "disabled": native(AutoresetMode.DISABLED),
+    "flags as numbers": native(AutoresetMode.NEXT_STEP, flagged),
 }
 
 

@@ -71,7 +71,7 @@ def evaluate(
     vector = make_vector_environment(environment, settings, num_envs=num_envs, on_failure=restart)
     try:
         rng = np.random.default_rng(seed) if explore else None
-        play(policy, vector, deal, action_heads=action_heads, seed=seed, rng=rng)
+        play(policy, vector, deal, action_heads=action_heads, seed=seed, rng=rng, ended=restarts.forgive)
     finally:
         close_all(vector)
     return deal.statistics()
@@ -86,10 +86,12 @@ def play(
     seed: int,
     rng: np.random.Generator | None,
     watch: Callable[[Columns], None] | None = None,
+    ended: Callable[[NDArray[np.bool_]], None] | None = None,
 ) -> None:
     """Step `vector` until all episodes of `deal` have ended; draw actions with `rng`, or without it the best.
 
-    `watch` is shown the observations before each step and after the last.
+    `watch` is shown the observations before each step and after the last, `ended` [num_envs] which copies
+    have ended an episode without failing.
     """
     read = column_reader(space_from_gymnasium(vector.single_observation_space))
     choose = _chooser(action_heads, vector, rng)
@@ -106,7 +108,7 @@ def play(
         observations, rewards, terminated, truncated, infos = vector.step(choose(parameters))
         columns = read(observations)
         deal.add(rewards, None if resetting is None else ~resetting)
-        done = terminated | truncated
+        done = np.asarray(terminated | truncated, np.bool_)
         for name, column in state.items():
             column[...] = next_state[name]
             column[done if resetting is None else done | resetting] = 0
@@ -115,6 +117,8 @@ def play(
             failed = infos.get(FAILED, np.zeros_like(done))
             for copy in np.flatnonzero(done).tolist():
                 deal.end(copy, counts=not failed[copy])
+            if ended:
+                ended(done & ~failed)
             if mode is AutoresetMode.NEXT_STEP:
                 resetting = done
             elif mode is AutoresetMode.DISABLED and deal.num_left:

@@ -53,8 +53,12 @@ class LocalRunnerPool:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `get_state` returned."""
-        (runner,) = state["runners"]
-        self._runner.set_state(runner)
+        if len(state["runners"]) != 1:
+            raise ValueError(
+                f"the saved state is of {len(state['runners'])} runners and this pool has one; resume with "
+                "the settings of the run that saved it"
+            )
+        self._runner.set_state(state["runners"][0])
 
     def close(self) -> None:
         """Close the environments."""

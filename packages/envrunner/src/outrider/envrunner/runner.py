@@ -222,6 +222,7 @@ class EnvRunner:
         infos: dict[str, Any],
     ) -> Columns:
         """Note what followed the episodes that ended, and return what the policy sees next."""
+        terminated, truncated = np.asarray(terminated, np.bool_), np.asarray(truncated, np.bool_)
         done = terminated | truncated
         failed = infos.get(FAILED)
         no_row, self._resetting = self._resetting, None

@@ -37,7 +37,7 @@ class EnvRunnerSettings:
     stops the run. Raise it for environments whose episodes hardly ever end. Range >= 0."""
     env_step_timeout_s: float = 60.0
     """ASYNC only: seconds after which an environment process that does not answer a step or a reset is
-    killed and rebuilt. Range > 0."""
+    killed and rebuilt. Range (0, 1e6]."""
 
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
@@ -50,9 +50,10 @@ class EnvRunnerSettings:
         for name in ("num_cpus_per_env_runner", "num_gpus_per_env_runner"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number >= 0")
-        if not self.env_step_timeout_s > 0:
+        if not 0 < self.env_step_timeout_s <= 1e6:  # the operating system waits no longer than 24 days
             raise ValueError(
-                f"env_step_timeout_s is {self.env_step_timeout_s!r}; it must be a number of seconds > 0"
+                f"env_step_timeout_s is {self.env_step_timeout_s!r}; it must be a number of seconds above 0 "
+                "and not above 1e6"
             )
 
 
