@@ -22,7 +22,10 @@ class Lab:
 
     def policy(self, *, seed: int = 0, action_space: Space | None = None, **settings: object) -> Policy:
         """Make a small policy; `settings` are those of ModuleSettings."""
-        module = ModuleSettings(**({"fcnet_hiddens": (16,), "lstm_cell_size": 8} | settings))  # type: ignore[arg-type]
+        small: dict[str, object] = {"fcnet_hiddens": (16,)}
+        if settings.get("use_lstm"):
+            small["lstm_cell_size"] = 8
+        module = ModuleSettings(**(small | settings))  # type: ignore[arg-type]
         return build_policy(BOX, action_space or DiscreteSpace(num_values=2), module, seed=seed)
 
     def fragment(

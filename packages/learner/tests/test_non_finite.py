@@ -90,6 +90,37 @@ def test_one_bad_number_among_the_gradients_is_enough(bad: float, grad_clip: flo
     assert torch.equal(layer.weight, before)
 
 
+def spoiled(lab: Any, policy: Any, column: str) -> Any:
+    """Make a fragment in which one number of a column is nan."""
+    fragment = lab.fragment(policy, [32, 32], end_probability=0.0)
+    array = fragment.rewards if column == "rewards" else getattr(fragment, column)[""]
+    array[-1] = np.nan
+    return fragment
+
+
+@pytest.mark.parametrize("column", ["observations", "next_observations", "rewards"])
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_one_bad_row_costs_the_steps_of_its_update_and_is_named(
+    lab: Any, caplog: pytest.LogCaptureFixture, column: str, use_lstm: bool
+) -> None:
+    policy = lab.policy(normalize_observations=True, normalize_rewards=True, use_lstm=use_lstm)
+    learner = PPOLearner(policy, ONE_STEP, seed=0)
+    learner.update([lab.fragment(policy, [64])])
+    before = learner.get_state()
+    assert learner.update([spoiled(lab, policy, column)])["skipped_steps"] == 1.0
+    assert f"column {column} holds nan in 1 of" in caplog.text
+    assert same(before["optimizer"], learner.get_state()["optimizer"])
+    assert learner.update([lab.fragment(policy, [64])])["skipped_steps"] == 0.0
+    assert all(np.isfinite(tensor).all() for tensor in learner.publish().tensors.values())
+
+
+def test_a_run_of_bad_rows_ends_in_a_sentence_that_names_the_column(lab: Any) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, replace(ONE_STEP, max_consecutive_skipped_steps=0), seed=0)
+    with pytest.raises(TrainingDivergedError, match="column rewards holds nan in 1 of 64 rows, first in"):
+        learner.update([spoiled(lab, policy, "rewards")])
+
+
 def test_training_goes_on_after_a_skip(lab: Any) -> None:
     policy = lab.policy()
     learner = PPOLearner(policy, ONE_STEP, seed=0)

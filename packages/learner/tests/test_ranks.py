@@ -91,12 +91,13 @@ def test_advantages_are_standardised_over_all_ranks() -> None:
     torch.testing.assert_close(torch.cat(shards).mean(), torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
-def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any) -> None:
+@pytest.mark.parametrize("reward", [1e30, np.nan])
+def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any, reward: float) -> None:
     def learn(ranks: Any) -> dict[str, float]:
         learner = PPOLearner(lab.policy(), SETTINGS, seed=0, ranks=ranks)
         fragment = lab.fragment(learner.policy, [20])
         if ranks.rank == 1:
-            fragment = replace(fragment, rewards=np.full(20, 1e30, np.float32))
+            fragment = replace(fragment, rewards=np.full(20, reward, np.float32))
         return learner.update([fragment])
 
     assert [metrics["skipped_steps"] for metrics in on_ranks(2, learn)] == [4.0, 4.0]

@@ -1,5 +1,6 @@
 """Fragments that break the rules are refused in a sentence; others become rows."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -38,15 +39,13 @@ def test_a_row_whose_next_observation_is_recorded_is_not_followed_by_the_next_ro
 
 
 @pytest.mark.parametrize("column", ["observations", "next_observations", "rewards"])
-def test_numbers_that_are_not_finite_are_refused_with_their_column(lab: Any, column: str) -> None:
+def test_a_number_that_is_not_finite_is_named_with_its_column(lab: Any, column: str) -> None:
     fragment = lab.fragment(lab.policy(), [4, 4], end_probability=0.0)
     values = getattr(fragment, column)
     array = values if column == "rewards" else values[""]
     array[-1] = np.nan
-    with pytest.raises(
-        ValueError, match=rf"column {column} holds nan in 1 of .* first in environment 1; mend"
-    ):
-        rows_from_fragments([fragment], CPU)
+    bad = rows_from_fragments([fragment], CPU).first_bad
+    assert re.match(rf"column {column} holds nan in 1 of .* first in environment 1 \(mend", bad or "")
 
 
 def test_a_missing_next_observation_is_refused(lab: Any) -> None:

@@ -116,6 +116,7 @@ def fixtures(sample: Any, run_graph: Any, tensors: Any, shake: Any) -> Any:
     return sample, run_graph, tensors, shake
 
 
+@pytest.mark.filterwarnings("ignore:.*the action space has no Box")
 @pytest.mark.parametrize(("observation", "action", "network"), CASES)
 def test_graph_equals_torch(observation: str, action: str, network: str, fixtures: Any) -> None:
     settings = ModuleSettings(**NETWORKS[network])

@@ -14,13 +14,15 @@ from outrider.rlmodule import Moments, Policy, moments
 def observe(policy: Policy, rows: Rows, ranks: Ranks) -> None:
     """Merge the observations of an update into the policy's normaliser, if it has one.
 
-    To be called after training on them, so that acting and training see the same statistics.
+    To be called after training on them, so that acting and training see the same statistics. What is
+    not finite on any rank is merged on none: it would stay for ever.
     """
     normalizer = policy.observation_normalizer
     if normalizer is None:
         return
     measured = normalizer.measure(rows.observations)
-    normalizer.merge({path: over_ranks(part, ranks) for path, part in measured.items()})
+    common = {path: over_ranks(part, ranks) for path, part in measured.items()}
+    normalizer.merge({path: part for path, part in common.items() if bool(part.m2.isfinite().all())})
 
 
 def over_ranks(part: Moments, ranks: Ranks) -> Moments:
@@ -43,7 +45,8 @@ class RewardScale:
         R_t = r_t + discount * R_t-1,  and R starts at 0 with each episode
 
     What an episode has gathered when a fragment ends is kept by environment and agent slot. Rewards
-    are counted before they are scaled, so that the first update has a scale too.
+    are counted before they are scaled, so that the first update has a scale too; what is not finite
+    counts as 0.
     """
 
     def __init__(self, discount: float) -> None:
@@ -65,7 +68,7 @@ class RewardScale:
         length_S = rows.length_S[order_S]
         first_S = (np.cumsum(rows.length_S) - rows.length_S)[order_S]
         row_N = np.repeat(first_S - (np.cumsum(length_S) - length_S), length_S) + np.arange(len(rows))
-        reward_N = rows.reward_N.double().cpu()[row_N]
+        reward_N = rows.reward_N.double().cpu()[row_N].nan_to_num(0.0, 0.0, 0.0)
         goes_on_N = ~(rows.terminated_N | rows.truncated_N).cpu()[row_N]
         factor_N = torch.zeros_like(reward_N)
         factor_N[1:] = self._discount * goes_on_N[:-1]

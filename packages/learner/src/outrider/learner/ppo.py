@@ -1,5 +1,6 @@
 """PPO: from fragments to new weights. Axes: N rows of an update, B rows of a minibatch, K statistics."""
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -22,6 +23,8 @@ from outrider.learner.rows import Rows, rows_from_fragments
 from outrider.learner.schedule import value_at
 from outrider.rlmodule import Policy
 from outrider.wire import Fragment, Weights
+
+_LOGGER = logging.getLogger("outrider.learner")
 
 
 class PPOLearner:
@@ -56,6 +59,8 @@ class PPOLearner:
         """Train on `fragments`; see `Learner` and, for what comes back, `outrider.learner.metrics`."""
         clock = _Stopwatch()
         rows = rows_from_fragments(fragments, self._device)
+        if rows.first_bad:
+            _LOGGER.warning("%s: gradient steps with such rows are skipped", rows.first_bad)
         clock.lap("gather_s")
         estimates = estimate(self.policy, rows, max_seq_len=self.settings.max_seq_len)
         targets, variance = self._targets(rows, estimates)
@@ -138,7 +143,7 @@ class PPOLearner:
         clip = value_at(settings.clip_param, self._num_env_steps)
         entropy_coeff = value_at(settings.entropy_coeff, self._num_env_steps)
         num_minibatches = source.num_minibatches(settings.minibatch_size)
-        cause = estimates.first_bad()
+        cause = rows.first_bad or estimates.first_bad()
         epochs: list[Tensor] = []
         num_rows: list[int] = []
         num_skipped = 0

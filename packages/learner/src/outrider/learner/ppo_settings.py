@@ -53,7 +53,7 @@ class PPOSettings:
     """Whether advantages are shifted and scaled to mean 0 and deviation 1 over all rows of an update."""
     max_seq_len: int = 20
     """Rows through which gradients flow back in time; at least 1. Ignored by modules without memory."""
-    max_consecutive_skipped_steps: int = 100
+    max_consecutive_skipped_steps: int = 1000
     """How many gradient steps in a row may be skipped because a loss or gradient was not finite before
     training stops with an error; at least 0."""
 

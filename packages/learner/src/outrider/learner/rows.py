@@ -38,6 +38,8 @@ class Rows:
     """Environment and agent slot of each stream."""
     state: dict[str, Tensor]
     """[S, ...] recurrent state before each stream's first row."""
+    first_bad: str | None
+    """Which column holds a number that is not finite, where from and what to do; None if none does."""
 
     def __len__(self) -> int:
         return len(self.reward_N)
@@ -46,13 +48,10 @@ class Rows:
 def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> Rows:
     """Join fragments, whose arrays are shared and not copied where one fragment on the CPU allows it.
 
-    Raises ValueError for fragments that break the rules of `outrider.wire.Fragment` or hold numbers
-    that are not finite.
+    Raises ValueError for fragments that break the rules of `outrider.wire.Fragment`.
     """
     if not fragments or not sum(fragment.num_rows for fragment in fragments):
         raise ValueError("an update got no rows; give it at least one fragment with at least one row")
-    for fragment in fragments:
-        _check_finite(fragment)
     offsets = np.cumsum([0, *(fragment.num_rows for fragment in fragments)])
     length_S = np.concatenate([fragment.streams.lengths for fragment in fragments])
     terminated_N = np.concatenate([fragment.terminated for fragment in fragments])
@@ -91,6 +90,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
             )
         ],
         state=join_leaves([fragment.streams.state for fragment in fragments]),
+        first_bad=next(filter(None, map(_first_bad, fragments)), None),
     )
 
 
@@ -126,7 +126,7 @@ def _followed(
     return followed_N
 
 
-def _check_finite(fragment: Fragment) -> None:
+def _first_bad(fragment: Fragment) -> str | None:
     for name, column in (
         *((f"observations{path}", column) for path, column in fragment.observations.items()),
         *((f"next_observations{path}", column) for path, column in fragment.next_observations.items()),
@@ -141,10 +141,11 @@ def _check_finite(fragment: Fragment) -> None:
         row = int(fragment.next_rows[first]) if name.startswith("next") else first
         stream = int(np.searchsorted(np.cumsum(fragment.streams.lengths), row, side="right"))
         value = column.reshape(len(column), -1)[first]
-        raise ValueError(
+        return (
             f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, "
-            f"first in environment {int(fragment.streams.environment[stream])}; {_cure(name)}"
+            f"first in environment {int(fragment.streams.environment[stream])} ({_cure(name)})"
         )
+    return None
 
 
 def _cure(name: str) -> str:

@@ -125,10 +125,11 @@ class ObservationNormalizer(nn.Module):
         return {path: moments(observations[path]) for path in self.paths}
 
     def merge(self, batch: Mapping[str, Moments]) -> None:
-        """Take in what `measure` returned, here or on other ranks."""
+        """Take in what `measure` returned, here or on other ranks; paths left out stay as they are."""
         for path, leaf in zip(self.paths, self.leaves, strict=True):
             assert isinstance(leaf, RunningNormalizer)
-            leaf.merge(batch[path])
+            if path in batch:
+                leaf.merge(batch[path])
 
     def extra_repr(self) -> str:
         """Name what weights do not say."""
