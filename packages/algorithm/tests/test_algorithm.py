@@ -46,6 +46,15 @@ def test_returns_are_averaged_over_the_last_hundred_episodes(make_algorithm: Mak
     assert result["recent_return_mean"] == 1.0
 
 
+def test_an_episode_whose_reward_was_no_number_does_not_hide_the_others(
+    make_algorithm: MakeAlgorithm,
+) -> None:
+    algorithm = make_algorithm()
+    algorithm.runners.returns = lambda _: [1.0, float("nan"), 3.0]
+    result = algorithm.train()
+    assert (result["num_episodes"], result["episode_return_mean"]) == (3, 2.0)
+
+
 def test_an_evaluation_uses_the_newest_weights(make_algorithm: MakeAlgorithm) -> None:
     algorithm = make_algorithm()
     algorithm.train()

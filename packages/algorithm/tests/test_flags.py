@@ -49,6 +49,7 @@ def test_only_what_was_typed_is_given() -> None:
     [
         (["--lamda", "1"], "race: unknown flag --lamda; did you mean --lambda?\n"),
         (["--xyz=1"], "race: unknown flag --xyz; see race --help\n"),
+        (["--num", "1"], "race: unknown flag --num; did you mean --num-wheels?\n"),
         (["--lambda", "high"], "race: argument --lambda: 'high' is not a number\n"),
         (["--lambda"], "race: argument --lambda: expected one argument\n"),
         (["stray"], "race: unexpected argument 'stray'; see race --help\n"),

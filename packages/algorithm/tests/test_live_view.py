@@ -82,4 +82,4 @@ def test_plain_lines_hold_back_all_but_the_first_the_evaluated_and_the_last(
         view.on_stop(ALGORITHM, "done")
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines] == ["1", "3", "5", "done"]
-    assert lines[1].endswith("evaluated 9.0")
+    assert lines[1].endswith("evaluated 9")

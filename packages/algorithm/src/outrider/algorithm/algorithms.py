@@ -19,7 +19,7 @@ ALGORITHMS = {"ppo": "outrider.algorithm.ppo:PPOConfig"}
 def config_class(name: str) -> type[PPOConfig]:
     """Return the configuration of an algorithm. Raises ValueError with the nearest name."""
     if name not in ALGORITHMS:
-        raise ValueError(f"there is no algorithm {name!r}; {did_you_mean(name, ALGORITHMS)}")
+        raise ValueError(f"there is no algorithm {name!r}; {did_you_mean(name.lower(), ALGORITHMS)}")
     module, _, attribute = ALGORITHMS[name].partition(":")
     found: type[PPOConfig] = getattr(import_module(module), attribute)
     return found

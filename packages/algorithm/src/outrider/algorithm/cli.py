@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ COMMANDS = {
     "plot": "draw returns and losses of one or several runs as a PNG",
     "export": "write the policy as an ONNX file that needs nothing of Outrider",
 }
+GYMNASIUM_COLOUR = re.compile(r"\x1b\[\d*m(WARN: )?")
+"""What Gymnasium puts around its warnings, in a terminal and elsewhere."""
 FAILED = 1
 """Exit code of a command that could not be done."""
 
@@ -32,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in {"-h", "--help"}:
         sys.stdout.write(_help())
+        return 0
+    if name == "--version":
+        sys.stdout.write(f"outrider {version('outrider-algorithm')}\n")
         return 0
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
@@ -60,9 +67,10 @@ def one_line_each() -> Callable[..., None]:
     said: set[str] = set()
 
     def say(message: Warning | str, *_: object) -> None:
-        if str(message) not in said:
-            said.add(str(message))
-            sys.stderr.write(f"outrider: {message}\n")
+        text = GYMNASIUM_COLOUR.sub("", str(message))
+        if text not in said:
+            said.add(text)
+            sys.stderr.write(f"outrider: {text}\n")
 
     return say
 

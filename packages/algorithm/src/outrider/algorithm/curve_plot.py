@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from outrider.algorithm.run_directory import RunDirectory
 
+log = logging.getLogger(__name__)
+
 PANELS = {
     "return": "episode_return_mean",
     "policy loss": "learner/policy_loss",
@@ -32,11 +35,19 @@ PANELS = {
 
 
 def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
-    """Draw all runs into one PNG. Raises CheckpointError where a run has no line of progress."""
-    progress = {run.path.name or str(run.path): run.progress() for run in runs}
-    for run, lines in zip(runs, progress.values(), strict=False):
-        if not lines:
-            raise CheckpointError(f"run {run.path} has no progress yet; plot it after its first iteration")
+    """Draw all runs into one PNG, but those without a line of progress.
+
+    Raises CheckpointError where that leaves none.
+    """
+    names = [run.path.name or str(run.path) for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.path) for run in runs]
+    progress = {name: run.progress() for name, run in zip(names, runs, strict=True)}
+    for name in [name for name, lines in progress.items() if not lines]:
+        if len(progress) == 1:
+            raise CheckpointError(f"run {name} has no progress yet; plot it after its first iteration")
+        log.warning("run %s has no progress yet and is left out", name)
+        del progress[name]
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 4, height_ratios=(2, 1))
@@ -44,7 +55,7 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
         axes = figure.add_subplot(grid[0, :] if index == 0 else grid[1, index - 1])
         for number, (name, lines) in enumerate(progress.items()):
             _draw(axes, lines, metric, label=name, colour=f"C{number % 10}")
-            if index == 0 and len(runs) == 1:
+            if index == 0 and len(progress) == 1:
                 _draw_range(axes, lines)
         _dress(axes, title)
         if index == 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.flags import Parser
 
 if TYPE_CHECKING:
@@ -29,20 +31,26 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.evaluation import check_evaluation_seed
     from outrider.algorithm.run_directory import checkpoint_at
+    from outrider.envrunner.film import Film
 
     if typed.seed is not None:
         check_evaluation_seed(typed.seed)
+    if typed.video:
+        Film(typed.video)  # what is wrong with the path is known before anything is played
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # nor does a film need a window
     with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
         result = algorithm.evaluate(typed.num_episodes, seed=typed.seed)
+        mean, deviation, low, high = (
+            figure(result[f"episode_return_{name}"]) for name in ("mean", "std", "min", "max")
+        )
         sys.stdout.write(
-            f"return    {result['episode_return_mean']:.1f} ± {result['episode_return_std']:.1f}  "
-            f"from {result['episode_return_min']:.1f} to {result['episode_return_max']:.1f}\n"
+            f"return    {mean} ± {deviation}  from {low} to {high}\n"
             f"length    {result['episode_length_mean']:.1f} steps\n"
             f"episodes  {result['num_episodes']}\n"
         )
         if typed.video:
             film = algorithm.record_video(typed.video, seed=typed.seed)
             sys.stdout.write(
-                f"video     {film.path}  (return {film.episode_return:.1f}, {film.num_steps} steps)\n"
+                f"video     {film.path}  (return {figure(film.episode_return)}, {film.num_steps} steps)\n"
             )
     return 0

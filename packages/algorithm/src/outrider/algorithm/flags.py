@@ -120,5 +120,6 @@ def _help(text: str, field: Any) -> str:  # noqa: ANN401 - a dataclass field
 
 
 def _nearest_flag(name: str, flags: Sequence[str], prog: str) -> str:
-    words = did_you_mean(name, flags)
+    longer = [flag for flag in flags if flag.startswith(f"{name}-")]
+    words = f"did you mean {' or '.join(longer)}?" if longer else did_you_mean(name, flags)
     return words if words.startswith("did") else f"see {prog} --help"

@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from outrider.algorithm.figure import figure
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -106,9 +108,9 @@ class LiveView:
         if not self._returns:
             return Text("no episode has ended yet", style="dim")
         text = Text(curve(self._returns, CURVE_WIDTH), style="yellow")
-        text.append(f"  {self._returns[-1]:.1f}", style="bold")
+        text.append(f"  {figure(self._returns[-1])}", style="bold")
         if self._evaluated is not None:
-            text.append(f"  evaluated {self._evaluated:.1f}")
+            text.append(f"  evaluated {figure(self._evaluated)}")
         if self._stop.wanted_return is not None:
             text.append(f"  wanted {self._stop.wanted_return:g}", style="dim")
         return text

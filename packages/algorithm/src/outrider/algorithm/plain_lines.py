@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from outrider.algorithm.figure import figure
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -59,10 +61,10 @@ def _line(result: Mapping[str, Any]) -> str:
     parts = [
         f"iteration {result['iteration']:>5}",
         f"{result['num_env_steps']:>10,} steps",
-        "return        -" if mean is None else f"return {mean:>8.1f}",
+        "return        -" if mean is None else f"return {figure(mean):>8}",
         f"{result['env_steps_per_s']:>8,.0f} steps/s",
         f"{result['time_s']:>7.1f} s",
     ]
     if "evaluation/episode_return_mean" in result:
-        parts.append(f"evaluated {result['evaluation/episode_return_mean']:.1f}")
+        parts.append(f"evaluated {figure(result['evaluation/episode_return_mean'])}")
     return "  ".join(parts)

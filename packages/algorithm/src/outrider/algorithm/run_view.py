@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.plain_lines import PlainLines
 from outrider.algorithm.stopping import StopRule
 from outrider.algorithm.training_run import Outcome, TrainingRun
@@ -66,9 +67,9 @@ def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
     lines = []
     if outcome.evaluation:
         number = outcome.evaluation["num_episodes"]
-        mean = outcome.evaluation["episode_return_mean"]
-        deviation = outcome.evaluation["episode_return_std"]
-        lines.append(f"evaluated   {mean:.1f} ± {deviation:.1f} over {number} episodes without exploration")
+        mean = figure(outcome.evaluation["episode_return_mean"])
+        deviation = figure(outcome.evaluation["episode_return_std"])
+        lines.append(f"evaluated   {mean} ± {deviation} over {number} episodes without exploration")
     lines.append(f"checkpoint  {outcome.checkpoint}")
     lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")
     if outcome.interrupted_by:

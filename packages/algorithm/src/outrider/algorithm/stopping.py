@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from outrider.algorithm.figure import figure
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,7 +64,7 @@ class StopRule:
         settings = self._settings
         evaluated = result.get("evaluation/episode_return_mean")
         if self.wanted_return is not None and evaluated is not None and evaluated >= self.wanted_return:
-            return f"evaluated return {evaluated:.1f} reached {self.wanted_return:g}"
+            return f"evaluated return {figure(evaluated)} reached {self.wanted_return:g}"
         if _reached(result.get("episode_return_mean"), settings.episode_return_mean):
             return f"mean return of training reached {settings.episode_return_mean:g}"
         if _reached(result["num_env_steps"], settings.num_env_steps):
@@ -70,7 +72,7 @@ class StopRule:
         if _reached(result["time_s"], settings.time_s):
             return f"{result['time_s']:.0f} s of training done"
         if _reached(result["iteration"], settings.iterations):
-            return f"{result['iteration']} iterations done"
+            return "1 iteration done" if result["iteration"] == 1 else f"{result['iteration']} iterations done"
         return None
 
     def wants_look(self, result: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 from outrider.algorithm.whole_file import not_written
@@ -32,6 +32,7 @@ class TensorBoardEvents:
         self._directory = directory
         self._writer = EventsWriter(str(directory / "events"))
         self._flushed_at = time.monotonic()
+        self._has_started = False
 
     def __enter__(self) -> Self:
         return self
@@ -41,6 +42,8 @@ class TensorBoardEvents:
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Write one scalar for each finite number, under the name that it has in progress.jsonl."""
+        if not self._has_started:
+            self._start(result["num_env_steps"])
         for name, value in result.items():
             if isinstance(value, (int, float)) and math.isfinite(value):
                 summary = scalar(name if "/" in name else f"run/{name}", value)
@@ -57,6 +60,12 @@ class TensorBoardEvents:
     def on_stop(self, algorithm: Algorithm, reason: str) -> None:
         """Write out the rest."""
         self._flush()
+
+    def _start(self, step: int) -> None:
+        """Hide what a killed run wrote after the checkpoint from which this one goes on."""
+        started = SessionLog(status=SessionLog.START)
+        self._writer.write_event(Event(session_log=started, step=step, wall_time=time.time()))
+        self._has_started = True
 
     def _flush(self) -> None:
         try:

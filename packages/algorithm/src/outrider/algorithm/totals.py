@@ -4,8 +4,8 @@ iteration               iterations of collect, learn, publish so far
 num_env_steps           environment steps so far
 num_episodes            episodes that have ended so far
 time_s                  seconds spent training so far, interruptions not counted
-episode_return_mean     over the last 100 training episodes, as are _min and _max; absent before the
-                        first one ended
+episode_return_mean     over the last 100 training episodes whose return is finite, as are _min and _max;
+                        absent before the first one ended
 episode_length_mean     likewise
 recent_return_mean      over the last 20 training episodes
 env_steps_per_s         of this iteration
@@ -20,6 +20,7 @@ learner/...             what the learner measured
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ class Totals:
         self.time_s += total_s
         for fragment in fragments:
             self.num_episodes += len(fragment.episodes.returns)
-            self._returns.extend(fragment.episodes.returns.tolist())
+            self._returns.extend(filter(math.isfinite, fragment.episodes.returns.tolist()))
             self._lengths.extend(fragment.episodes.lengths.tolist())
         statistics = [fragment.statistics for fragment in fragments]
         environment_s = sum(one.environment_s for one in statistics)
