@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.live_view import LiveView, curve
 from outrider.algorithm.plain_lines import PlainLines
 from outrider.algorithm.stopping import StopRule, StopSettings
@@ -57,6 +58,13 @@ def test_the_live_view_shows_progress_return_speed_and_where_time_goes() -> None
 
 def test_a_run_that_stops_before_its_first_iteration_shows_its_title() -> None:
     assert "ppo on CartPole-v1" in shown()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(489.71, "489.7"), (-1242.0, "-1242.0"), (0.6134, "0.613"), (-0.0, "0")]
+)
+def test_a_return_has_the_digits_that_it_needs(value: float, shown: str) -> None:
+    assert figure(value) == shown
 
 
 @pytest.mark.parametrize(

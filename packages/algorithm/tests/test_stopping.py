@@ -18,7 +18,7 @@ def result(**metrics: Any) -> dict[str, Any]:
     [
         (StopSettings(num_env_steps=100), {}, "100 environment steps done"),
         (StopSettings(num_env_steps=101), {}, None),
-        (StopSettings(iterations=1), {}, "1 iterations done"),
+        (StopSettings(iterations=1), {}, "1 iteration done"),
         (StopSettings(time_s=0.5), {}, "1 s of training done"),
         (
             StopSettings(episode_return_mean=5),

@@ -4,23 +4,31 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from outrider.algorithm.tensorboard_events import TensorBoardEvents
 
 ALGORITHM: Any = None
 
 
-def scalars(directory: Path) -> dict[str, tuple[int, float]]:
-    """Return step and value of each scalar in the event file: length, checksum, event, checksum."""
+def written(directory: Path) -> list[Event]:
+    """Return the events of the only file: each is length, checksum, event, checksum."""
     [path] = directory.glob("events.out.tfevents.*")
-    content, found = path.read_bytes(), {}
+    content, found = path.read_bytes(), []
     while content:
         [length] = struct.unpack("<Q", content[:8])
-        event = Event.FromString(content[12 : 12 + length])
-        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
+        found.append(Event.FromString(content[12 : 12 + length]))
         content = content[16 + length :]
     return found
+
+
+def scalars(directory: Path) -> dict[str, tuple[int, float]]:
+    """Return step and value of each scalar in the event file."""
+    return {
+        value.tag: (event.step, value.simple_value)
+        for event in written(directory)
+        for value in event.summary.value
+    }
 
 
 def test_each_finite_number_is_a_scalar_against_environment_steps(tmp_path: Path) -> None:
@@ -39,3 +47,11 @@ def test_each_finite_number_is_a_scalar_against_environment_steps(tmp_path: Path
             "run/iteration": (64, 1.0),
             "learner/entropy": (64, 0.5),
         }
+
+
+def test_tensorboard_is_told_where_a_run_goes_on(tmp_path: Path) -> None:
+    with TensorBoardEvents(tmp_path) as events:
+        for num_env_steps in (64, 128):
+            events.on_train_result(ALGORITHM, {"num_env_steps": num_env_steps})
+    starts = [event.step for event in written(tmp_path) if event.session_log.status == SessionLog.START]
+    assert starts == [64]

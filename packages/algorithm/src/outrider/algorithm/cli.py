@@ -34,11 +34,8 @@ FAILED = 1
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 typed wrongly, 130 interrupted."""
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if name in {"-h", "--help"}:
-        sys.stdout.write(_help())
-        return 0
-    if name == "--version":
-        sys.stdout.write(f"outrider {version('outrider-algorithm')}\n")
+    if name in {"-h", "--help", "--version"}:
+        sys.stdout.write(f"outrider {version('outrider-algorithm')}\n" if name == "--version" else _help())
         return 0
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)

@@ -72,7 +72,7 @@ class StopRule:
         if _reached(result["time_s"], settings.time_s):
             return f"{result['time_s']:.0f} s of training done"
         if _reached(result["iteration"], settings.iterations):
-            return "1 iteration done" if result["iteration"] == 1 else f"{result['iteration']} iterations done"
+            return f"{result['iteration']} iteration{'s' * (result['iteration'] > 1)} done"
         return None
 
     def wants_look(self, result: Mapping[str, Any]) -> bool:

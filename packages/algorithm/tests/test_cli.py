@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import pytest
+
+from outrider.algorithm.algorithms import config_class
+from outrider.algorithm.cli import main, one_line_each
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"outrider {version('outrider-algorithm')}\n"
+
+
+def test_a_warning_of_gymnasium_loses_its_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    say = one_line_each()
+    say(UserWarning("\x1b[33mWARN: The reward is a NaN value.\x1b[0m"), UserWarning, "file.py", 1)
+    assert capsys.readouterr().err == "outrider: The reward is a NaN value.\n"
+
+
+def test_an_algorithm_in_capitals_is_recognised() -> None:
+    with pytest.raises(ValueError, match="'PPO'; did you mean ppo"):
+        config_class("PPO")
