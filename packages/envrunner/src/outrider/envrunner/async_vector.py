@@ -17,14 +17,16 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space, iterate
 
+from outrider.envrunner.ends import Ends
 from outrider.envrunner.environment_process import (
     CLOSE_TIMEOUT_S,
     EnvironmentProcess,
     EnvironmentProcessError,
 )
-from outrider.envrunner.sync_vector import Ends, MakeEnvironment, OnFailure, seeds_of
+from outrider.envrunner.observation_batch import ObservationBatch
+from outrider.envrunner.sync_vector import MakeEnvironment, OnFailure, seeds_of
 
 
 class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
@@ -59,8 +61,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self.metadata = {**metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._latest: list[Any] = [None] * self.num_envs
-        self._observations: Any = create_empty_array(self.single_observation_space, self.num_envs)
+        self._shown = ObservationBatch(self.single_observation_space, self.num_envs)
         self._no_ends = np.zeros(self.num_envs, np.bool_)
 
     @property
@@ -77,10 +78,10 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         deadline = monotonic() + self._timeout_s
         for index, process in enumerate(list(self._processes)):
             try:
-                self._latest[index] = process.answer(deadline)
+                self._shown.latest[index] = process.answer(deadline)
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
                 self._replace(index, error)
-        return self._batch(), {}
+        return self._shown.arrays(), {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step every copy, and reset those whose episode ended."""
@@ -91,7 +92,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         ends = None
         for index, process in enumerate(list(self._processes)):
             try:
-                self._latest[index], reward, terminated, truncated, final = process.answer(deadline)
+                self._shown.latest[index], reward, terminated, truncated, final = process.answer(deadline)
                 rewards[index] = reward
                 if terminated or truncated:
                     ends = ends or Ends(self.num_envs)
@@ -101,8 +102,8 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                 ends.record_failure(index)
                 self._replace(index, error)
         if ends is None:
-            return self._batch(), rewards, self._no_ends, self._no_ends, {}
-        return self._batch(), rewards, ends.terminated, ends.truncated, ends.infos()
+            return self._shown.arrays(), rewards, self._no_ends, self._no_ends, {}
+        return self._shown.arrays(), rewards, ends.terminated, ends.truncated, ends.infos()
 
     def close_extras(self, **_: Any) -> None:
         """End every process."""
@@ -112,13 +113,6 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         for process in self._processes:
             process.join(deadline)
 
-    def _batch(self) -> Any:
-        if isinstance(self._observations, np.ndarray):
-            self._observations[...] = self._latest
-        else:
-            concatenate(self.single_observation_space, self._latest, self._observations)
-        return self._observations
-
     def _replace(self, index: int, error: Exception) -> None:
         """Start a new process where one failed. What goes wrong now is raised."""
         seed = self._on_failure(index, error)
@@ -127,4 +121,4 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._processes[index] = process
         process.spaces()
         process.request_reset(seed, None)
-        self._latest[index] = process.answer(monotonic() + self._timeout_s)
+        self._shown.latest[index] = process.answer(monotonic() + self._timeout_s)

@@ -18,13 +18,13 @@ from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.autoreset import autoreset_mode
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.ends import FAILED
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.episode_deal import EpisodeDeal
 from outrider.envrunner.restarts import Restarts
 from outrider.envrunner.seeded_episodes import SeededEpisodes
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
-from outrider.envrunner.sync_vector import FAILED
 from outrider.envrunner.vector_environment import make_vector_environment
 from outrider.wire import ActionHead, Columns, EpisodeStatistics
 

@@ -15,6 +15,7 @@ from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.autoreset import autoreset_mode, final_observations
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.ends import FAILED
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.episode_returns import EpisodeReturns
@@ -22,7 +23,6 @@ from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout, I
 from outrider.envrunner.running_vector import Flags, RunningVector
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
-from outrider.envrunner.sync_vector import FAILED
 from outrider.wire import (
     ActionHead,
     Columns,

@@ -13,10 +13,10 @@ from gymnasium.envs.registration import VectorizeMode
 from numpy.typing import NDArray
 
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.ends import FAILED
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.sync_vector import FAILED
 from outrider.envrunner.vector_environment import environment_seed, make_vector_environment
 
 Flags = NDArray[np.bool_]

@@ -17,15 +17,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from gymnasium.vector.utils import batch_space, concatenate, create_empty_array, iterate
-from numpy.typing import NDArray
+from gymnasium.vector.utils import batch_space, iterate
 
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.ends import Ends
+from outrider.envrunner.observation_batch import ObservationBatch
 from outrider.envrunner.quick_contains import quicken
 
 MakeEnvironment = Callable[[], gym.Env[Any, Any]]
-FAILED = "outrider_failed"
-"""In a vector environment's infos: which copies failed in this step and were replaced, [num_envs] bool."""
 OnFailure = Callable[[int, BaseException], int]
 """Told that copy `index` failed with an error; returns the seed for the copy that replaces it, or raises."""
 
@@ -34,7 +33,7 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
     """A vector environment in SAME_STEP autoreset mode.
 
     A copy that raises is replaced: its row then has `truncated`, the first observation of the new copy,
-    and a True in `infos[FAILED]` [num_envs], because no transition happened there.
+    and a True in `infos[ends.FAILED]` [num_envs], because no transition happened there.
     """
 
     def __init__(self, make: Sequence[MakeEnvironment], *, on_failure: OnFailure) -> None:
@@ -58,9 +57,8 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(first.observation_space, self.num_envs)
         self.action_space = batch_space(first.action_space, self.num_envs)
         self._steps = [env.step for env in self.envs]
-        self._latest: list[Any] = [None] * self.num_envs
         self._rewards: list[Any] = [0.0] * self.num_envs
-        self._observations: Any = create_empty_array(first.observation_space, self.num_envs)
+        self._shown = ObservationBatch(self.single_observation_space, self.num_envs)
         self._no_ends = np.zeros(self.num_envs, np.bool_)
 
     def reset(
@@ -69,14 +67,14 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         """Start an episode in every copy, with seeds `seed`, `seed` + 1, ... or the given ones."""
         for index, (env, one) in enumerate(zip(self.envs, seeds_of(seed, self.num_envs), strict=True)):
             try:
-                self._latest[index], _ = env.reset(seed=one, options=options)
+                self._shown.latest[index], _ = env.reset(seed=one, options=options)
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
                 self._replace(index, error)
-        return self._batch(), {}
+        return self._shown.arrays(), {}
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step every copy, and reset those whose episode ended."""
-        latest, rewards, ends = self._latest, self._rewards, None
+        latest, rewards, ends = self._shown.latest, self._rewards, None
         index = 0
         pending = enumerate(zip(self._steps, self._split(actions), strict=True))
         while True:
@@ -93,8 +91,8 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                 ends.record_failure(index)
                 self._replace(index, error)
         if ends is None:
-            return self._batch(), np.array(rewards), self._no_ends, self._no_ends, {}
-        return self._batch(), np.array(rewards), ends.terminated, ends.truncated, ends.infos()
+            return self._shown.arrays(), np.array(rewards), self._no_ends, self._no_ends, {}
+        return self._shown.arrays(), np.array(rewards), ends.terminated, ends.truncated, ends.infos()
 
     def close_extras(self, **_: Any) -> None:
         """Close every copy."""
@@ -105,13 +103,6 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
             return list(iterate(self.action_space, actions))
         return actions
 
-    def _batch(self) -> Any:
-        if isinstance(self._observations, np.ndarray):
-            self._observations[...] = self._latest
-        else:
-            concatenate(self.single_observation_space, self._latest, self._observations)
-        return self._observations
-
     def _replace(self, index: int, error: Exception) -> None:
         """Put a new copy where one failed. What goes wrong now is raised."""
         seed = self._on_failure(index, error)
@@ -121,42 +112,12 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         quicken(env)
         self.envs[index], self._steps[index] = env, env.step
         self._rewards[index] = 0.0
-        self._latest[index], _ = env.reset(seed=seed)
+        self._shown.latest[index], _ = env.reset(seed=seed)
 
 
 def _copy(observation: Any) -> Any:
     """Copy a final observation, because the reset may write into the same memory."""
     return observation.copy() if isinstance(observation, np.ndarray) else copy.deepcopy(observation)
-
-
-class Ends:
-    """The episodes that ended within one vector step."""
-
-    def __init__(self, num_envs: int) -> None:
-        """Start with none."""
-        self.terminated = np.zeros(num_envs, np.bool_)
-        self.truncated = np.zeros(num_envs, np.bool_)
-        self._failed: NDArray[np.bool_] | None = None
-        self._final_observations = np.full(num_envs, None, np.object_)
-
-    def record(self, index: int, terminated: Any, truncated: Any, final_observation: Any) -> None:
-        """Note an end. The final observation is kept as it is."""
-        self.terminated[index], self.truncated[index] = terminated, truncated
-        self._final_observations[index] = final_observation
-
-    def record_failure(self, index: int) -> None:
-        """Note that copy `index` failed."""
-        if self._failed is None:
-            self._failed = np.zeros(len(self.terminated), np.bool_)
-        self._failed[index] = True
-        self.terminated[index], self.truncated[index] = False, True
-
-    def infos(self) -> dict[str, Any]:
-        """Return what a vector environment says about ends in its infos."""
-        infos: dict[str, Any] = {"final_obs": self._final_observations}
-        if self._failed is not None:
-            infos[FAILED] = self._failed
-        return infos
 
 
 def seeds_of(seed: int | Sequence[int | None] | None, num_envs: int) -> list[int | None]:
