@@ -409,7 +409,7 @@ def test_a_probe_environment_is_learned_perfectly(tmp_path: Path) -> None:
     )
     with config.build() as algorithm:
         outcome = TrainingRun(algorithm, RunDirectory.create(tmp_path / "run", {})).run()
-    assert outcome.reason == "evaluated return 1.0 reached 1"
+    assert outcome.reason == "evaluated return 1 reached 1"
 
 
 def test_a_terminal_shows_the_live_view(tmp_path: Path) -> None:

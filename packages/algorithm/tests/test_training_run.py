@@ -81,7 +81,7 @@ def test_the_threshold_is_confirmed_by_a_look_and_then_an_evaluation(
     algorithm = make_algorithm(reward_threshold=4.0)
     algorithm.runners.returns = lambda number: [4.0]
     outcome, _ = run(algorithm, tmp_path / "run")
-    assert outcome.reason == "evaluated return 4.0 reached 4"
+    assert outcome.reason == "evaluated return 4 reached 4"
     assert algorithm.evaluator.num_episodes[-2:] == [20, 100]
     assert set(algorithm.evaluator.num_episodes[:-1]) == {20}
 
@@ -136,4 +136,4 @@ def test_a_run_in_a_thread_trains_without_signals(make_algorithm: MakeAlgorithm,
     thread = threading.Thread(target=lambda: outcomes.append(run(algorithm, tmp_path / "run")[0]))
     thread.start()
     thread.join()
-    assert outcomes[0].reason == "1 iterations done"
+    assert outcomes[0].reason == "1 iteration done"
