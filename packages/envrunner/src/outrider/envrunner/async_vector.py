@@ -53,10 +53,12 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._processes = [EnvironmentProcess(make_one, spec) for make_one in self._make]
         try:
             spaces = [process.spaces() for process in self._processes]
-        except EnvironmentProcessError as error:
+        except BaseException as error:
             for process in self._processes:
                 process.kill()
-            raise ValueError(str(error)) from error
+            if isinstance(error, EnvironmentProcessError):
+                raise ValueError(str(error)) from error
+            raise
         self.single_observation_space, self.single_action_space, metadata = spaces[0]
         self.metadata = {**metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
