@@ -64,14 +64,14 @@ def test_checkpoints_are_written_on_the_way_and_the_oldest_deleted(
     assert [path.name for path in directory.checkpoints()] == ["iteration-000003", "iteration-000004"]
 
 
-def test_evaluations_at_an_interval_stand_in_the_progress(
+def test_evaluations_at_an_interval_and_at_the_end_stand_in_the_progress(
     make_algorithm: MakeAlgorithm, tmp_path: Path
 ) -> None:
     settings = config(iterations=5).evaluation(evaluation_interval=2, evaluation_duration=3)
     algorithm = make_algorithm(settings)
     _, directory = run(algorithm, tmp_path / "run")
     evaluated = [line.get("evaluation/episode_return_mean") for line in directory.progress()]
-    assert evaluated == [None, 2.0, None, 4.0, None]
+    assert evaluated == [None, 2.0, None, 4.0, 5.0]
     assert algorithm.evaluator.num_episodes == [3, 3, 3]
 
 

@@ -61,18 +61,17 @@ class TrainingRun:
             checkpoint = self._checkpoint()
             for callback in self._callbacks:
                 callback.on_stop(self._algorithm, reason)
-            evaluation = None if self._interruption.signal else self._evaluation or self._evaluate()
             return Outcome(
-                reason=self._interrupted() or reason,
+                reason=reason,
                 interrupted_by=self._interruption.signal,
                 checkpoint=checkpoint,
-                evaluation=evaluation,
+                evaluation=None if self._interruption.signal else self._evaluation,
             )
 
     def _iterate(self) -> dict[str, Any]:
         result = self._algorithm.train()
         self._evaluation = None
-        if not self._interruption.signal and (self._evaluation_is_due(result) or self._looks_good(result)):
+        if not self._interruption.signal and self._wants_evaluation(result):
             self._evaluation = self._evaluate()
             result |= {f"evaluation/{name}": value for name, value in (self._evaluation or {}).items()}
         self._directory.append_progress(result)
@@ -80,9 +79,11 @@ class TrainingRun:
             callback.on_train_result(self._algorithm, result)
         return result
 
-    def _evaluation_is_due(self, result: Mapping[str, Any]) -> bool:
+    def _wants_evaluation(self, result: Mapping[str, Any]) -> bool:
         interval = self._algorithm.settings.evaluation.evaluation_interval
-        return interval > 0 and result["iteration"] % interval == 0
+        is_due = interval > 0 and result["iteration"] % interval == 0
+        is_last = self._stop.reason(result) is not None
+        return is_due or is_last or self._looks_good(result)
 
     def _looks_good(self, result: Mapping[str, Any]) -> bool:
         if not self._stop.wants_look(result):
