@@ -1,15 +1,17 @@
 """Plays CartPole with an exported policy, without Outrider and without Gymnasium.
 
     outrider export RUN_DIR -o policy.onnx
-    python examples/play_exported.py
+    python examples/play_exported.py policy.onnx
 
 The pole's equations: Barto, Sutton and Anderson 1983; the numbers are those of CartPole-v1.
 """
 
+import sys
+
 import numpy as np
 import onnxruntime
 
-policy = onnxruntime.InferenceSession("policy.onnx")
+policy = onnxruntime.InferenceSession(sys.argv[1] if sys.argv[1:] else "policy.onnx")
 x, speed, angle, spin = np.random.default_rng(0).uniform(-0.05, 0.05, 4)
 for num_steps in range(1, 501):  # noqa: B007 - printed below
     [action] = policy.run(["action"], {"observation": np.array([[x, speed, angle, spin]], np.float32)})

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 
 from outrider.algorithm.algorithms import config_class
 from outrider.algorithm.cli import main, one_line_each
+from outrider.algorithm.run_directory import RunDirectory
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
@@ -17,6 +21,18 @@ def test_a_warning_of_gymnasium_loses_its_colours(capsys: pytest.CaptureFixture[
     say = one_line_each()
     say(UserWarning("\x1b[33mWARN: The reward is a NaN value.\x1b[0m"), UserWarning, "file.py", 1)
     assert capsys.readouterr().err == "outrider: The reward is a NaN value.\n"
+
+
+def test_what_a_terminal_cannot_show_ends_no_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    directory = RunDirectory.create("läuft", {})
+    directory.append_progress({"iteration": 1, "num_env_steps": 1})
+    written = BytesIO()
+    screen = TextIOWrapper(written, encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["plot", "läuft", "-o", "läuft.png"]) == 0
+    screen.flush()
+    assert written.getvalue() == b"curve  l?uft.png\n"
 
 
 def test_an_algorithm_in_capitals_is_recognised() -> None:

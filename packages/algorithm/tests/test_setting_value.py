@@ -63,6 +63,7 @@ def test_a_setting_is_read_as_it_is_typed(text: str, kind: object, value: object
         ("a,b", tuple[int, ...], "'a,b' is not a list of a whole number"),
         ("maybe", Literal["yes", "no"], "'maybe' is not yes or no"),
         ("green", Colour | Literal["blue", "pink"], "'green' is not red or blue or pink$"),
+        ("math:sinn", Callable[..., Any], "'math' has no attribute 'sinn'"),
         ("no_such_module:make", Callable[..., Any], "no_such_module:make cannot be imported"),
     ],
 )

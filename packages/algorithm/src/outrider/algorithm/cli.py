@@ -9,6 +9,7 @@ import sys
 import warnings
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what a terminal cannot show ends no run
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are imported
     logging.basicConfig(format="outrider: %(message)s", level=logging.WARNING)
     if str(Path.cwd()) not in sys.path:

@@ -200,7 +200,9 @@ def _function(text: str) -> Any:  # noqa: ANN401 - a function, or the error that
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except AttributeError as error:
+        return FunctionNotFoundError(f"{text} cannot be imported ({error}); correct the name")
+    except (ImportError, ValueError) as error:
         return FunctionNotFoundError(f"{text} cannot be imported ({error}); put its module on PYTHONPATH")
     return found
 
