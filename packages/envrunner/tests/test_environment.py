@@ -368,3 +368,31 @@ def test_a_native_vector_of_another_size_is_refused() -> None:
 
     with pytest.raises(ValueError, match="three returned 3 copies where num_envs is 2; make as many"):
         make_native_vector(EnvironmentSettings(three), 2)
+
+
+class Strict(gym.Env[Any, Any]):
+    """Allows only the last value of each action component, and says so in its observation's mask."""
+
+    def __init__(self, action_space: gym.Space[Any], mask: list[int], allowed: Any) -> None:
+        self.action_space = action_space
+        self.observation_space = gym.spaces.Dict(action_mask=gym.spaces.MultiBinary(len(mask)))
+        self._mask, self._allowed = np.array(mask, np.int8), allowed
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return {"action_mask": self._mask}, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert np.array_equal(action, self._allowed), "an illegal move"
+        return {"action_mask": self._mask}, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("action_space", "mask", "allowed"),
+    [
+        (gym.spaces.Discrete(3, start=5), [0, 0, 1], 7),
+        (gym.spaces.MultiDiscrete([2, 3]), [0, 1, 0, 0, 1], [1, 2]),
+    ],
+)
+def test_the_trial_step_obeys_the_action_mask(action_space: Any, mask: list[int], allowed: Any) -> None:
+    spaces_of(EnvironmentSettings(lambda: Strict(action_space, mask, allowed)), "sync")

@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, SupportsFloat
+from typing import Any
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.envs.registration import EnvSpec, VectorizeMode, load_env_creator
 from gymnasium.wrappers import PassiveEnvChecker
 
@@ -21,7 +20,8 @@ from outrider import wire
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.env_config import check_env_config, takes
 from outrider.envrunner.environment_id import find_spec, name_missing_extra
-from outrider.envrunner.spaces import column_reader, space_from_gymnasium
+from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.trial_step import one_line, try_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple
     else:
         env = make_environment(settings, checked=True)
         try:
-            _try(env, settings.name)
+            try_step(env, settings.name)
         finally:
             close_all(env)
         spaces = env.observation_space, env.action_space
@@ -207,44 +207,11 @@ def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any,
         wrapped = wrapper(env)
     except Exception as error:
         env.close()
-        raise ValueError(f"wrapper {_name(wrapper)} raised {_one_line(error)}") from error
+        raise ValueError(f"wrapper {_name(wrapper)} raised {one_line(error)}") from error
     if not isinstance(wrapped, gym.Env):
         env.close()
         raise ValueError(f"wrapper {_name(wrapper)} returned {wrapped!r}; it must return a gymnasium.Env")
     return wrapped
-
-
-def _try(env: gym.Env[Any, Any], name: str) -> None:
-    """Reset and step once, and look at what comes back."""
-    space = space_from_gymnasium(env.observation_space)
-    read = column_reader(space)
-    env.action_space.seed(0)
-    doing = "reset"
-    try:
-        observation, _ = env.reset(seed=0)
-        _require_shapes(read(observation), space)
-        doing = "step"
-        observation, reward, _, _, _ = env.step(env.action_space.sample())
-        _require_shapes(read(observation), space)
-        _require_number(reward)
-    except Exception as error:
-        raise ValueError(f"environment {name} failed at its first {doing}: {_one_line(error)}") from error
-
-
-def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
-    """Refuse what NumPy would stretch into the shape of the space without a word."""
-    for path, leaf in wire.leaves(space).items():
-        if columns[path].shape != wire.leaf_shape(leaf):
-            where = f" at {path!r}" if path else ""
-            raise ValueError(
-                f"the observation{where} has shape {columns[path].shape} and its space "
-                f"{wire.leaf_shape(leaf)}; return what the space says"
-            )
-
-
-def _require_number(reward: Any) -> None:  # noqa: ANN401 - whatever an environment returns
-    if not isinstance(reward, SupportsFloat) or np.asarray(reward).ndim:
-        raise ValueError(f"the reward is {reward!r} of type {type(reward).__name__}; return one number")
 
 
 def _load(spec: EnvSpec, entry_point: Callable[..., Any] | str) -> Callable[..., Any]:
@@ -261,12 +228,7 @@ def _not_made(name: str, creator: Callable[..., Any] | str, error: Exception) ->
     cure = name_missing_extra(creator, error)
     if cure:
         return ValueError(f"environment {name} needs a package that is not installed; {cure}")
-    return ValueError(f"environment {name} could not be made: {_one_line(error)}")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return ValueError(f"environment {name} could not be made: {one_line(error)}")
 
 
 def _name(creator: Callable[..., Any]) -> str:

@@ -92,8 +92,9 @@ class _Mean(nn.Module):
         self.num_components, self.shape = len(head.sizes), head.shape
         self.squash = head.kind == "squashed_gaussian"
         self.dtype: torch.dtype = getattr(torch, leaf_dtype(leaf).name)
+        with np.errstate(over="ignore"):  # bounds at the ends of their dtype are none
+            is_bounded_n = np.isfinite(leaf.high - leaf.low).ravel()
         low_n, high_n = leaf.low.ravel().astype(np.float64), leaf.high.ravel().astype(np.float64)
-        is_bounded_n = np.isfinite(low_n) & np.isfinite(high_n)
         with np.errstate(invalid="ignore"):
             constants = {
                 "low_n": low_n,
