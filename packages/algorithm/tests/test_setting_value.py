@@ -5,6 +5,7 @@ import os.path
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -64,6 +65,7 @@ def test_a_setting_is_read_as_it_is_typed(text: str, kind: object, value: object
         ("maybe", Literal["yes", "no"], "'maybe' is not yes or no"),
         ("green", Colour | Literal["blue", "pink"], "'green' is not red or blue or pink$"),
         ("math:sinn", Callable[..., Any], "'math' has no attribute 'sinn'"),
+        ("math:sin,math:cosn", tuple[Callable[..., Any], ...], "'math' has no attribute 'cosn'"),
         ("no_such_module:make", Callable[..., Any], "no_such_module:make cannot be imported"),
     ],
 )
@@ -103,6 +105,18 @@ def test_a_function_without_a_module_is_recorded_and_missed_when_read() -> None:
     document = json.loads(json.dumps(to_json(Outer(make=lambda: None))))
     with pytest.raises(FunctionNotFoundError, match=r"lambda.* is part of no module"):
         from_json(Outer, document)
+
+
+def test_a_partial_is_recorded_by_the_name_under_which_it_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "partial_settings.py").write_text(
+        "import functools\nhalve = functools.partial(pow, exp=-1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = Outer(wrappers=from_text("partial_settings:halve", tuple[Callable[[Any], Any], ...]))
+    [read] = from_json(Outer, json.loads(json.dumps(to_json(settings)))).wrappers
+    assert read(2) == 0.5
 
 
 def test_settings_of_another_release_are_an_error() -> None:

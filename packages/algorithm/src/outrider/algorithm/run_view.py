@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.figure import figure
 from outrider.algorithm.plain_lines import PlainLines
+from outrider.algorithm.setting_value import function_name
 from outrider.algorithm.stopping import StopRule
 from outrider.algorithm.training_run import Outcome, TrainingRun
 
@@ -59,7 +60,10 @@ def _view(algorithm: Algorithm, *, plain: bool) -> PlainLines | LiveView:
 
 def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function
     """Return how an environment is called."""
-    return env if isinstance(env, str) else str(getattr(env, "__name__", env))
+    if isinstance(env, str):
+        return env
+    name = getattr(env, "__name__", None) or function_name(env) or type(env).__name__
+    return str(name).rpartition(":")[2]
 
 
 def _last_words(outcome: Outcome, directory: RunDirectory) -> str:

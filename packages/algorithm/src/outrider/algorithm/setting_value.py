@@ -20,7 +20,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 FUNCTION = "function"
 """Key under which JSON names a function."""
-
+IMPORTED: dict[int, tuple[Any, str]] = {}
+"""What was imported as "module:name", by its id: a partial does not know its own name."""
 
 WORDS = {
     int: "a whole number",
@@ -83,8 +84,12 @@ def from_text(text: str, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and
     for candidate in _readings(text):
         with suppress(ValueError):
             return convert(candidate, kind)
-    if ":" in text and any(map(_is_callable, _members(kind))):
-        _as_function(text)  # says why it cannot be imported
+    parts = [text] if any(map(_is_callable, _members(kind))) else []
+    if _is_list(kind) and _is_callable(get_args(kind)[0]):
+        parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if ":" in part:
+            _as_function(part)  # says why it cannot be imported
     raise ValueError(f"{text!r} is not {describe(kind)}")
 
 
@@ -122,6 +127,8 @@ def describe(kind: Any) -> str:  # noqa: ANN401 - an annotation
 
 def function_name(function: Callable[..., Any]) -> str | None:
     """Return "module:name" if the function can be found under it again, else None."""
+    if id(function) in IMPORTED:
+        return IMPORTED[id(function)][1]
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     if not module or not name or module == "__main__":
         return None
@@ -204,6 +211,7 @@ def _function(text: str) -> Any:  # noqa: ANN401 - a function, or the error that
         return FunctionNotFoundError(f"{text} cannot be imported ({error}); correct the name")
     except (ImportError, ValueError) as error:
         return FunctionNotFoundError(f"{text} cannot be imported ({error}); put its module on PYTHONPATH")
+    IMPORTED[id(found)] = (found, text)
     return found
 
 
