@@ -380,11 +380,11 @@ class Strict(gym.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        return {"action_mask": self._mask}, {}
+        return {"action_mask": self._mask.copy()}, {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert np.array_equal(action, self._allowed), "an illegal move"
-        return {"action_mask": self._mask}, 0.0, False, False, {}
+        return {"action_mask": self._mask.copy()}, 0.0, False, False, {}
 
 
 @pytest.mark.parametrize(
