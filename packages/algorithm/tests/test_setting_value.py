@@ -26,6 +26,7 @@ def make() -> None: ...
     [
         ("3", int, 3),
         ("10_000", int, 10_000),
+        ("1e6", int | None, 1_000_000),
         ("3e-4", float, 3e-4),
         ("3", float, 3.0),
         ("none", float | None, None),
@@ -58,6 +59,8 @@ def test_a_setting_is_read_as_it_is_typed(text: str, kind: object, value: object
     [
         ("x", int, "'x' is not a whole number"),
         ("1.5", int, "'1.5' is not a whole number"),
+        ("1.5e0", int, "'1.5e0' is not a whole number"),
+        ("1e999", int, "'1e999' is not a whole number"),
         ("true", int, "'true' is not a whole number"),
         ("x", float | None, "'x' is not a number or none"),
         ("green", Colour, "'green' is not red or blue"),

@@ -235,12 +235,20 @@ def _is_callable(kind: Any) -> bool:  # noqa: ANN401 - an annotation
 
 
 def _readings(text: str) -> Iterator[Any]:
-    for read in (json.loads, int, float):
+    for read in (json.loads, int, float, _whole):
         with suppress(ValueError):
             yield read(text)
     yield from {"true": (True,), "false": (False,), "none": (None,)}.get(text.lower(), ())
     yield text
     yield [_scalar(part.strip()) for part in text.split(",") if part.strip()]
+
+
+def _whole(text: str) -> int:
+    """Read 1e6 as one million. Raises ValueError for 1.5e0, and for 1.0, which nobody types for a count."""
+    number = float(text)
+    if "e" not in text.lower() or not number.is_integer():
+        raise ValueError(text)
+    return int(number)
 
 
 def _scalar(text: str) -> Any:  # noqa: ANN401 - a number or a name
