@@ -45,7 +45,7 @@ def test_a_number_that_is_not_finite_is_named_with_its_column(lab: Any, column: 
     array = values if column == "rewards" else values[""]
     array[-1] = np.nan
     bad = rows_from_fragments([fragment], CPU).first_bad
-    assert re.match(rf"column {column} holds nan in 1 of .* first in environment 1 \(mend", bad or "")
+    assert re.match(rf"column {column} holds nan in 1 of .* first in environment 1: mend", bad or "")
 
 
 def test_a_missing_next_observation_is_refused(lab: Any) -> None:

@@ -23,8 +23,8 @@ class SkippedSteps:
     def count(self, statistics: Tensor, *, cause: str | None, update: int) -> int:
         """Count the skipped steps among `statistics` [steps, len(STEP_STATISTICS)], on the CPU.
 
-        `cause` names what was bad before the first of them. Raises TrainingDivergedError when the run
-        of them exceeds its limit.
+        `cause` names what was bad before the first of them, and the cure. Raises TrainingDivergedError
+        when the run of them exceeds its limit.
         """
         num_skipped = 0
         for row in statistics.tolist():
@@ -34,11 +34,10 @@ class SkippedSteps:
             num_skipped += 1
             self.consecutive += 1
             if self.consecutive == 1:
-                self.first_bad = f"{cause or _first_bad(row)} at update {update}"
+                self.first_bad = f"at update {update}, {cause or _first_bad(row)}"
             if self.consecutive > self.max_consecutive:
                 raise TrainingDivergedError(
-                    f"{self.first_bad}, and {self.consecutive} gradient steps in a row were skipped for "
-                    "that; lower lr, set grad_clip, or normalise observations and rewards"
+                    f"{self.consecutive} gradient steps in a row were skipped; first, {self.first_bad}"
                 )
         return num_skipped
 
@@ -53,4 +52,4 @@ class SkippedSteps:
 def _first_bad(row: list[float]) -> str:
     names = (name.replace("_", " ") for name in STEP_STATISTICS)
     name, value = next(pair for pair in zip(names, row, strict=True) if not math.isfinite(pair[1]))
-    return f"{name} became {value}"
+    return f"{name} became {value}: lower lr, set grad_clip, or normalise observations and rewards"

@@ -59,8 +59,8 @@ class PPOLearner:
         """Train on `fragments`; see `Learner` and, for what comes back, `outrider.learner.metrics`."""
         clock = _Stopwatch()
         rows = rows_from_fragments(fragments, self._device)
-        if rows.first_bad:
-            _LOGGER.warning("%s: gradient steps with such rows are skipped", rows.first_bad)
+        if rows.first_bad and not self._skipped.consecutive:
+            _LOGGER.warning("gradient steps are skipped because %s", rows.first_bad)
         clock.lap("gather_s")
         estimates = estimate(self.policy, rows, max_seq_len=self.settings.max_seq_len)
         targets, variance = self._targets(rows, estimates)

@@ -143,7 +143,7 @@ def _first_bad(fragment: Fragment) -> str | None:
         value = column.reshape(len(column), -1)[first]
         return (
             f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, "
-            f"first in environment {int(fragment.streams.environment[stream])} ({_cure(name)})"
+            f"first in environment {int(fragment.streams.environment[stream])}: {_cure(name)}"
         )
     return None
 
