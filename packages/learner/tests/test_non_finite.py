@@ -119,7 +119,7 @@ def test_one_bad_row_costs_the_steps_of_its_update_and_is_named(
 def test_a_run_of_bad_rows_ends_in_a_sentence_that_names_the_column(lab: Any) -> None:
     policy = lab.policy()
     learner = PPOLearner(policy, replace(ONE_STEP, max_consecutive_skipped_steps=0), seed=0)
-    with pytest.raises(TrainingDivergedError, match=r"column rewards holds nan .* 0: mend the environment"):
+    with pytest.raises(TrainingDivergedError, match=r"column rewards holds nan .*: mend the environment"):
         learner.update([spoiled(lab, policy, "rewards")])
 
 
