@@ -138,3 +138,13 @@ def test_two_runs_in_one_second_have_two_names(tmp_path: Path) -> None:
     assert first.name.startswith("ppo-ALE-Pong-v5-")
     first.mkdir()
     assert new_run_path("ppo", "ALE/Pong-v5", parent=tmp_path) != first
+
+
+def test_a_run_that_is_held_cannot_be_held_again(tmp_path: Path) -> None:
+    first = RunDirectory.create(tmp_path / "run", {})
+    second = RunDirectory.open(tmp_path / "run")
+    refused = pytest.raises(ValueError, match="is still written by another process")
+    with first.held(), refused, second.held():
+        pass
+    with second.held():
+        pass

@@ -130,7 +130,7 @@ def test_one_that_can_neither_draw_nor_show_images_is_refused(tmp_path: Path) ->
 
 
 def test_nothing_is_left_of_an_episode_that_fails(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="environment Brightness could not be filmed: the lamp broke"):
+    with pytest.raises(ValueError, match=r"environment Brightness could not be filmed: .*: the lamp broke"):
         film(Brightness, tmp_path / "episode.mp4", breaks=True)
     assert list(tmp_path.iterdir()) == []
 

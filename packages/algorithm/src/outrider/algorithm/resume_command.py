@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.algorithm.setting_value import to_json
 
     directory = RunDirectory.open(typed.run_dir)
-    with Algorithm.from_checkpoint(directory.latest_checkpoint()) as algorithm:
+    with directory.held(), Algorithm.from_checkpoint(directory.latest_checkpoint()) as algorithm:
         stopping = replace(algorithm.settings.stopping, **stop)
         algorithm.settings = replace(algorithm.settings, stopping=stopping)
         done = [line for line in directory.progress() if line["iteration"] <= algorithm.iteration]

@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,12 @@ from outrider.algorithm.checkpoint import CheckpointError
 from outrider.algorithm.whole_file import NotWrittenError, not_written, write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 class RunDirectory:
@@ -68,6 +74,24 @@ class RunDirectory:
     def progress_path(self) -> Path:
         """Where the metrics are, one JSON object a line."""
         return self.path / "progress.jsonl"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from writing to this run; the hold ends with the process, however it ends.
+
+        Raises ValueError where another process holds the run. Systems without flock hold nothing.
+        """
+        if fcntl is None:
+            yield
+            return
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"run {self.path} is still written by another process; wait for it, or stop it first"
+                ) from None
+            yield
 
     def record_settings(self, settings: Mapping[str, Any]) -> None:
         """Write settings.json."""

@@ -89,9 +89,10 @@ def _train(name: str, config: PPOConfig, typed: argparse.Namespace) -> int:
         document = {"algorithm": name, "settings": to_json(algorithm.settings)}
         directory = RunDirectory.create(path, document)
         try:
-            return train_and_report(
-                algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain
-            )
+            with directory.held():
+                return train_and_report(
+                    algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain
+                )
         except OSError:
             directory.delete_without_checkpoint()
             raise

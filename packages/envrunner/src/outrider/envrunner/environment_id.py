@@ -33,7 +33,7 @@ def find_spec(env_id: str) -> EnvSpec:
         _import_atari(name)
     spec = gym.registry.get(name)
     if spec is None:
-        raise _unknown(name)
+        raise _unknown(name, module)
     return spec
 
 
@@ -71,13 +71,18 @@ def _import_atari(name: str) -> None:
         ) from error
 
 
-def _unknown(name: str) -> ValueError:
+def _unknown(name: str, module: str) -> ValueError:
     """Describe an id that is not registered, with the nearest ones that are."""
     if importlib.util.find_spec("ale_py") is not None:
         importlib.import_module("ale_py")  # registers its ids, so that "Pong-v5" finds ALE/Pong-v5
     nearest = _nearest(name)
     if nearest:
         return ValueError(f"unknown environment {name!r}; did you mean {' or '.join(nearest)}?")
+    if module:
+        return ValueError(
+            f"unknown environment {name!r}: {module} neither registers such an id nor has such a callable; "
+            "correct the name, or register it there"
+        )
     return ValueError(
         f'unknown environment {name!r}; register it first, write "module:{name}" to import what registers '
         "it, or give a callable that makes it"

@@ -11,6 +11,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+ENCODER_TIMEOUT_S = 60
+"""For finishing the file after the last picture."""
+
 
 class Film:
     """A context in which pictures of one size can be added; leaving it without an error keeps the file."""
@@ -55,7 +58,8 @@ class Film:
                     raise self._not_written(complaint or "the environment showed no picture")
                 self._unfinished.replace(self.path)
         finally:
-            self._unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the disk may be read-only; then nothing lies there
+                self._unfinished.unlink(missing_ok=True)
 
     def _start(self, height: int, width: int) -> subprocess.Popen[bytes]:
         rate = f"{self.frames_per_second:g}"
@@ -77,7 +81,12 @@ class Film:
         with contextlib.suppress(OSError):
             encoder.stdin.close()
         encoder.stdin = None
-        _, complaint = encoder.communicate()
+        try:
+            _, complaint = encoder.communicate(timeout=ENCODER_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            encoder.kill()
+            encoder.communicate()
+            return f"the encoder did not finish within {ENCODER_TIMEOUT_S} s"
         return complaint.decode(errors="replace")
 
     def _not_written(self, reason: str) -> ValueError:

@@ -19,7 +19,10 @@ class EnvironmentsFailedError(RuntimeError):
 
 
 class Restarts:
-    """Logs every failure and limits those in a row, for each environment copy by itself."""
+    """Logs every failure and limits those in a row, for each environment copy by itself.
+
+    An error is logged with its traceback once; where it comes again, in one line.
+    """
 
     def __init__(self, max_env_restarts: int, first_environment: int = 0) -> None:
         """Allow `max_env_restarts` failures of a copy without an episode of it ending in between.
@@ -29,6 +32,7 @@ class Restarts:
         self._first = first_environment
         self._limit = max_env_restarts
         self._in_a_row: Counter[int | None] = Counter()
+        self._told: set[str] = set()
         self.num_restarts = 0
         """Failures since whoever reads this set it to zero."""
 
@@ -48,12 +52,16 @@ class Restarts:
                 "or raise max_env_restarts"
             ) from error
         self.num_restarts += 1
+        what = f"{type(error).__name__}: {error}"
+        is_news = what not in self._told
+        self._told.add(what)
         _LOGGER.error(
-            "%s failed and is rebuilt (%d of at most %d in a row)",
+            "%s failed and is rebuilt (%d of at most %d in a row)%s",
             name,
             in_a_row,
             self._limit,
-            exc_info=error,
+            "" if is_news else f": {what}",
+            exc_info=error if is_news else None,
         )
 
     def forgive(self, ended_S: NDArray[np.bool_]) -> None:

@@ -62,6 +62,7 @@ class EnvRunner:
 
         Raises ValueError where the environment cannot be made or is not what the policy was made for.
         """
+        self._environment_name = environment.name
         self._settings = settings
         self._policy = policy
         self._first = first_environment
@@ -154,7 +155,7 @@ class EnvRunner:
             if state["num_seedings"]:  # otherwise nothing had started yet
                 _LOGGER.warning(
                     "the state of %s could not be saved: its episodes start afresh after resuming",
-                    self._running.vector,
+                    self._environment_name,
                 )
             return
         self._running.start_episodes()  # what was never reset may refuse to step

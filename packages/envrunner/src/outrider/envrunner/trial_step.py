@@ -10,6 +10,8 @@ import numpy as np
 from outrider import wire
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
 
+_SHAPED = wire.BoxSpace | wire.DiscreteSpace | wire.MultiDiscreteSpace | wire.MultiBinarySpace
+
 
 def try_step(env: gym.Env[Any, Any], name: str) -> None:
     """Reset and step once. Raises ValueError in one sentence where that fails or no runner can record it."""
@@ -48,8 +50,13 @@ def _allowed_action(space: gym.Space[Any], observation: Any) -> Any:  # noqa: AN
 
 
 def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
-    """Refuse what NumPy would stretch into the shape of the space without a word."""
+    """Refuse what NumPy would stretch into the shape of the space without a word.
+
+    Leaves that have no fixed shape are left to whoever makes the policy, and says what it takes.
+    """
     for path, leaf in wire.leaves(space).items():
+        if not isinstance(leaf, _SHAPED):
+            continue
         if columns[path].shape != wire.leaf_shape(leaf):
             where = f" at {path!r}" if path else ""
             raise ValueError(

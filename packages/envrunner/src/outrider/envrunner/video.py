@@ -22,6 +22,7 @@ from outrider.envrunner.film import Film
 from outrider.envrunner.seeded_episodes import SeededEpisodes
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sync_vector import SyncVector
+from outrider.envrunner.trial_step import one_line
 from outrider.wire import ActionHead, Columns
 
 Show = Callable[[Any], None]
@@ -114,7 +115,7 @@ def _make_filmed(
         cure = ""
         if type(error).__module__.startswith("mujoco"):
             cure = "; without a display, set the environment variable MUJOCO_GL to egl or osmesa"
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"environment {environment.name} could not be filmed: {reason}{cure}") from error
 
     make = functools.partial(make_environment, filmed, render_mode="rgb_array", checked=False)
