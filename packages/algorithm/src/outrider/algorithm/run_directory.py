@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +25,6 @@ from outrider.algorithm.whole_file import NotWrittenError, not_written, write_wh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunDirectory:
@@ -79,11 +75,13 @@ class RunDirectory:
     def held(self) -> Iterator[None]:
         """Keep other processes from writing to this run; the hold ends with the process, however it ends.
 
-        Raises ValueError where another process holds the run. Systems without flock hold nothing.
+        Raises ValueError where another process holds the run. Windows has no such hold.
         """
-        if fcntl is None:
+        if sys.platform == "win32":
             yield
             return
+        import fcntl
+
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

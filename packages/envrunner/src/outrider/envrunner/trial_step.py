@@ -30,7 +30,7 @@ def try_step(env: gym.Env[Any, Any], name: str) -> None:
         raise ValueError(f"environment {name} failed at its first {doing}: {one_line(error)}") from error
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """Say what an error was without its traceback."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
