@@ -66,7 +66,8 @@ def train_outrider(seed: int) -> Iterator[tuple[int, Greedy]]:
         PPOConfig()
         .environment("CartPole-v1")
         .env_runners(num_envs_per_env_runner=8, gym_env_vectorize_mode=gym.VectorizeMode.VECTOR_ENTRY_POINT)
-        .training(lr=1e-3, train_batch_size_per_learner=1024, minibatch_size=128, num_epochs=10)
+        .training(lr=2e-3, train_batch_size_per_learner=1024, minibatch_size=256, num_epochs=10)
+        .rl_module(normalize_rewards=True)
         .debugging(seed=seed)
     )
     with config.build() as algorithm:
