@@ -128,3 +128,9 @@ def test_the_files_that_the_architecture_names_exist() -> None:
     named = re.findall(r"`([\w/*.]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text())
     assert named
     assert [name for name in named if not fnmatch.filter(paths, f"*/{name}") and name not in paths] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (document.parent / target).exists()] == []
