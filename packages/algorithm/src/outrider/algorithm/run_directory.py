@@ -82,14 +82,17 @@ class RunDirectory:
             return
         import fcntl
 
-        with (self.path / ".lock").open("w") as lock:
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ValueError(
                     f"run {self.path} is still written by another process; wait for it, or stop it first"
                 ) from None
             yield
+        finally:
+            os.close(directory)
 
     def record_settings(self, settings: Mapping[str, Any]) -> None:
         """Write settings.json."""
