@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
+from outrider.envrunner import PoolStatistics
+from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, SamplingStatistics, Streams, Weights
 
 
@@ -48,10 +50,13 @@ class FakeRunners:
         self.num_closed = 0
         self.returns: Callable[[int], Sequence[float]] = lambda number: [float(number)]
 
-    def sample(self, weights: Weights) -> list[Fragment]:
+    def sample(self, weights: WeightsReference) -> list[LocalFragment]:
         self.versions.append(weights.version)
         self.num_samples += 1
-        return [fragment(returns=self.returns(self.num_samples))]
+        return [LocalFragment(fragment(returns=self.returns(self.num_samples)))]
+
+    def statistics(self) -> PoolStatistics:
+        return PoolStatistics(num_runners=1)
 
     def get_state(self) -> dict[str, Any]:
         return {"num_samples": self.num_samples}
@@ -69,18 +74,20 @@ class FakeLearner:
     def __init__(self) -> None:
         self.num_updates = 0
 
-    def update(self, fragments: Sequence[Fragment]) -> dict[str, float]:
+    def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
         self.num_updates += len(fragments)
         return {"loss": 1.0 / self.num_updates}
 
-    def publish(self) -> Weights:
-        return Weights(version=self.num_updates, fingerprint="fake", tensors={})
+    def publish(self) -> LocalWeights:
+        return LocalWeights(Weights(version=self.num_updates, fingerprint="fake", tensors={}))
 
     def get_state(self) -> dict[str, Any]:
         return {"num_updates": self.num_updates}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         self.num_updates = state["num_updates"]
+
+    def close(self) -> None: ...
 
 
 class FakeEvaluator:
@@ -124,7 +131,7 @@ def make_algorithm() -> Callable[..., FakeAlgorithm]:
             "ppo",
             settings,
             runners=runners,
-            learner=learner,
+            learners=learner,
             policy=policy,
             evaluator=evaluator,  # type: ignore[arg-type]
             reward_threshold=reward_threshold,

@@ -23,6 +23,6 @@ class TestLocalRunnerPool(RunnerPoolConformance):
 
     def test_a_state_of_another_number_of_runners_is_refused(self) -> None:
         pool = self.make_pool(pool_setup())
-        with pytest.raises(ValueError, match="is of 2 runners and this pool has one; resume with"):
+        with pytest.raises(ValueError, match="is of 2 runners and this pool has 1; resume with"):
             pool.set_state({"runners": [{}, {}]})
         pool.close()

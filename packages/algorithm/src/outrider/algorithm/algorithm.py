@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.run_settings import RunSettings
     from outrider.envrunner import RunnerPool
     from outrider.envrunner.video import FilmedEpisode
-    from outrider.learner import Learner
+    from outrider.learner import LearnerGroup
     from outrider.rlmodule import Policy
 
 
@@ -29,22 +29,22 @@ class Algorithm:
         settings: RunSettings,
         *,
         runners: RunnerPool,
-        learner: Learner,
+        learners: LearnerGroup,
         policy: Policy,
         evaluator: Evaluator,
         reward_threshold: float | None = None,
     ) -> None:
-        """Take the parts over; `policy` is the learner's."""
+        """Take the parts over; `policy` has the weights of the learners."""
         self.name = name
         self.settings = settings
         self.reward_threshold = reward_threshold
         """Mean return from which the environment counts as solved; None where it is registered without."""
         self._runners = runners
-        self._learner = learner
+        self._learners = learners
         self.policy = policy
         """The module that learns, on the learner's device: an `outrider.rlmodule.Policy`."""
         self._evaluator = evaluator
-        self._weights = learner.publish()
+        self._weights = learners.publish()
         self._totals = Totals()
 
     def train(self) -> dict[str, Any]:
@@ -52,10 +52,11 @@ class Algorithm:
         started = time.perf_counter()
         fragments = self._runners.sample(self._weights)
         sampled = time.perf_counter()
-        metrics = self._learner.update(fragments)
-        self._weights = self._learner.publish()
+        metrics = self._learners.update(fragments)
+        self._weights = self._learners.publish()
         ended = time.perf_counter()
-        return self._totals.add(fragments, metrics, learner_s=ended - sampled, total_s=ended - started)
+        summaries = [fragment.summary for fragment in fragments]
+        return self._totals.add(summaries, metrics, learner_s=ended - sampled, total_s=ended - started)
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
         """Play episodes from fixed seeds on, without exploration, and return their metrics.
@@ -65,7 +66,7 @@ class Algorithm:
         """
         settings = self.settings.evaluation
         return self._evaluator.evaluate(
-            self._weights,
+            self._weights.load(),
             num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
             seed=settings.evaluation_seed if seed is None else seed,
         )
@@ -73,7 +74,7 @@ class Algorithm:
     def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:
         """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
         seed = self.settings.evaluation.evaluation_seed if seed is None else seed
-        return self._evaluator.record_video(self._weights, Path(path), seed=seed)
+        return self._evaluator.record_video(self._weights.load(), Path(path), seed=seed)
 
     @property
     def iteration(self) -> int:
@@ -86,7 +87,7 @@ class Algorithm:
             "algorithm": self.name,
             "settings": to_json(self.settings),
             "totals": self._totals.get_state(),
-            "learner": self._learner.get_state(),
+            "learner": self._learners.get_state(),
             "runners": self._runners.get_state(),
         }
         return write_checkpoint(path, tree)
@@ -108,7 +109,7 @@ class Algorithm:
 
     def _restore(self, tree: Any, path: Path | str, *, to_train: bool = True) -> None:  # noqa: ANN401 - a tree
         try:
-            self._learner.set_state(tree["learner"])
+            self._learners.set_state(tree["learner"])
             if to_train:
                 self._runners.set_state(tree["runners"])
             self._totals.set_state(tree["totals"])
@@ -117,7 +118,7 @@ class Algorithm:
             raise CheckpointError(
                 f"checkpoint {path} does not fit these settings: {error}; use the settings it was made with"
             ) from error
-        self._weights = self._learner.publish()
+        self._weights = self._learners.publish()
 
     def export_policy(self, path: Path | str) -> Path:
         """Write the policy as one ONNX file that needs nothing of Outrider, and return the path.
@@ -133,8 +134,9 @@ class Algorithm:
         return path
 
     def stop(self) -> None:
-        """Close the environments. May be called twice."""
+        """Close the environments and stop the learners. May be called twice."""
         self._runners.close()
+        self._learners.close()
 
     def __enter__(self) -> Self:
         return self

@@ -60,7 +60,7 @@ class PPOConfig(AlgorithmConfig):
 
         from outrider.algorithm import assembly
         from outrider.algorithm.algorithm import Algorithm
-        from outrider.learner import PPOLearner, choose_device
+        from outrider.learner import LocalLearnerGroup, PPOLearner, choose_device
 
         settings, seed = assembly.with_seed(self.settings)
         device = choose_device(settings.learners)
@@ -72,7 +72,7 @@ class PPOConfig(AlgorithmConfig):
             "ppo",
             settings,
             runners=assembly.make_runners(settings, acting, policy, train_batch_size=batch_size, seed=seed),
-            learner=PPOLearner(policy, settings.training, seed=seed, device=device),
+            learners=LocalLearnerGroup(PPOLearner(policy, settings.training, seed=seed, device=device)),
             policy=policy,
             evaluator=assembly.make_evaluator(settings, acting, policy),
             reward_threshold=assembly.reward_threshold(settings.environment.env),

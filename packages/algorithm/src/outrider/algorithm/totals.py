@@ -29,7 +29,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from outrider.wire import Fragment
+    from outrider.wire import FragmentSummary
 
 NUM_EPISODES = 100
 """Training returns are averaged over this many episodes, as is usual."""
@@ -50,7 +50,7 @@ class Totals:
 
     def add(
         self,
-        fragments: Sequence[Fragment],
+        fragments: Sequence[FragmentSummary],
         metrics: Mapping[str, float],
         *,
         learner_s: float,

@@ -4,7 +4,7 @@ from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.onnx_policy import OnnxPolicy
-from outrider.envrunner.pool import LocalRunnerPool, RunnerPool
+from outrider.envrunner.pool import AsyncRunnerPool, LocalRunnerPool, PoolStatistics, RunnerPool
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.settings import EnvRunnerSettings
@@ -14,12 +14,14 @@ from outrider.envrunner.vector_environment import make_vector_environment
 __all__ = [
     "ActingPolicy",
     "ActionSampler",
+    "AsyncRunnerPool",
     "EnvRunner",
     "EnvRunnerSettings",
     "EnvironmentSettings",
     "EnvironmentsFailedError",
     "LocalRunnerPool",
     "OnnxPolicy",
+    "PoolStatistics",
     "RunnerPool",
     "TorchPolicy",
     "make_vector_environment",

@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from outrider.envrunner.runner import EnvRunner
-from outrider.wire import Fragment, Weights
+from outrider.transport import FragmentReference, LocalFragment, WeightsReference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoolStatistics:
+    """What happened to the runners of a pool since it was made."""
+
+    num_runners: int
+    """Runners that are up."""
+    num_runner_restarts: int = 0
+    """Runners made anew, because their process ended or did not answer."""
+    num_lost_rows: int = 0
+    """Rows that such runners were asked for and did not deliver."""
+    num_late_fragments: int = 0
+    """Fragments that an update did not wait for any longer; they came with a later one."""
 
 
 class RunnerPool(Protocol):
-    """One or more runners. `outrider.testing.runner_pool_conformance` tests what is said here."""
+    """Runners from which every update gets a fixed set of fragments.
 
-    def sample(self, weights: Weights) -> list[Fragment]:
+    `outrider.testing.runner_pool_conformance` tests what is said here.
+    """
+
+    def sample(self, weights: WeightsReference) -> Sequence[FragmentReference]:
         """Have every runner sample one fragment with these weights, and wait for all.
 
-        A runner that has this version already is not sent it again; every fragment says which version
+        A pool that was made to sample ahead returns, from its second call on, what the runners sampled
+        meanwhile with the weights of the call before: a lag of one update, always the same.
+
+        A runner that has a version already does not load it again; every fragment says which version
         acted. Fragments come in the order of their environments and belong to the caller. Raises
         EnvironmentsFailedError where an environment fails again and again, and ValueError for weights of
         another module.
         """
+        ...
+
+    def statistics(self) -> PoolStatistics:
+        """Return the counts so far."""
         ...
 
     def get_state(self) -> dict[str, Any]:
@@ -35,31 +60,80 @@ class RunnerPool(Protocol):
         ...
 
 
-class LocalRunnerPool:
-    """One runner in the calling process."""
+class AsyncRunnerPool(Protocol):
+    """Runners that sample without pause, each with the newest weights that it holds."""
 
-    def __init__(self, runner: EnvRunner) -> None:
-        """Take over the runner: closing the pool closes it."""
-        self._runner = runner
+    def offer(self, weights: WeightsReference) -> None:
+        """Let newer weights act from each runner's next fragment on; returns at once."""
+        ...
 
-    def sample(self, weights: Weights) -> list[Fragment]:
-        """Sample one fragment."""
-        self._runner.set_weights(weights)
-        return [self._runner.sample()]
+    def collect(self, *, at_most: int, timeout_s: float) -> Sequence[FragmentReference]:
+        """Return finished fragments, oldest first, and wait up to `timeout_s` for the first.
+
+        What is over `at_most` stays for the next call, and a runner whose fragments are not taken
+        samples no further: nothing piles up. Raises as `RunnerPool.sample` does.
+        """
+        ...
+
+    def statistics(self) -> PoolStatistics:
+        """Return the counts so far."""
+        ...
 
     def get_state(self) -> dict[str, Any]:
-        """Return the runner's state."""
-        return {"runners": [self._runner.get_state()]}
+        """Return a tree with which later runners play no episode again; episodes at hand are not in it."""
+        ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Start after what `get_state` returned, before the first `collect`."""
+        ...
+
+    def close(self) -> None:
+        """Close all environments. Closing twice does nothing."""
+        ...
+
+
+class LocalRunnerPool:
+    """Runners in the calling process, one after the other."""
+
+    def __init__(self, *runners: EnvRunner, sample_ahead: bool = False) -> None:
+        """Take over the runners, in the order of their environments: closing the pool closes them."""
+        self._runners = runners
+        self._sample_ahead = sample_ahead
+        self._before: WeightsReference | None = None
+
+    def sample(self, weights: WeightsReference) -> list[FragmentReference]:
+        """Sample one fragment with each runner."""
+        acting = self._before or weights
+        self._before = weights if self._sample_ahead else None
+        loaded = acting.load()
+        for runner in self._runners:
+            runner.set_weights(loaded)
+        return [LocalFragment(runner.sample()) for runner in self._runners]
+
+    def statistics(self) -> PoolStatistics:
+        """Return the number of runners."""
+        return PoolStatistics(num_runners=len(self._runners))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the runners' states."""
+        return {"runners": [runner.get_state() for runner in self._runners]}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `get_state` returned."""
-        if len(state["runners"]) != 1:
-            raise ValueError(
-                f"the saved state is of {len(state['runners'])} runners and this pool has one; resume with "
-                "the settings of the run that saved it"
-            )
-        self._runner.set_state(state["runners"][0])
+        check_num_states(state["runners"], len(self._runners))
+        for runner, runner_state in zip(self._runners, state["runners"], strict=True):
+            runner.set_state(runner_state)
 
     def close(self) -> None:
         """Close the environments."""
-        self._runner.close()
+        for runner in self._runners:
+            runner.close()
+
+
+def check_num_states(states: Sequence[object], num_runners: int) -> None:
+    """Raise ValueError unless there is one saved state for each runner."""
+    if len(states) != num_runners:
+        raise ValueError(
+            f"the saved state is of {len(states)} runners and this pool has {num_runners}; resume with the "
+            "settings of the run that saved it"
+        )

@@ -9,6 +9,7 @@ from outrider.learner.schedule import Schedule
 
 if TYPE_CHECKING:
     from outrider.learner.device import choose_device
+    from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup, UpdateReport
     from outrider.learner.learner import Learner, StateTree
     from outrider.learner.mesh_ranks import MeshRanks
     from outrider.learner.non_finite import TrainingDivergedError
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     from outrider.learner.ranks import OneRank, Ranks
 
 __all__ = [
+    "AsyncLearnerGroup",
     "Learner",
+    "LearnerGroup",
     "LearnerGroupSettings",
+    "LocalLearnerGroup",
     "MeshRanks",
     "OneRank",
     "PPOLearner",
@@ -26,17 +30,22 @@ __all__ = [
     "Schedule",
     "StateTree",
     "TrainingDivergedError",
+    "UpdateReport",
     "choose_device",
 ]
 
 _HOMES = {
+    "AsyncLearnerGroup": "group",
     "Learner": "learner",
+    "LearnerGroup": "group",
+    "LocalLearnerGroup": "group",
     "MeshRanks": "mesh_ranks",
     "OneRank": "ranks",
     "PPOLearner": "ppo",
     "Ranks": "ranks",
     "StateTree": "learner",
     "TrainingDivergedError": "non_finite",
+    "UpdateReport": "group",
     "choose_device": "device",
 }
 

@@ -2,5 +2,15 @@
 
 from outrider.transport.local_mailbox import LocalMailbox
 from outrider.transport.mailbox import Mailbox, MailboxClosedError, MailboxStatistics
+from outrider.transport.references import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 
-__all__ = ["LocalMailbox", "Mailbox", "MailboxClosedError", "MailboxStatistics"]
+__all__ = [
+    "FragmentReference",
+    "LocalFragment",
+    "LocalMailbox",
+    "LocalWeights",
+    "Mailbox",
+    "MailboxClosedError",
+    "MailboxStatistics",
+    "WeightsReference",
+]

@@ -5,6 +5,8 @@ from outrider.wire.episode_statistics_codec import decode_episode_statistics, en
 from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
 from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.fragment_codec import decode_fragment, decode_fragment_frame, encode_fragment
+from outrider.wire.fragment_streams import take_streams
+from outrider.wire.fragment_summary import FragmentSummary, summarise
 from outrider.wire.frame import Bytes, Frame, read_frame
 from outrider.wire.handshake import (
     PROTOCOL,
@@ -57,6 +59,7 @@ __all__ = [
     "DiscreteSpace",
     "EpisodeStatistics",
     "Fragment",
+    "FragmentSummary",
     "Frame",
     "GraphSpace",
     "Hello",
@@ -104,4 +107,6 @@ __all__ = [
     "leaves",
     "read_frame",
     "same_space",
+    "summarise",
+    "take_streams",
 ]

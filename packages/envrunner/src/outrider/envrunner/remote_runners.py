@@ -1,0 +1,99 @@
+"""Runners in other processes, as the fleet sees them: asked without waiting, answering with events.
+
+    fleet --- ask(index, weights) ---> runner          (returns at once)
+    fleet <-- events(timeout_s) -----  all runners     Ready, Sampled, Lost, Failed
+
+How messages get there (Ray's actor calls, gRPC, a Unix socket) is the implementation's own affair.
+Nothing here counts, restarts or decides: that is `outrider.envrunner.fleet`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from outrider.transport import FragmentReference, WeightsReference
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A runner has made its environments and waits for requests."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A runner has sampled the fragment that it was asked for the longest time ago."""
+
+    index: int
+    fragment: FragmentReference
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A runner's process is gone, with everything that it was asked for. `start` makes it anew."""
+
+    index: int
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A runner raised an error that would come again: a wrong setting, an environment beyond repair."""
+
+    index: int
+    error: Exception
+
+
+RunnerEvent: TypeAlias = Ready | Sampled | Lost | Failed
+
+
+class RemoteRunners(Protocol):
+    """Runners number 0 to `num_runners` - 1, each in a process of its own."""
+
+    @property
+    def num_runners(self) -> int:
+        """How many there can be."""
+        ...
+
+    def start(self, index: int, *, incarnation: int) -> None:
+        """Begin to make a runner and return at once; `Ready` or `Failed` follows.
+
+        `incarnation` counts from 0 how often this runner was made in the whole run, so that no
+        incarnation plays the episodes of an earlier one.
+        """
+        ...
+
+    def ask(self, index: int, weights: WeightsReference | None) -> None:
+        """Ask a runner for a fragment and return at once; requests of one runner queue up.
+
+        With `weights`, exactly these act. None: the newest ones that were offered before it begins.
+        """
+        ...
+
+    def offer(self, weights: WeightsReference) -> None:
+        """Give newer weights to all runners that are up, and to those made later; returns at once."""
+        ...
+
+    def events(self, timeout_s: float) -> Sequence[RunnerEvent]:
+        """Return what has happened since the last call, and wait up to `timeout_s` for the first."""
+        ...
+
+    def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
+        """Return the state of a runner that nothing is asked of. Raises ConnectionError or TimeoutError."""
+        ...
+
+    def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
+        """Let a runner continue from a state. Raises ConnectionError or TimeoutError."""
+        ...
+
+    def stop(self, index: int) -> None:
+        """End a runner's process now; no further event comes from it."""
+        ...
+
+    def close(self) -> None:
+        """End all processes. Closing twice does nothing."""
+        ...

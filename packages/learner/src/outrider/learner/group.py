@@ -1,0 +1,120 @@
+"""Learners as a training loop sees them, one or many, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from outrider.learner.learner import Learner, StateTree
+from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+
+
+class LearnerGroup(Protocol):
+    """Learners that a training loop waits for (PPO)."""
+
+    def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
+        """Train on `fragments` and return metrics (see `outrider.learner.metrics`); blocks until done."""
+        ...
+
+    def publish(self) -> WeightsReference:
+        """Return the newest weights; the same version again when nothing was trained in between."""
+        ...
+
+    def get_state(self) -> StateTree:
+        """Copy everything from which training goes on exactly as if it had never stopped."""
+        ...
+
+    def set_state(self, state: StateTree) -> None:
+        """Take over what `get_state` returned; raises ValueError when it does not fit."""
+        ...
+
+    def close(self) -> None:
+        """Stop all learners. Closing twice does nothing."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UpdateReport:
+    """What learners did since the report before."""
+
+    num_updates: int
+    """Updates that this report sums up, at least 1."""
+    num_rows: int
+    """Rows that came in fresh for these updates, over all ranks; replayed ones are not counted again."""
+    metrics: Mapping[str, float]
+    """Of the newest update (see `outrider.learner.metrics`)."""
+    weights: WeightsReference
+    """After the newest update."""
+    staleness: Mapping[int, int]
+    """Number of fragments by how many versions older than the learner they were when it took them."""
+    num_stale_rows: int
+    """Rows that were thrown away because they were older than the bound."""
+    work_s: float
+    """Seconds in updates, mean over ranks."""
+    wait_s: float
+    """Seconds in which a learner waited for fragments, mean over ranks."""
+    queue_depth: float
+    """Fragments that lay waiting when an update began, mean over these updates."""
+    num_lost_updates: int = 0
+    """Updates that were undone because a rank died and the group went on from an earlier state."""
+    num_restarts: int = 0
+    """How often the group was made anew because a rank died."""
+
+
+class AsyncLearnerGroup(Protocol):
+    """Learners that train by themselves on whatever they are given (IMPALA, APPO)."""
+
+    @property
+    def room(self) -> int:
+        """How many more fragments `put` takes now without the queue growing over its bound."""
+        ...
+
+    def put(self, fragments: Sequence[FragmentReference]) -> None:
+        """Hand fragments over and return at once. Fragments over `room` are an error of the caller."""
+        ...
+
+    def reports(self, timeout_s: float) -> Sequence[UpdateReport]:
+        """Return what was learned since the last call, and wait up to `timeout_s` for the first report.
+
+        Raises what a learner raised, with its traceback, whichever thread or process it ran in.
+        """
+        ...
+
+    def publish(self) -> WeightsReference:
+        """Return the newest weights that are known here."""
+        ...
+
+    def get_state(self) -> StateTree:
+        """Copy, between two updates, everything that training goes on from."""
+        ...
+
+    def set_state(self, state: StateTree) -> None:
+        """Take over what `get_state` returned, before the first `put`; raises ValueError."""
+        ...
+
+    def close(self) -> None:
+        """Stop all learners and drop what is queued. Closing twice does nothing."""
+        ...
+
+
+class LocalLearnerGroup:
+    """One learner in the calling process."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+
+    def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
+        return self._learner.update([reference.load() for reference in fragments])
+
+    def publish(self) -> WeightsReference:
+        return LocalWeights(self._learner.publish())
+
+    def get_state(self) -> StateTree:
+        return self._learner.get_state()
+
+    def set_state(self, state: StateTree) -> None:
+        self._learner.set_state(state)
+
+    def close(self) -> None:
+        """Do nothing: there is no process to stop."""
