@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from outrider.algorithm.iteration import Iteration, LearnerWork
 from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
 from outrider.algorithm.totals import Totals
 
@@ -55,8 +56,15 @@ class Algorithm:
         metrics = self._learners.update(fragments)
         self._weights = self._learners.publish()
         ended = time.perf_counter()
-        summaries = [fragment.summary for fragment in fragments]
-        return self._totals.add(summaries, metrics, learner_s=ended - sampled, total_s=ended - started)
+        return self._totals.add(
+            Iteration(
+                summaries=[fragment.summary for fragment in fragments],
+                metrics=metrics,
+                learners=LearnerWork(work_s=ended - sampled, wait_s=sampled - started),
+                runners=self._runners.statistics(),
+                total_s=ended - started,
+            )
+        )
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
         """Play episodes from fixed seeds on, without exploration, and return their metrics.

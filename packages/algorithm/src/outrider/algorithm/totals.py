@@ -1,20 +1,39 @@
 """What an algorithm has done so far, and the metrics of one iteration.
 
+What begins with num_ counts from the beginning of the run, over every interruption;
+shares, seconds and ages are those of this iteration.
+
 iteration               iterations of collect, learn, publish so far
 num_env_steps           environment steps so far
 num_episodes            episodes that have ended so far
+num_updates             updates of the learners so far
 time_s                  seconds spent training so far, interruptions not counted
 episode_return_mean     over the last 100 training episodes whose return is finite, as are _min and _max;
                         absent before the first one ended
 episode_length_mean     likewise
 recent_return_mean      over the last 20 training episodes
 env_steps_per_s         of this iteration
-environment_s           seconds of this iteration spent stepping environments
+environment_s           seconds of this iteration spent stepping environments, mean over runners
 policy_s                likewise, choosing actions
-learner_s               likewise, learning
-rest_s                  likewise, everything else
-num_lost_rows           rows of this iteration that were lost because an environment failed
-num_env_restarts        environments rebuilt in this iteration
+learner_s               likewise, learning, mean over learners
+rest_s                  what none of these three took; 0 where runners and learners work side by side
+runner_work_share       share of this iteration, 0 to 1, in which runners worked, mean over runners
+runner_wait_share       likewise, waited
+learner_work_share      likewise, in which learners learned, mean over learners
+learner_wait_share      likewise, waited for fragments
+queue_depth             fragments that lay waiting when an update began, mean over updates; this and what
+                        follows is absent where learners take no fragments by themselves
+staleness_mean          versions by which fragments were older than the learner that took them
+staleness_max           likewise, the oldest
+staleness_histogram     number of fragments that were 0, 1, 2, ... versions old; the last counts all older
+num_env_runners         the exception: runners that are up now, that of this process included
+num_runner_restarts     runners made anew because their process ended or did not answer
+num_late_fragments      fragments that an update did not wait for; they came with a later one
+num_env_restarts        environments rebuilt
+num_lost_rows           rows lost with a runner's process or with an environment
+num_stale_rows          rows thrown away because they were older than `max_staleness`
+num_learner_restarts    how often the learners were made anew because one of them ended
+num_lost_updates        updates that were undone by that
 learner/...             what the learner measured
 """
 
@@ -26,14 +45,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from outrider.algorithm.shares import shares_of
+from outrider.envrunner import PoolStatistics
 
-    from outrider.wire import FragmentSummary
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from outrider.algorithm.iteration import Iteration
 
 NUM_EPISODES = 100
 """Training returns are averaged over this many episodes, as is usual."""
 NUM_RECENT_EPISODES = 20
+NUM_AGES = 64
+"""Ages that a staleness histogram tells apart."""
+COUNTED = (
+    "num_env_steps",
+    "num_episodes",
+    "num_updates",
+    "num_runner_restarts",
+    "num_late_fragments",
+    "num_env_restarts",
+    "num_lost_rows",
+    "num_stale_rows",
+    "num_learner_restarts",
+    "num_lost_updates",
+)
 
 
 class Totals:
@@ -42,46 +78,32 @@ class Totals:
     def __init__(self) -> None:
         """Start at nothing."""
         self.iteration = 0
-        self.num_env_steps = 0
-        self.num_episodes = 0
         self.time_s = 0.0
+        self._counts = dict.fromkeys(COUNTED, 0)
+        self._runners_before = PoolStatistics(num_runners=0)
+        self._restarts_before = 0
         self._returns: deque[float] = deque(maxlen=NUM_EPISODES)
         self._lengths: deque[int] = deque(maxlen=NUM_EPISODES)
 
-    def add(
-        self,
-        fragments: Sequence[FragmentSummary],
-        metrics: Mapping[str, float],
-        *,
-        learner_s: float,
-        total_s: float,
-    ) -> dict[str, Any]:
+    def add(self, iteration: Iteration) -> dict[str, Any]:
         """Count one iteration and return its metrics."""
-        num_rows = sum(fragment.num_rows for fragment in fragments)
         self.iteration += 1
-        self.num_env_steps += num_rows
-        self.time_s += total_s
-        for fragment in fragments:
-            self.num_episodes += len(fragment.episodes.returns)
-            self._returns.extend(filter(math.isfinite, fragment.episodes.returns.tolist()))
-            self._lengths.extend(fragment.episodes.lengths.tolist())
-        statistics = [fragment.statistics for fragment in fragments]
-        environment_s = sum(one.environment_s for one in statistics)
-        policy_s = sum(one.policy_s for one in statistics)
+        self.time_s += iteration.total_s
+        for name, number in _news(iteration, self._runners_before, self._restarts_before).items():
+            self._counts[name] += number
+        self._runners_before, self._restarts_before = iteration.runners, iteration.learners.num_restarts
+        for summary in iteration.summaries:
+            self._returns.extend(filter(math.isfinite, summary.episodes.returns.tolist()))
+            self._lengths.extend(summary.episodes.lengths.tolist())
         return {
             "iteration": self.iteration,
-            "num_env_steps": self.num_env_steps,
-            "num_episodes": self.num_episodes,
             "time_s": self.time_s,
+            "num_env_runners": iteration.runners.num_runners,
+            **self._counts,
             **self._episodes(),
-            "env_steps_per_s": num_rows / total_s,
-            "environment_s": environment_s,
-            "policy_s": policy_s,
-            "learner_s": learner_s,
-            "rest_s": max(0.0, total_s - environment_s - policy_s - learner_s),
-            "num_lost_rows": sum(one.num_lost_rows for one in statistics),
-            "num_env_restarts": sum(one.num_restarts for one in statistics),
-            **{f"learner/{name}": float(value) for name, value in metrics.items()},
+            **_speed(iteration),
+            **_staleness(iteration),
+            **{f"learner/{name}": float(value) for name, value in iteration.metrics.items()},
         }
 
     def _episodes(self) -> dict[str, float]:
@@ -100,18 +122,72 @@ class Totals:
         """Return everything counted, for a checkpoint."""
         return {
             "iteration": self.iteration,
-            "num_env_steps": self.num_env_steps,
-            "num_episodes": self.num_episodes,
             "time_s": self.time_s,
+            "counts": dict(self._counts),
             "returns": list(self._returns),
             "lengths": list(self._lengths),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on counting from what `get_state` returned."""
+        """Go on counting from what `get_state` returned, with runners and learners made anew."""
         self.iteration = state["iteration"]
-        self.num_env_steps = state["num_env_steps"]
-        self.num_episodes = state["num_episodes"]
         self.time_s = state["time_s"]
+        self._counts = {name: state["counts"][name] for name in COUNTED}
+        self._runners_before, self._restarts_before = PoolStatistics(num_runners=0), 0
         self._returns = deque(state["returns"], maxlen=NUM_EPISODES)
         self._lengths = deque(state["lengths"], maxlen=NUM_EPISODES)
+
+
+def _news(now: Iteration, runners_before: PoolStatistics, restarts_before: int) -> dict[str, int]:
+    """Return what an iteration adds to each count; pools and learners count from their own beginning."""
+    runners, learners = now.runners, now.learners
+    statistics = [summary.statistics for summary in now.summaries]
+    return {
+        "num_env_steps": sum(summary.num_rows for summary in now.summaries),
+        "num_episodes": sum(len(summary.episodes.returns) for summary in now.summaries),
+        "num_updates": learners.num_updates,
+        "num_runner_restarts": runners.num_runner_restarts - runners_before.num_runner_restarts,
+        "num_late_fragments": runners.num_late_fragments - runners_before.num_late_fragments,
+        "num_env_restarts": sum(one.num_restarts for one in statistics),
+        "num_lost_rows": sum(one.num_lost_rows for one in statistics)
+        + runners.num_lost_rows
+        - runners_before.num_lost_rows,
+        "num_stale_rows": learners.num_stale_rows,
+        "num_learner_restarts": learners.num_restarts - restarts_before,
+        "num_lost_updates": learners.num_lost_updates,
+    }
+
+
+def _speed(iteration: Iteration) -> dict[str, float]:
+    shares = shares_of([iteration])
+    total_s, num_runners = iteration.total_s, max(1, iteration.runners.num_runners)
+    statistics = [summary.statistics for summary in iteration.summaries]
+    seconds = {
+        "environment_s": sum(one.environment_s for one in statistics) / num_runners,
+        "policy_s": sum(one.policy_s for one in statistics) / num_runners,
+        "learner_s": iteration.learners.work_s,
+    }
+    return {
+        "env_steps_per_s": sum(summary.num_rows for summary in iteration.summaries) / total_s,
+        **seconds,
+        "rest_s": max(0.0, total_s - sum(seconds.values())),
+        "runner_work_share": shares.runner_work,
+        "runner_wait_share": shares.runner_wait,
+        "learner_work_share": shares.learner_work,
+        "learner_wait_share": shares.learner_wait,
+    }
+
+
+def _staleness(iteration: Iteration) -> dict[str, Any]:
+    staleness = iteration.learners.staleness
+    if not staleness:
+        return {}
+    counts = [0] * (min(max(staleness), NUM_AGES - 1) + 1)
+    for age, number in staleness.items():
+        counts[min(age, NUM_AGES - 1)] += number
+    return {
+        "queue_depth": iteration.learners.queue_depth,
+        "staleness_mean": sum(age * number for age, number in staleness.items()) / sum(staleness.values()),
+        "staleness_max": max(staleness),
+        "staleness_histogram": counts,
+    }

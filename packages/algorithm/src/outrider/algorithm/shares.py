@@ -1,0 +1,55 @@
+"""How runners and learners spent a stretch of time, as shares of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from outrider.algorithm.iteration import Iteration
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shares:
+    """Each from 0 to 1, mean over runners or over learners."""
+
+    environment: float
+    """Runners stepped environments."""
+    policy: float
+    """Runners chose actions."""
+    runner_work: float
+    """Runners worked: environment, policy, and putting fragments together."""
+    learner_work: float
+    learner_wait: float
+    """Learners had nothing to learn from."""
+
+    @property
+    def runner_wait(self) -> float:
+        """Runners had nothing to do."""
+        return 1.0 - self.runner_work
+
+
+def shares_of(iterations: Sequence[Iteration]) -> Shares:
+    """Return the shares of all these iterations taken together.
+
+    A fragment counts in the iteration in which it came in; where it was begun long before, the sum is
+    more than the time there was, and is cut to it.
+    """
+    total_s = sum(one.total_s for one in iterations)
+    runner_s = sum(one.total_s * one.runners.num_runners for one in iterations)
+    statistics = [summary.statistics for one in iterations for summary in one.summaries]
+    work_s = sum(one.total_s for one in statistics)
+    runner_s = max(runner_s, work_s)
+    return Shares(
+        environment=_share(sum(one.environment_s for one in statistics), runner_s),
+        policy=_share(sum(one.policy_s for one in statistics), runner_s),
+        runner_work=_share(work_s, runner_s),
+        learner_work=_share(sum(one.learners.work_s for one in iterations), total_s),
+        learner_wait=_share(sum(one.learners.wait_s for one in iterations), total_s),
+    )
+
+
+def _share(part_s: float, whole_s: float) -> float:
+    return min(1.0, part_s / whole_s) if whole_s > 0 else 0.0
