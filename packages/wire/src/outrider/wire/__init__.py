@@ -7,6 +7,7 @@ from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.fragment_codec import decode_fragment, decode_fragment_frame, encode_fragment
 from outrider.wire.fragment_streams import take_streams
 from outrider.wire.fragment_summary import FragmentSummary, summarise
+from outrider.wire.fragment_summary_codec import decode_fragment_summary, encode_fragment_summary
 from outrider.wire.frame import Bytes, Frame, read_frame
 from outrider.wire.handshake import (
     PROTOCOL,
@@ -26,6 +27,7 @@ from outrider.wire.policy_graph_codec import (
     encode_policy_graph,
 )
 from outrider.wire.same_space import same_space
+from outrider.wire.settings_message import decode_settings, encode_settings
 from outrider.wire.space import (
     BoxSpace,
     DictSpace,
@@ -88,17 +90,21 @@ __all__ = [
     "decode_episode_statistics",
     "decode_fragment",
     "decode_fragment_frame",
+    "decode_fragment_summary",
     "decode_hello",
     "decode_policy_graph",
     "decode_policy_graph_frame",
+    "decode_settings",
     "decode_space",
     "decode_weights",
     "decode_weights_frame",
     "decode_welcome",
     "encode_episode_statistics",
     "encode_fragment",
+    "encode_fragment_summary",
     "encode_hello",
     "encode_policy_graph",
+    "encode_settings",
     "encode_space",
     "encode_weights",
     "encode_welcome",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.wire.episode_statistics_codec import check_episode_statistics
-from outrider.wire.fragment import Columns, Fragment, SamplingStatistics, Streams
+from outrider.wire.fragment import Columns, Fragment, Streams
+from outrider.wire.sampling_statistics_codec import check_sampling_statistics
 
 _BOOL, _INT32, _INT64, _FLOAT32 = map(np.dtype, ("?", "i4", "i8", "f4"))
 
@@ -35,7 +35,7 @@ def check_fragment(fragment: Fragment) -> None:
         _expect("action_parameters", parameters, _FLOAT32, (num_rows, parameters.shape[1]))
     _check_policy_version(fragment.policy_version, num_rows)
     check_episode_statistics(fragment.episodes)
-    _check_statistics(fragment.statistics)
+    check_sampling_statistics(fragment.statistics)
 
 
 def _check_streams(streams: Streams, num_rows: int) -> None:
@@ -87,15 +87,6 @@ def _check_policy_version(version: NDArray[np.int64], num_rows: int) -> None:
     _expect("policy_version", version, _INT64, version.shape)
     if version.size and np.minimum.reduce(version) < 0:
         raise ValueError(f"policy_version has {version.min()}; versions count from 0")
-
-
-def _check_statistics(statistics: SamplingStatistics) -> None:
-    seconds = (statistics.environment_s, statistics.policy_s, statistics.total_s)
-    if not all(math.isfinite(value) and value >= 0 for value in seconds):
-        raise ValueError(f"sampling took {seconds} seconds; each is finite and at least 0")
-    counts = (statistics.num_lost_rows, statistics.num_restarts)
-    if min(counts) < 0:
-        raise ValueError(f"sampling counted {counts} lost rows and restarts; each is at least 0")
 
 
 def _check_columns(name: str, columns: Columns, num_rows: int) -> None:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from outrider.wire.episode_statistics_codec import read_episode_statistics, write_episode_statistics
-from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
+from outrider.wire.fragment import Columns, Fragment, Streams
 from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.frame import Bytes, Frame, read_frame
 from outrider.wire.limits import Limits
+from outrider.wire.sampling_statistics_codec import read_sampling_statistics, write_sampling_statistics
 from outrider.wire.tensor import BodyReader, BodyWriter
 from outrider.wire.v1 import fragment_pb2
 from outrider.wire.wire_error import reading
 
-_NO_EPISODES = EpisodeStatistics(returns=np.empty(0, np.float32), lengths=np.empty(0, np.int64))
 _ROW_FIELDS = ("rewards", "terminated", "truncated", "next_rows", "action_log_probs", "policy_version")
 _STREAM_FIELDS = ("lengths", "policy", "environment", "agent")
-_STATISTICS = ("environment_s", "policy_s", "total_s", "num_lost_rows", "num_restarts")
 
 
 def encode_fragment(fragment: Fragment) -> Frame:
@@ -40,8 +37,7 @@ def encode_fragment(fragment: Fragment) -> Frame:
         body.add(header.action_parameters, fragment.action_parameters)
     if len(fragment.episodes.lengths):
         write_episode_statistics(header.episodes, fragment.episodes)
-    for name in _STATISTICS:
-        setattr(header.statistics, name, getattr(fragment.statistics, name))
+    write_sampling_statistics(header.statistics, fragment.statistics)
     return body.frame(header)
 
 
@@ -78,10 +74,8 @@ def _read(header: fragment_pb2.FragmentHeader, body: BodyReader, limits: Limits)
         **columns,  # type: ignore[arg-type]
         **rows,  # type: ignore[arg-type]
         action_parameters=None if parameters is None else body.read(parameters, "action_parameters"),
-        episodes=read_episode_statistics(header.episodes, limits)
-        if header.HasField("episodes")
-        else _NO_EPISODES,
-        statistics=SamplingStatistics(**{name: getattr(header.statistics, name) for name in _STATISTICS}),
+        episodes=read_episode_statistics(header.episodes, limits),
+        statistics=read_sampling_statistics(header.statistics),
     )
 
 

@@ -15,7 +15,7 @@ class FragmentSummary:
     """Transitions."""
     num_streams: int
     policy_version: int
-    """The oldest version that acted."""
+    """The oldest version that acted; 0 where there are no rows."""
     episodes: EpisodeStatistics
     statistics: SamplingStatistics
 
@@ -25,7 +25,7 @@ def summarise(fragment: Fragment) -> FragmentSummary:
     return FragmentSummary(
         num_rows=fragment.num_rows,
         num_streams=len(fragment.streams.lengths),
-        policy_version=int(fragment.policy_version.min()),
+        policy_version=int(fragment.policy_version.min()) if fragment.num_rows else 0,
         episodes=fragment.episodes,
         statistics=fragment.statistics,
     )

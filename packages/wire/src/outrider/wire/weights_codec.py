@@ -23,12 +23,14 @@ from outrider.wire.wire_error import WireError, reading
 _MAX_VERSION = 2**63 - 1
 
 
-def encode_weights(weights: Weights, *, bfloat16: Collection[str] = ()) -> Frame:
+def encode_weights(weights: Weights, *, bfloat16: Collection[str] = (), checksum: bool = True) -> Frame:
     """Describe weights; the frame's buffers are the arrays themselves where those are contiguous.
 
     The float32 tensors named in `bfloat16` are rounded to it, which halves their bytes; pass
     `weights.tensors` for all. Leave out what needs the precision, such as a normaliser's statistics.
     Raises ValueError for a name that is not there or no float32.
+    Without `checksum` a reader does not notice damage; leave it out only where the arrays do not
+    travel, as in shared memory.
     """
     if not 0 <= weights.version <= _MAX_VERSION:
         raise ValueError(f"version {weights.version} of weights; it counts from 0 to 2**63 - 1")
@@ -45,7 +47,8 @@ def encode_weights(weights: Weights, *, bfloat16: Collection[str] = ()) -> Frame
             body.add(named.tensor, narrow(tensor), bfloat16=True)
         else:
             body.add(named.tensor, tensor)
-    header.body_crc32 = _checksum(body.buffers)
+    if checksum:
+        header.body_crc32 = _checksum(body.buffers)
     return body.frame(header)
 
 
@@ -63,13 +66,17 @@ def decode_weights_frame(frame: Frame, limits: Limits = Limits()) -> Weights:  #
     with reading("set of weights"):
         body = BodyReader(frame, limits, bfloat16=True)
         header = weights_pb2.WeightsHeader.FromString(frame.header)
-        found = _checksum(frame.buffers)
-        if found != header.body_crc32:
-            raise WireError(f"checksum {found:08x} where {header.body_crc32:08x} was sent; fetch them again")
+        if header.HasField("body_crc32"):
+            _check_checksum(_checksum(frame.buffers), header.body_crc32)
         if header.version > _MAX_VERSION:
             raise WireError(f"version {header.version}; it counts from 0 to 2**63 - 1")
         tensors = body.read_named(header.tensors, "weights/")
         return Weights(version=header.version, fingerprint=header.fingerprint, tensors=tensors)
+
+
+def _check_checksum(found: int, sent: int) -> None:
+    if found != sent:
+        raise WireError(f"checksum {found:08x} where {sent:08x} was sent; fetch them again")
 
 
 def _checksum(buffers: list[memoryview]) -> int:
