@@ -8,9 +8,12 @@ from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.schedule import Schedule
 
 if TYPE_CHECKING:
+    from outrider.learner.async_group import LocalAsyncLearnerGroup
     from outrider.learner.device import choose_device
     from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup, UpdateReport
     from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.learner_loop import LearnerLoop
+    from outrider.learner.learner_plan import LearnerPlan
     from outrider.learner.mesh_ranks import MeshRanks
     from outrider.learner.non_finite import TrainingDivergedError
     from outrider.learner.ppo import PPOLearner
@@ -21,6 +24,9 @@ __all__ = [
     "Learner",
     "LearnerGroup",
     "LearnerGroupSettings",
+    "LearnerLoop",
+    "LearnerPlan",
+    "LocalAsyncLearnerGroup",
     "LocalLearnerGroup",
     "MeshRanks",
     "OneRank",
@@ -38,6 +44,9 @@ _HOMES = {
     "AsyncLearnerGroup": "group",
     "Learner": "learner",
     "LearnerGroup": "group",
+    "LearnerLoop": "learner_loop",
+    "LearnerPlan": "learner_plan",
+    "LocalAsyncLearnerGroup": "async_group",
     "LocalLearnerGroup": "group",
     "MeshRanks": "mesh_ranks",
     "OneRank": "ranks",

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from outrider.rlmodule.recipe import PolicyRecipe
 from outrider.rlmodule.settings import ModuleSettings
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "ObservationNormalizer",
     "Policy",
     "PolicyNotExportable",
+    "PolicyRecipe",
     "RLModule",
     "RecurrentRLModule",
     "RunningNormalizer",

@@ -1,0 +1,104 @@
+"""One learner that trains by itself in a thread of the calling process. Free of torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from outrider.learner.group import UpdateReport
+from outrider.learner.learner import Learner, StateTree
+from outrider.learner.learner_loop import LearnerLoop, LoopReport
+from outrider.learner.portions import Portion, Portions
+from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+
+
+class LocalAsyncLearnerGroup:
+    """Obeys `AsyncLearnerGroup` without another process."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        train_batch_size: int,
+        max_staleness: int,
+        queue_capacity: int,
+        timeout_s: float = 600.0,
+    ) -> None:
+        """Take the learner over. `timeout_s` is the longest wait for a pause between two updates."""
+        self._learner = learner
+        self._timeout_s = timeout_s
+        self._weights: WeightsReference = LocalWeights(learner.publish())
+        self._portions = Portions(
+            train_batch_size=train_batch_size,
+            max_staleness=max_staleness,
+            capacity=queue_capacity,
+            version=self._weights.version,
+        )
+        self._num_learned = 0
+        self._loop: LearnerLoop[LocalWeights] = LearnerLoop(
+            learner, publish=lambda: LocalWeights(learner.publish())
+        )
+
+    @property
+    def room(self) -> int:
+        self._portions.begun(self._loop.num_begun - self._num_learned)
+        return self._portions.room
+
+    def put(self, fragments: Sequence[FragmentReference]) -> None:
+        check_room(len(fragments), self.room)
+        for portion in self._portions.add(fragments):
+            self._loop.put(portion.fragments)
+
+    def reports(self, timeout_s: float) -> list[UpdateReport]:
+        report = self._loop.report(timeout_s)
+        if report is None:
+            return []
+        self._num_learned += report.num_updates
+        self._weights = report.weights
+        learned = self._portions.learned(report.num_updates)
+        return [update_report(report, learned, self._portions.take_num_stale_rows())]
+
+    def publish(self) -> WeightsReference:
+        return self._weights
+
+    def get_state(self) -> StateTree:
+        return self._loop.between_updates(self._learner.get_state, self._timeout_s)
+
+    def set_state(self, state: StateTree) -> None:
+        self._weights = self._loop.between_updates(lambda: self._take_over(state), self._timeout_s)
+        self._portions.restart(self._weights.version)
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def _take_over(self, state: StateTree) -> LocalWeights:
+        self._learner.set_state(state)
+        return LocalWeights(self._learner.publish())
+
+
+def check_room(num_fragments: int, room: int) -> None:
+    """Raise ValueError where there are more fragments than room."""
+    if num_fragments > room:
+        raise ValueError(
+            f"{num_fragments} fragments for a learner that has room for {room}; collect at most `room`"
+        )
+
+
+def update_report(
+    report: LoopReport[LocalWeights], learned: Sequence[Portion], num_stale_rows: int
+) -> UpdateReport:
+    """Say what a loop did with the portions that it learned from."""
+    staleness: Counter[int] = Counter()
+    for portion in learned:
+        staleness.update(portion.staleness)
+    return UpdateReport(
+        num_updates=report.num_updates,
+        num_rows=sum(portion.num_rows for portion in learned),
+        metrics=report.metrics,
+        weights=report.weights,
+        staleness=staleness,
+        num_stale_rows=num_stale_rows,
+        work_s=report.work_s,
+        wait_s=report.wait_s,
+        queue_depth=report.queue_depth,
+    )

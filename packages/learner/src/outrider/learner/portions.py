@@ -1,0 +1,108 @@
+"""Cuts the fragments that come in into portions: what each update will train on. Free of torch.
+
+    fragments -- add --> [ old? thrown away ] --> the portion that grows --> portions that are dealt
+                                                                              --> learned
+
+An update makes one version. The learner trains on portions in their order, so that the version it will
+have at each is known when the portion is cut: how old a fragment will be is decided here, once, and all
+ranks of a group train on the same portions without asking each other.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from outrider.transport import FragmentReference
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Portion:
+    """The fragments of one update."""
+
+    fragments: tuple[FragmentReference, ...]
+    version: int
+    """Of the learner just before it trains on them."""
+    num_rows: int
+    staleness: Mapping[int, int]
+    """Number of fragments by how many versions older than `version` they are."""
+
+
+class Portions:
+    """The fragments that were handed over and not yet learned from, oldest first."""
+
+    def __init__(self, *, train_batch_size: int, max_staleness: int, capacity: int, version: int) -> None:
+        """Take at least `train_batch_size` rows for an update, and let about `capacity` fragments wait.
+
+        `version` is the learner's now. A portion may need more fragments than `capacity`; then it gets
+        them, one by one.
+        """
+        self._train_batch_size = train_batch_size
+        self._max_staleness = max_staleness
+        self._capacity = capacity
+        self._version = version
+        """Of the learner when it comes to the portion that grows."""
+        self._growing: list[FragmentReference] = []
+        self._dealt: deque[Portion] = deque()
+        self._num_begun = 0
+        """Portions at the front of `_dealt` that the learner no longer lets wait."""
+        self._num_stale_rows = 0
+
+    @property
+    def room(self) -> int:
+        """How many more fragments may come: at least one while no whole portion waits."""
+        waiting = list(self._dealt)[self._num_begun :]
+        num_waiting = len(self._growing) + sum(len(portion.fragments) for portion in waiting)
+        return max(self._capacity - num_waiting, 0 if waiting else 1)
+
+    @property
+    def dealt(self) -> tuple[Portion, ...]:
+        """Portions that `add` returned and `learned` did not."""
+        return tuple(self._dealt)
+
+    def add(self, fragments: Sequence[FragmentReference]) -> list[Portion]:
+        """Take fragments in; return the portions that they completed, for the learner to train on."""
+        completed = []
+        for fragment in fragments:
+            if self._version - fragment.summary.policy_version > self._max_staleness:
+                self._num_stale_rows += fragment.summary.num_rows
+                continue
+            self._growing.append(fragment)
+            if sum(each.summary.num_rows for each in self._growing) >= self._train_batch_size:
+                completed.append(self._cut())
+        return completed
+
+    def learned(self, num_updates: int) -> list[Portion]:
+        """Remove and return the oldest portions, after so many updates."""
+        self._num_begun = max(0, self._num_begun - num_updates)
+        return [self._dealt.popleft() for _ in range(num_updates)]
+
+    def begun(self, num_portions: int) -> None:
+        """Note that so many of the dealt portions do not wait any longer."""
+        self._num_begun = num_portions
+
+    def take_num_stale_rows(self) -> int:
+        """Return how many rows were thrown away since the last call."""
+        count, self._num_stale_rows = self._num_stale_rows, 0
+        return count
+
+    def restart(self, version: int) -> list[Portion]:
+        """Cut everything anew for a learner that is at `version` and has trained on none of it."""
+        fragments = [fragment for portion in self._dealt for fragment in portion.fragments] + self._growing
+        self._dealt.clear()
+        self._num_begun = 0
+        self._growing = []
+        self._version = version
+        return self.add(fragments)
+
+    def _cut(self) -> Portion:
+        ages = [self._version - fragment.summary.policy_version for fragment in self._growing]
+        portion = Portion(
+            fragments=tuple(self._growing),
+            version=self._version,
+            num_rows=sum(fragment.summary.num_rows for fragment in self._growing),
+            staleness=Counter(ages),
+        )
+        self._dealt.append(portion)
+        self._growing = []
+        self._version += 1
+        return portion
