@@ -22,12 +22,14 @@ from outrider.wire import (
     Welcome,
     decode_episode_statistics,
     decode_fragment,
+    decode_fragment_summary,
     decode_hello,
     decode_policy_graph,
     decode_space,
     decode_weights,
     decode_welcome,
     same_space,
+    summarise,
 )
 from outrider.wire.v1 import fragment_pb2, policy_graph_pb2, tensor_pb2, weights_pb2
 
@@ -46,13 +48,19 @@ def test_fragments_are_read(release: str) -> None:
 
 
 @every_release
+def test_summaries_of_fragments_are_read(release: str) -> None:
+    summary = decode_fragment_summary(_golden(release, "fragment_summary"))
+    assert same_message(summary, summarise(example_fragment()))
+
+
+@every_release
 def test_episode_statistics_are_read(release: str) -> None:
     episodes = decode_episode_statistics(_golden(release, "episode_statistics"))
     assert same_message(episodes, example_fragment().episodes)
 
 
 @every_release
-@pytest.mark.parametrize("name", ["weights", "weights_bfloat16"])
+@pytest.mark.parametrize("name", ["weights", "weights_bfloat16", "weights_without_checksum"])
 def test_weights_are_read(release: str, name: str) -> None:
     # The matrix holds quarters, which bfloat16 holds exactly.
     assert same_message(decode_weights(_golden(release, name)), example_weights())

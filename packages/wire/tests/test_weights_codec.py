@@ -70,6 +70,21 @@ def test_a_flipped_bit_in_a_weight_is_noticed() -> None:
         decode_weights(message)
 
 
+def test_without_a_checksum_weights_are_taken_as_they_lie() -> None:
+    message = bytearray(encode_weights(example_weights(), checksum=False).to_bytes())
+    assert not weights_pb2.Weights.FromString(bytes(message)).header.HasField("body_crc32")
+    assert same_message(decode_weights(message), example_weights())
+    message[-1] ^= 1
+    assert not same_message(decode_weights(message), example_weights())
+
+
+def test_a_checksum_of_zero_is_a_checksum() -> None:
+    header = weights_pb2.WeightsHeader.FromString(encode_weights(example_weights()).header)
+    header.body_crc32 = 0
+    with pytest.raises(WireError, match="where 00000000 was sent"):
+        decode_weights_frame(Frame(header.SerializeToString(), encode_weights(example_weights()).buffers))
+
+
 def test_weights_that_travel_beside_their_header_are_checked_too() -> None:
     frame = encode_weights(example_weights())
     assert same_message(decode_weights_frame(frame), example_weights())

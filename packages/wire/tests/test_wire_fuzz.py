@@ -30,6 +30,7 @@ from outrider.wire import (
     check_fragment,
     decode_episode_statistics,
     decode_fragment,
+    decode_fragment_summary,
     decode_hello,
     decode_policy_graph,
     decode_space,
@@ -37,11 +38,13 @@ from outrider.wire import (
     decode_welcome,
     encode_episode_statistics,
     encode_fragment,
+    encode_fragment_summary,
     encode_hello,
     encode_policy_graph,
     encode_space,
     encode_weights,
     encode_welcome,
+    summarise,
 )
 from outrider.wire.v1 import fragment_pb2, policy_graph_pb2, weights_pb2
 
@@ -55,6 +58,7 @@ MESSAGES: dict[str, tuple[bytes, Decode]] = {
     "policy_graph": (encode_policy_graph(example_policy_graph()).to_bytes(), decode_policy_graph),
     "space": (encode_space(SPACE), decode_space),
     "episodes": (encode_episode_statistics(example_fragment().episodes), decode_episode_statistics),
+    "summary": (encode_fragment_summary(summarise(example_fragment())), decode_fragment_summary),
     "hello": (encode_hello(HELLO), decode_hello),
     "welcome": (encode_welcome(answer_hello(HELLO, HELLO)), decode_welcome),
 }

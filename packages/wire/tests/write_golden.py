@@ -16,11 +16,13 @@ from outrider.wire import (
     answer_hello,
     encode_episode_statistics,
     encode_fragment,
+    encode_fragment_summary,
     encode_hello,
     encode_policy_graph,
     encode_space,
     encode_weights,
     encode_welcome,
+    summarise,
 )
 
 ENVRUNNER = Hello(
@@ -46,7 +48,9 @@ def golden_files() -> dict[str, bytes]:
     weights = example_weights()
     return {
         "fragment": encode_fragment(example_fragment()).to_bytes(),
+        "fragment_summary": encode_fragment_summary(summarise(example_fragment())),
         "weights": encode_weights(weights).to_bytes(),
+        "weights_without_checksum": encode_weights(weights, checksum=False).to_bytes(),
         "weights_bfloat16": encode_weights(weights, bfloat16=["pi/weight"]).to_bytes(),
         "policy_graph": encode_policy_graph(example_policy_graph()).to_bytes(),
         "episode_statistics": encode_episode_statistics(episodes),
