@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
+from outrider.algorithm import PPOConfig
 from outrider.algorithm.iteration import Iteration, LearnerWork
 from outrider.algorithm.shares import shares_of
 from outrider.algorithm.totals import NUM_AGES, Totals
@@ -13,6 +15,10 @@ from outrider.wire import EpisodeStatistics, FragmentSummary, SamplingStatistics
 
 WAITED = LearnerWork(work_s=0.25, wait_s=0.75)
 TWO = PoolStatistics(num_runners=2)
+
+
+def new_totals(**env_runners: Any) -> Totals:
+    return Totals(PPOConfig().environment("CartPole-v1").env_runners(**env_runners).settings)
 
 
 def summary(total_s: float = 1.0, num_lost_rows: int = 0) -> FragmentSummary:
@@ -61,14 +67,14 @@ def test_where_every_runner_is_down_nobody_works() -> None:
 
 
 def test_the_seconds_of_sampling_are_means_over_runners_and_the_rest_is_what_nobody_took() -> None:
-    result = Totals().add(iteration(summaries=[summary(0.8), summary(0.4)]))
+    result = new_totals().add(iteration(summaries=[summary(0.8), summary(0.4)]))
     assert result["env_steps_per_s"] == 20
     assert (result["environment_s"], result["policy_s"]) == (pytest.approx(0.3), pytest.approx(0.15))
     assert (result["learner_s"], result["rest_s"]) == (0.25, pytest.approx(0.3))
 
 
 def test_lost_rows_are_those_of_environments_and_of_runners() -> None:
-    totals = Totals()
+    totals = new_totals()
     for num_lost_rows in (100, 100, 300):
         runners = PoolStatistics(num_runners=1, num_runner_restarts=1, num_lost_rows=num_lost_rows)
         result = totals.add(iteration(summaries=[summary(num_lost_rows=5)], runners=runners))
@@ -76,7 +82,7 @@ def test_lost_rows_are_those_of_environments_and_of_runners() -> None:
 
 
 def test_counts_go_on_after_an_interruption_with_runners_that_count_anew() -> None:
-    totals, resumed = Totals(), Totals()
+    totals, resumed = new_totals(), new_totals()
     totals.add(iteration(runners=PoolStatistics(num_runners=1, num_late_fragments=3)))
     resumed.set_state(totals.get_state())
     result = resumed.add(iteration(runners=PoolStatistics(num_runners=1, num_late_fragments=2)))
@@ -85,18 +91,28 @@ def test_counts_go_on_after_an_interruption_with_runners_that_count_anew() -> No
 
 def test_staleness_is_a_histogram_and_its_mean_and_maximum() -> None:
     work = LearnerWork(work_s=1.0, wait_s=0.0, queue_depth=1.5, staleness={0: 2, 3: 2})
-    result = Totals().add(iteration(learners=work))
+    result = new_totals().add(iteration(learners=work))
     assert result["staleness_histogram"] == [2, 0, 0, 2]
     assert (result["staleness_mean"], result["staleness_max"], result["queue_depth"]) == (1.5, 3, 1.5)
 
 
 def test_the_last_count_of_a_histogram_holds_all_that_are_older() -> None:
     work = LearnerWork(work_s=1.0, wait_s=0.0, staleness={NUM_AGES: 1, 10 * NUM_AGES: 1})
-    result = Totals().add(iteration(learners=work))
+    result = new_totals().add(iteration(learners=work))
     assert result["staleness_histogram"] == [0] * (NUM_AGES - 1) + [2]
     assert result["staleness_max"] == 10 * NUM_AGES
 
 
 def test_learners_that_take_no_fragments_by_themselves_have_no_staleness() -> None:
-    assert "staleness_mean" not in Totals().add(iteration())
-    assert "queue_depth" not in Totals().add(iteration())
+    assert "staleness_mean" not in new_totals().add(iteration())
+    assert "queue_depth" not in new_totals().add(iteration())
+
+
+def test_the_bottleneck_is_looked_for_in_the_last_ten_iterations() -> None:
+    totals = new_totals(num_env_runners=2)
+    learner_waits = iteration(summaries=[summary(1.0), summary(1.0)])
+    runners_wait = iteration(summaries=[summary(0.1)], learners=LearnerWork(work_s=1.0, wait_s=0.0))
+    assert totals.add(learner_waits)["bottleneck"].startswith("the learner waits 75%")
+    for _ in range(10):
+        last = totals.add(runners_wait)
+    assert last["bottleneck"].startswith("runners wait 95%")

@@ -24,6 +24,8 @@ class Shares:
     learner_work: float
     learner_wait: float
     """Learners had nothing to learn from."""
+    env_step_s: float = 0.0
+    """No share: seconds that one step of one environment copy took its runner."""
 
     @property
     def runner_wait(self) -> float:
@@ -39,15 +41,17 @@ def shares_of(iterations: Sequence[Iteration]) -> Shares:
     """
     total_s = sum(one.total_s for one in iterations)
     runner_s = sum(one.total_s * one.runners.num_runners for one in iterations)
-    statistics = [summary.statistics for one in iterations for summary in one.summaries]
-    work_s = sum(one.total_s for one in statistics)
+    summaries = [summary for one in iterations for summary in one.summaries]
+    work_s = sum(one.statistics.total_s for one in summaries)
+    environment_s = sum(one.statistics.environment_s for one in summaries)
     runner_s = max(runner_s, work_s)
     return Shares(
-        environment=_share(sum(one.environment_s for one in statistics), runner_s),
-        policy=_share(sum(one.policy_s for one in statistics), runner_s),
+        environment=_share(environment_s, runner_s),
+        policy=_share(sum(one.statistics.policy_s for one in summaries), runner_s),
         runner_work=_share(work_s, runner_s),
         learner_work=_share(sum(one.learners.work_s for one in iterations), total_s),
         learner_wait=_share(sum(one.learners.wait_s for one in iterations), total_s),
+        env_step_s=environment_s / max(1, sum(one.num_rows for one in summaries)),
     )
 
 

@@ -26,6 +26,9 @@ queue_depth             fragments that lay waiting when an update began, mean ov
 staleness_mean          versions by which fragments were older than the learner that took them
 staleness_max           likewise, the oldest
 staleness_histogram     number of fragments that were 0, 1, 2, ... versions old; the last counts all older
+bottleneck              a sentence that names the dial to turn, from the last ten iterations
+cores_busy_share        share of this iteration in which the cores of this machine worked, for this run or
+                        for others; absent where the system does not say
 num_env_runners         the exception: runners that are up now, that of this process included
 num_runner_restarts     runners made anew because their process ended or did not answer
 num_late_fragments      fragments that an update did not wait for; they came with a later one
@@ -45,6 +48,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outrider.algorithm.bottleneck import bottleneck
+from outrider.algorithm.cores import BusyCores
 from outrider.algorithm.shares import shares_of
 from outrider.envrunner import PoolStatistics
 
@@ -52,10 +57,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outrider.algorithm.iteration import Iteration
+    from outrider.algorithm.run_settings import RunSettings
 
 NUM_EPISODES = 100
 """Training returns are averaged over this many episodes, as is usual."""
 NUM_RECENT_EPISODES = 20
+NUM_SMOOTHED = 10
+"""Iterations over which the bottleneck is looked for."""
 NUM_AGES = 64
 """Ages that a staleness histogram tells apart."""
 COUNTED = (
@@ -75,8 +83,12 @@ COUNTED = (
 class Totals:
     """Counts iterations, steps, episodes and seconds, and remembers the last episodes."""
 
-    def __init__(self) -> None:
-        """Start at nothing."""
+    def __init__(self, settings: RunSettings) -> None:
+        """Start at nothing; `settings` say which dials there are to turn."""
+        self._settings = settings
+        self._cores = BusyCores()
+        self._newest: deque[Iteration] = deque(maxlen=NUM_SMOOTHED)
+        self._cores_busy: deque[float] = deque(maxlen=NUM_SMOOTHED)
         self.iteration = 0
         self.time_s = 0.0
         self._counts = dict.fromkeys(COUNTED, 0)
@@ -103,6 +115,7 @@ class Totals:
             **self._episodes(),
             **_speed(iteration),
             **_staleness(iteration),
+            **self._bottleneck(iteration),
             **{f"learner/{name}": float(value) for name, value in iteration.metrics.items()},
         }
 
@@ -117,6 +130,19 @@ class Totals:
             "episode_length_mean": float(np.mean(self._lengths)),
             "recent_return_mean": float(returns[-NUM_RECENT_EPISODES:].mean()),
         }
+
+    def _bottleneck(self, iteration: Iteration) -> dict[str, Any]:
+        self._newest.append(iteration)
+        busy = self._cores.share()
+        self._cores_busy.extend([] if busy is None else [busy])
+        sentence = bottleneck(
+            shares_of(self._newest),
+            env_runners=self._settings.env_runners,
+            learners=self._settings.learners,
+            is_asynchronous=any(one.learners.staleness for one in self._newest),
+            cores_busy=float(np.mean(self._cores_busy)) if self._cores_busy else None,
+        )
+        return {"bottleneck": sentence} | ({} if busy is None else {"cores_busy_share": busy})
 
     def get_state(self) -> dict[str, Any]:
         """Return everything counted, for a checkpoint."""
