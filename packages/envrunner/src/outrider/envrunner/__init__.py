@@ -2,11 +2,15 @@
 
 from outrider.envrunner.acting_policy import ActingPolicy
 from outrider.envrunner.action_sampler import ActionSampler
+from outrider.envrunner.async_fleet import AsyncRunnerFleet
 from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.fleet import RunnerFleet
 from outrider.envrunner.onnx_policy import OnnxPolicy
 from outrider.envrunner.pool import AsyncRunnerPool, LocalRunnerPool, PoolStatistics, RunnerPool
 from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.roster import RunnersLostError
 from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.torch_policy import TorchPolicy
 from outrider.envrunner.vector_environment import make_vector_environment
@@ -14,6 +18,7 @@ from outrider.envrunner.vector_environment import make_vector_environment
 __all__ = [
     "ActingPolicy",
     "ActionSampler",
+    "AsyncRunnerFleet",
     "AsyncRunnerPool",
     "EnvRunner",
     "EnvRunnerSettings",
@@ -22,7 +27,10 @@ __all__ = [
     "LocalRunnerPool",
     "OnnxPolicy",
     "PoolStatistics",
+    "RunnerFleet",
+    "RunnerPlan",
     "RunnerPool",
+    "RunnersLostError",
     "TorchPolicy",
     "make_vector_environment",
 ]

@@ -43,7 +43,8 @@ class EnvRunner:
     """Samples with its own environment copies; one thread, no torch.
 
     Copies have the numbers `first_environment`, `first_environment` + 1, ... over all runners of a run;
-    seeds derive from `seed` and these numbers alone, and the same ones give the same fragments.
+    seeds derive from `seed`, these numbers and `incarnation` alone, and the same ones give the same
+    fragments.
     """
 
     def __init__(
@@ -57,8 +58,12 @@ class EnvRunner:
         num_steps: int,
         seed: int,
         first_environment: int = 0,
+        incarnation: int = 0,
     ) -> None:
         """Make the environments; a fragment will have `num_steps` vector steps.
+
+        `incarnation` says how often this runner was made before in the run: later ones play other
+        episodes and draw other actions.
 
         Raises ValueError where the environment cannot be made or is not what the policy was made for.
         """
@@ -73,14 +78,17 @@ class EnvRunner:
             observation_space=observation_space,
             action_heads=action_heads,
         )
-        self._running = RunningVector(environment, settings, seed=seed, first_environment=first_environment)
+        self._running = RunningVector(
+            environment, settings, seed=seed, first_environment=first_environment, incarnation=incarnation
+        )
         vector = self._running.vector
         _require_same_leaves(space_from_gymnasium(vector.single_observation_space), observation_space)
         self._read = column_reader(observation_space)
+        noise = (first_environment, 0, 1, *((incarnation,) if incarnation else ()))
         self._sampler = ActionSampler(
             action_heads,
             vector.single_action_space,
-            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(first_environment, 0, 1))),
+            np.random.default_rng(np.random.SeedSequence(seed, spawn_key=noise)),
         )
         self._mode = autoreset_mode(vector)
         self._state = {
@@ -133,6 +141,7 @@ class EnvRunner:
         environment = None if self._observations is None else save_environment_state(self._running.vector)
         return {
             "sampler": self._sampler.get_state(),
+            "incarnation": self._running.incarnation,
             "num_seedings": self._running.num_seedings,
             "environment": environment,
             "observations": _copies(self._observations or {}),
@@ -149,6 +158,7 @@ class EnvRunner:
         """
         self._version = None
         self._sampler.set_state(state["sampler"])
+        self._running.incarnation = state["incarnation"]
         self._running.num_seedings = state["num_seedings"]
         self._observations = None
         if state["environment"] is None:

@@ -32,6 +32,7 @@ class RunningVector:
         *,
         seed: int,
         first_environment: int,
+        incarnation: int = 0,
     ) -> None:
         """Make the environments. Raises ValueError where they cannot be made."""
         self._environment = environment
@@ -41,6 +42,8 @@ class RunningVector:
         self.restarts = Restarts(settings.max_env_restarts, first_environment)
         self.num_seedings = 0
         """How often episodes were started with new seeds; none is used twice in a run."""
+        self.incarnation = incarnation
+        """How often the runner had been made before; together with `num_seedings` it tells seeds apart."""
         self._is_half_stepped = False
         self.vector = self._make()
 
@@ -113,4 +116,7 @@ class RunningVector:
     def _next_seeds(self) -> list[int]:
         num_envs, seeding = self._settings.num_envs_per_env_runner, self.num_seedings
         self.num_seedings += 1
-        return [environment_seed(self._seed, self._first + index, seeding) for index in range(num_envs)]
+        return [
+            environment_seed(self._seed, self._first + index, seeding, self.incarnation)
+            for index in range(num_envs)
+        ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from gymnasium.envs.registration import VectorizeMode
 
@@ -32,6 +34,26 @@ class EnvRunnerSettings:
     """Processor cores to reserve for one runner. Range >= 0."""
     num_gpus_per_env_runner: float = 0.0
     """GPUs to reserve for one runner. Range >= 0."""
+    custom_resources_per_env_runner: Mapping[str, float] = field(default_factory=dict)
+    """Resources of the cluster's own naming to reserve for one runner, such as {"simulator": 1}. Each
+    above 0."""
+    env_runner_runtime_env: Mapping[str, Any] = field(default_factory=dict)
+    """Ray's runtime environment for runners, as a dictionary of its documentation: packages, variables,
+    files. Empty: that of the run."""
+    runner_start_timeout_s: float = 60.0
+    """Seconds that a runner may take to start and make its environments. Range (0, 1e6]."""
+    sample_timeout_s: float = 60.0
+    """Seconds that an update waits for a runner's fragment; one that comes later joins the next update.
+    A runner that delivers nothing for twice as long is made anew. Range (0, 1e6]."""
+    sample_ahead: bool = False
+    """Synchronous algorithms only: whether runners sample the next fragments, with the weights before the
+    update, while the learners learn. Faster, and as reproducible; weights act one update late."""
+    max_requests_in_flight_per_env_runner: int = 2
+    """Asynchronous algorithms only: fragments that one runner may be at work on or have finished before
+    one is taken. More hide longer round trips, and make weights older. Range >= 1."""
+    max_env_runner_restarts: int = 10
+    """Times that one runner is made anew, because its process ended or did not answer, without a fragment
+    of it in between; one more stops the run. Range >= 0."""
     max_env_restarts: int = 10
     """Rebuilds of one environment copy after errors without an episode of it ending in between; one more
     stops the run. Raise it for environments whose episodes hardly ever end. Range >= 0."""
@@ -45,15 +67,21 @@ class EnvRunnerSettings:
         _require_whole("num_env_runners", self.num_env_runners, at_least=0)
         _require_whole("num_envs_per_env_runner", self.num_envs_per_env_runner, at_least=1)
         _require_whole("max_env_restarts", self.max_env_restarts, at_least=0)
+        _require_whole("max_env_runner_restarts", self.max_env_runner_restarts, at_least=0)
+        in_flight = self.max_requests_in_flight_per_env_runner
+        _require_whole("max_requests_in_flight_per_env_runner", in_flight, at_least=1)
         if self.rollout_fragment_length != "auto":
             _require_whole("rollout_fragment_length", self.rollout_fragment_length, at_least=1)
         for name in ("num_cpus_per_env_runner", "num_gpus_per_env_runner"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number >= 0")
-        if not 0 < self.env_step_timeout_s <= 1e6:  # the operating system waits no longer than 24 days
+        for name in ("env_step_timeout_s", "sample_timeout_s", "runner_start_timeout_s"):
+            _require_seconds(name, getattr(self, name))
+        _require_amounts("custom_resources_per_env_runner", self.custom_resources_per_env_runner)
+        if not isinstance(self.env_runner_runtime_env, Mapping):
             raise ValueError(
-                f"env_step_timeout_s is {self.env_step_timeout_s!r}; it must be a number of seconds above 0 "
-                "and not above 1e6"
+                f"env_runner_runtime_env is {self.env_runner_runtime_env!r}; give Ray's runtime environment "
+                "as a dictionary, such as {'env_vars': {'MUJOCO_GL': 'egl'}}"
             )
 
 
@@ -68,3 +96,19 @@ def _vectorize_mode(mode: object) -> VectorizeMode:
 def _require_whole(name: str, value: object, *, at_least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise ValueError(f"{name} is {value!r}; it must be a whole number >= {at_least}")
+
+
+def _require_seconds(name: str, value: float) -> None:
+    if not 0 < value <= 1e6:  # the operating system waits no longer than 24 days
+        raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0 and not above 1e6")
+
+
+def _require_amounts(name: str, amounts: object) -> None:
+    if not isinstance(amounts, Mapping):
+        raise ValueError(f"{name} is {amounts!r}; give amounts by name, such as {{'simulator': 1}}")
+    for resource, amount in amounts.items():
+        if not isinstance(resource, str) or not isinstance(amount, int | float) or not 0 < amount < math.inf:
+            raise ValueError(
+                f"{name} asks for {amount!r} of {resource!r}; give a name and a number above 0, such as "
+                "{'simulator': 1}"
+            )

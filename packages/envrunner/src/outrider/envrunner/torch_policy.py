@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.acting_policy import require_fit
-from outrider.wire import Columns, TensorSpec, Weights
+from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,44 @@ class TorchModule(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Return action parameters [B, k], values [B] and the next state."""
         ...
+
+
+class TorchPolicyModule(TorchModule, Protocol):
+    """A module that knows what it is for: `outrider.rlmodule.Policy`."""
+
+    @property
+    def observation_space(self) -> Space:
+        """What the policy sees."""
+        ...
+
+    @property
+    def action_heads(self) -> tuple[ActionHead, ...]:
+        """How action parameters are read."""
+        ...
+
+
+class TorchRecipe(Protocol):
+    """What a module is made of: `outrider.rlmodule.PolicyRecipe`."""
+
+    def build(self) -> TorchPolicyModule:
+        """Make the module."""
+        ...
+
+    def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
+        """Return plain values."""
+        ...
+
+
+def recipe_from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None) -> TorchRecipe:
+    """Read a recipe. Raises ImportError where outrider-rlmodule, which builds it, is not installed."""
+    try:
+        from outrider.rlmodule import PolicyRecipe
+    except ImportError as error:
+        raise ImportError(
+            "the policy cannot be exported and has to be built here, which needs outrider-rlmodule; run "
+            "`pip install 'outrider-envrunner[torch]'`"
+        ) from error
+    return PolicyRecipe.from_message(message, load)
 
 
 class TorchPolicy:

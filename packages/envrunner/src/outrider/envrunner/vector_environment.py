@@ -34,7 +34,11 @@ def make_vector_environment(
     return SyncVector(make, on_failure=on_failure)
 
 
-def environment_seed(seed: int, environment: int, restart: int = 0) -> int:
-    """Return the seed of an environment copy of a run, another one after each restart."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(environment, restart))
+def environment_seed(seed: int, environment: int, restart: int = 0, incarnation: int = 0) -> int:
+    """Return the seed of an environment copy of a run, another one after each restart.
+
+    Every incarnation of its runner has seeds of its own.
+    """
+    later = (2, incarnation) if incarnation else ()  # actions are drawn from (environment, 0, 1)
+    sequence = np.random.SeedSequence(seed, spawn_key=(environment, restart, *later))
     return int(sequence.generate_state(1)[0] >> 1)

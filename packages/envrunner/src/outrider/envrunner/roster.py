@@ -1,0 +1,250 @@
+"""Keeps the runners of a fleet going: starts them, notices when one is gone or silent, makes it anew.
+
+    starting ---Ready---> up ---Lost, silent---> resting ---pause over---> starting
+    starting ---Lost, not ready in time--------> resting
+
+Nothing here decides what a runner is asked, or waits in any other way than for the runners' events.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from outrider.envrunner.pool import PoolStatistics
+from outrider.envrunner.remote_runners import Failed, Lost, Ready, RemoteRunners, Sampled
+from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.transport import WeightsReference
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+
+class RunnersLostError(RuntimeError):
+    """Raised where a runner is lost more often than the settings allow."""
+
+
+class _Status(Enum):
+    STARTING = auto()
+    UP = auto()
+    RESTING = auto()
+
+
+@dataclass(slots=True)
+class _Member:
+    incarnation: int = 0
+    status: _Status = _Status.RESTING
+    until: float = 0.0
+    """When a rest is over, or a start takes too long."""
+    num_losses: int = 0
+    """In a row, without a fragment in between."""
+    num_requests: int = 0
+    silent_since: float = 0.0
+
+
+class Roster:
+    """Which runners are up, what they were asked for, and what became of it.
+
+    Whatever a runner was asked for is either returned by `wait` once, or counted as lost.
+    """
+
+    def __init__(
+        self,
+        remote: RemoteRunners,
+        settings: EnvRunnerSettings,
+        *,
+        num_rows: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Start all runners and return at once; a fragment has `num_rows` rows."""
+        self._remote = remote
+        self._settings = settings
+        self._num_rows = num_rows
+        self._clock = clock
+        self._members = [_Member() for _ in range(remote.num_runners)]
+        self._sampled: list[Sampled] = []
+        self._any_was_up = False
+        self._num_restarts = self._num_lost_rows = 0
+        for index in range(len(self._members)):
+            self._start(index)
+
+    @property
+    def up(self) -> list[int]:
+        """Runners that can be asked."""
+        return [index for index, member in enumerate(self._members) if member.status is _Status.UP]
+
+    @property
+    def are_starting(self) -> bool:
+        """Whether a runner starts that was not lost before: it is worth waiting for."""
+        return any(member.status is _Status.STARTING and member.num_losses == 0 for member in self._members)
+
+    @property
+    def incarnations(self) -> list[int]:
+        """How often each runner was made before its present incarnation."""
+        return [member.incarnation for member in self._members]
+
+    def num_requests(self, index: int) -> int:
+        """Return how many fragments a runner was asked for and has not delivered yet."""
+        return self._members[index].num_requests
+
+    def statistics(self) -> PoolStatistics:
+        """Return the counts so far, without late fragments."""
+        return PoolStatistics(
+            num_runners=len(self.up),
+            num_runner_restarts=self._num_restarts,
+            num_lost_rows=self._num_lost_rows,
+        )
+
+    def ask(self, index: int, weights: WeightsReference | None) -> None:
+        """Ask a runner that is up for a fragment."""
+        member = self._members[index]
+        assert member.status is _Status.UP
+        if member.num_requests == 0:
+            member.silent_since = self._clock()
+        member.num_requests += 1
+        self._remote.ask(index, weights)
+
+    def wait(self, timeout_s: float) -> Sequence[Sampled]:
+        """Return the fragments that came, and wait up to `timeout_s` for anything to happen.
+
+        Returns nothing, and before the time, where a runner came up or was lost. Raises what a runner
+        raised, and RunnersLostError where one is lost again and again; fragments that came meanwhile
+        are returned by the next call.
+        """
+        self._start_rested()
+        timeout_s = max(0.0, min(timeout_s, self._next_deadline() - self._clock()))
+        events = self._remote.events(timeout_s)
+        errors: list[Exception] = []
+        for event in events:
+            member = self._members[event.index]
+            match event:
+                case Ready():
+                    self._welcome(member)
+                case Sampled() if member.num_requests:
+                    member.num_requests -= 1
+                    member.num_losses = 0
+                    member.silent_since = self._clock()
+                    self._sampled.append(event)
+                case Lost(index, reason) if member.status is not _Status.RESTING:
+                    self._record_loss(index, reason)
+                case Failed(index, error):
+                    self._dismiss(index)
+                    errors.append(error)
+        if errors:
+            raise errors[0]
+        if not events:
+            self._lose_silent()
+        sampled, self._sampled = self._sampled, []
+        return sampled
+
+    def lose(self, index: int, reason: str) -> None:
+        """End a runner that does not do what it should; it is made anew after a pause.
+
+        Raises RunnersLostError where that happens again and again.
+        """
+        self._remote.stop(index)
+        self._record_loss(index, reason)
+
+    def renew(self, index: int, incarnation: int) -> None:
+        """Make a runner anew as a later incarnation, which no loss is the reason for."""
+        self._dismiss(index)
+        self._members[index].incarnation = incarnation
+        self._start(index)
+
+    def adopt(self, index: int, incarnation: int) -> None:
+        """Note that a runner continues as `incarnation`, whose state it was given."""
+        self._members[index].incarnation = incarnation
+
+    def _start(self, index: int) -> None:
+        member = self._members[index]
+        member.status = _Status.STARTING
+        member.until = self._clock() + self._settings.runner_start_timeout_s
+        self._remote.start(index, incarnation=member.incarnation)
+
+    def _start_rested(self) -> None:
+        for index, member in enumerate(self._members):
+            if member.status is _Status.RESTING and member.until <= self._clock():
+                self._num_restarts += 1
+                self._start(index)
+
+    def _welcome(self, member: _Member) -> None:
+        if member.status is _Status.STARTING:
+            member.status = _Status.UP
+            self._any_was_up = True
+
+    def _next_deadline(self) -> float:
+        """Return when a rest is over, or patience with somebody."""
+        return min((self._deadline(member) for member in self._members), default=math.inf)
+
+    def _deadline(self, member: _Member) -> float:
+        if member.status is not _Status.UP:
+            return member.until
+        return member.silent_since + self._patience_s if member.num_requests else math.inf
+
+    @property
+    def _patience_s(self) -> float:
+        return 2 * self._settings.sample_timeout_s
+
+    def _lose_silent(self) -> None:
+        """Lose those that nothing was heard of for too long. Asked only when no event waits to be read."""
+        for index, member in enumerate(self._members):
+            if member.status is _Status.RESTING or self._deadline(member) > self._clock():
+                continue
+            if member.status is _Status.UP:
+                self.lose(
+                    index,
+                    f"it delivered nothing for {self._patience_s:g} s, twice sample_timeout_s; where its "
+                    "environments are that slow, raise that or lower rollout_fragment_length",
+                )
+                continue
+            reason = (
+                f"it was not ready within runner_start_timeout_s={self._settings.runner_start_timeout_s:g}"
+            )
+            if not self._any_was_up:
+                raise TimeoutError(
+                    f"runner {index} was not started: {reason}, and no other runner was; raise that, if its "
+                    "environments take so long to make, or see whether the cluster has room for it"
+                )
+            self.lose(index, reason)
+
+    def _record_loss(self, index: int, reason: str) -> None:
+        member = self._members[index]
+        self._dismiss(index, stop=False)
+        member.num_losses += 1
+        limit = self._settings.max_env_runner_restarts
+        if member.num_losses > limit:
+            raise RunnersLostError(
+                f"runner {index} was lost {member.num_losses} times without delivering a fragment, and "
+                f"max_env_runner_restarts is {limit}; the last time {reason}. Correct that or raise "
+                "max_env_runner_restarts"
+            )
+        pause_s = _pause_s(member.num_losses)
+        member.until = self._clock() + pause_s
+        _LOGGER.warning(
+            "runner %d is lost and made anew%s (%d of at most %d in a row): %s",
+            index,
+            f" in {pause_s:g} s" if pause_s else "",
+            member.num_losses,
+            limit,
+            reason,
+        )
+
+    def _dismiss(self, index: int, *, stop: bool = True) -> None:
+        """Count what a runner was asked for as lost; it is made anew as its next incarnation."""
+        if stop:
+            self._remote.stop(index)
+        member = self._members[index]
+        self._num_lost_rows += member.num_requests * self._num_rows
+        member.num_requests = 0
+        member.status = _Status.RESTING
+        member.until = self._clock()
+        member.incarnation += 1
+
+
+def _pause_s(num_losses: int) -> float:
+    """Return how long a runner rests after so many losses in a row: not at all after the first."""
+    return 0.0 if num_losses < 2 else min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (num_losses - 2))
