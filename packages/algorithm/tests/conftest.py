@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
+from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner import PoolStatistics
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, SamplingStatistics, Streams, Weights
@@ -90,6 +92,16 @@ class FakeLearner:
     def close(self) -> None: ...
 
 
+class FakePolicy:
+    """Remembers the versions of its weights."""
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+
+    def load_weights(self, weights: Weights) -> None:
+        self.versions.append(weights.version)
+
+
 class FakeEvaluator:
     """Says that the return is the version of the weights, and remembers the numbers of episodes."""
 
@@ -126,14 +138,15 @@ def make_algorithm() -> Callable[..., FakeAlgorithm]:
         settings = config.environment("CartPole-v1").settings
         settings = replace(settings, debugging=replace(settings.debugging, seed=1))
         runners, learner, evaluator = FakeRunners(), FakeLearner(), FakeEvaluator()
-        policy: Any = None
+        parts = ExitStack()
+        parts.callback(runners.close)
         algorithm = FakeAlgorithm(
             "ppo",
             settings,
-            runners=runners,
-            learners=learner,
-            policy=policy,
+            loop=SynchronousLoop(runners, learner),
+            policy=FakePolicy(),  # type: ignore[arg-type]
             evaluator=evaluator,  # type: ignore[arg-type]
+            parts=parts,
             reward_threshold=reward_threshold,
         )
         algorithm.runners, algorithm.learner, algorithm.evaluator = runners, learner, evaluator

@@ -5,17 +5,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.appo import APPOConfig, APPORunSettings
     from outrider.algorithm.callback import Callback
     from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+    from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
     from outrider.algorithm.ppo import PPOConfig, PPORunSettings
     from outrider.algorithm.run_directory import RunDirectory
     from outrider.algorithm.training_run import Outcome, TrainingRun
     from outrider.algorithm.whole_file import NotWrittenError
 
 __all__ = [
+    "APPOConfig",
+    "APPORunSettings",
     "Algorithm",
     "Callback",
     "CheckpointError",
+    "IMPALAConfig",
+    "IMPALARunSettings",
     "NotWrittenError",
     "Outcome",
     "PPOConfig",
@@ -27,9 +33,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "APPOConfig": "appo",
+    "APPORunSettings": "appo",
     "Algorithm": "algorithm",
     "Callback": "callback",
     "CheckpointError": "checkpoint",
+    "IMPALAConfig": "impala",
+    "IMPALARunSettings": "impala",
     "NotWrittenError": "whole_file",
     "Outcome": "training_run",
     "PPOConfig": "ppo",

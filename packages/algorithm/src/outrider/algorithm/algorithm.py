@@ -1,23 +1,21 @@
-"""The main loop: collect, learn, publish."""
+"""What one can do with an algorithm: train it, evaluate it, save it, take its policy out."""
 
 from __future__ import annotations
 
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from outrider.algorithm.iteration import Iteration, LearnerWork
 from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
 from outrider.algorithm.totals import Totals
 
 if TYPE_CHECKING:
+    from outrider.algorithm.config import AlgorithmConfig
     from outrider.algorithm.evaluation import Evaluator
-    from outrider.algorithm.ppo import PPOConfig
+    from outrider.algorithm.loop import TrainingLoop
     from outrider.algorithm.run_settings import RunSettings
-    from outrider.envrunner import RunnerPool
     from outrider.envrunner.video import FilmedEpisode
-    from outrider.learner import LearnerGroup
     from outrider.rlmodule import Policy
 
 
@@ -29,42 +27,31 @@ class Algorithm:
         name: str,
         settings: RunSettings,
         *,
-        runners: RunnerPool,
-        learners: LearnerGroup,
+        loop: TrainingLoop,
         policy: Policy,
         evaluator: Evaluator,
+        parts: ExitStack,
         reward_threshold: float | None = None,
     ) -> None:
-        """Take the parts over; `policy` has the weights of the learners."""
+        """Take the parts over; `parts` closes what the loop works with."""
         self.name = name
         self.settings = settings
         self.reward_threshold = reward_threshold
         """Mean return from which the environment counts as solved; None where it is registered without."""
-        self._runners = runners
-        self._learners = learners
-        self.policy = policy
-        """The module that learns, on the learner's device: an `outrider.rlmodule.Policy`."""
+        self._loop = loop
+        self._policy = policy
+        self._policy_version: int | None = None
         self._evaluator = evaluator
-        self._weights = learners.publish()
-        self._totals = Totals()
+        self._parts = parts
+        self._totals = Totals(settings)
 
     def train(self) -> dict[str, Any]:
-        """Run one iteration and return its metrics (see `outrider.algorithm.totals`)."""
-        started = time.perf_counter()
-        fragments = self._runners.sample(self._weights)
-        sampled = time.perf_counter()
-        metrics = self._learners.update(fragments)
-        self._weights = self._learners.publish()
-        ended = time.perf_counter()
-        return self._totals.add(
-            Iteration(
-                summaries=[fragment.summary for fragment in fragments],
-                metrics=metrics,
-                learners=LearnerWork(work_s=ended - sampled, wait_s=sampled - started),
-                runners=self._runners.statistics(),
-                total_s=ended - started,
-            )
-        )
+        """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
+
+        The loop is `outrider.algorithm.synchronous` (collect, learn, publish) or
+        `outrider.algorithm.asynchronous` (all three at once).
+        """
+        return self._totals.add(self._loop.iterate())
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
         """Play episodes from fixed seeds on, without exploration, and return their metrics.
@@ -74,7 +61,7 @@ class Algorithm:
         """
         settings = self.settings.evaluation
         return self._evaluator.evaluate(
-            self._weights.load(),
+            self._loop.weights.load(),
             num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
             seed=settings.evaluation_seed if seed is None else seed,
         )
@@ -82,7 +69,18 @@ class Algorithm:
     def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:
         """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
         seed = self.settings.evaluation.evaluation_seed if seed is None else seed
-        return self._evaluator.record_video(self._weights.load(), Path(path), seed=seed)
+        return self._evaluator.record_video(self._loop.weights.load(), Path(path), seed=seed)
+
+    @property
+    def policy(self) -> Policy:
+        """The module that learns, with the newest weights: an `outrider.rlmodule.Policy`.
+
+        It may be a copy of the one that learners elsewhere train: changing it changes no training.
+        """
+        if self._policy_version != self._loop.weights.version:
+            self._policy.load_weights(self._loop.weights.load())
+            self._policy_version = self._loop.weights.version
+        return self._policy
 
     @property
     def iteration(self) -> int:
@@ -95,38 +93,38 @@ class Algorithm:
             "algorithm": self.name,
             "settings": to_json(self.settings),
             "totals": self._totals.get_state(),
-            "learner": self._learners.get_state(),
-            "runners": self._runners.get_state(),
+            **self._loop.get_state(),
         }
         return write_checkpoint(path, tree)
 
     @staticmethod
     def from_checkpoint(
-        path: Path | str, *, config: PPOConfig | None = None, to_train: bool = True
+        path: Path | str, *, config: AlgorithmConfig[Any] | None = None, to_train: bool = True
     ) -> Algorithm:
         """Build the algorithm that was saved at `path` and go on from there.
 
         `config` replaces the recorded settings: give it where the environment or a wrapper was a
-        function of no module, or to go on with other settings. Without `to_train` the environments are
-        left as they are, which is all that evaluating and exporting need. Raises CheckpointError.
+        function of no module, or to go on with other settings. Without `to_train` there are neither
+        runners nor learners, which evaluating and exporting do without. Raises CheckpointError.
         """
         tree = read_checkpoint(path)
-        algorithm = (config or _recorded_config(tree, path)).build()
-        algorithm._restore(tree, path, to_train=to_train)  # noqa: SLF001 - our own
+        config = config or _recorded_config(tree, path)
+        algorithm = config.build() if to_train else config.build_to_evaluate()
+        algorithm._restore(tree, path)  # noqa: SLF001 - our own
         return algorithm
 
-    def _restore(self, tree: Any, path: Path | str, *, to_train: bool = True) -> None:  # noqa: ANN401 - a tree
+    def _restore(self, tree: Any, path: Path | str) -> None:  # noqa: ANN401 - a tree of any shape
         try:
-            self._learners.set_state(tree["learner"])
-            if to_train:
-                self._runners.set_state(tree["runners"])
+            self._loop.set_state({part: tree[part] for part in ("learner", "runners")})
             self._totals.set_state(tree["totals"])
         except (KeyError, TypeError, ValueError) as error:
             self.stop()
             raise CheckpointError(
                 f"checkpoint {path} does not fit these settings: {error}; use the settings it was made with"
             ) from error
-        self._weights = self._learners.publish()
+        except BaseException:
+            self.stop()
+            raise
 
     def export_policy(self, path: Path | str) -> Path:
         """Write the policy as one ONNX file that needs nothing of Outrider, and return the path.
@@ -142,9 +140,8 @@ class Algorithm:
         return path
 
     def stop(self) -> None:
-        """Close the environments and stop the learners. May be called twice."""
-        self._runners.close()
-        self._learners.close()
+        """Close the environments, stop the learners and leave the cluster. May be called twice."""
+        self._parts.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,7 +150,7 @@ class Algorithm:
         self.stop()
 
 
-def _recorded_config(tree: Any, path: Path | str) -> PPOConfig:  # noqa: ANN401 - a tree of any shape
+def _recorded_config(tree: Any, path: Path | str) -> AlgorithmConfig[Any]:  # noqa: ANN401 - a tree of any shape
     from outrider.algorithm.algorithms import config_from_json
 
     try:

@@ -1,30 +1,73 @@
-"""Puts the parts of an algorithm together from its settings."""
+"""Puts the parts of an algorithm together from its settings.
+
+    settings -> [cluster] -> policy -> runners -> learners -> loop -> Algorithm
+
+What is made later is closed earlier, also where making the next part fails.
+"""
 
 from __future__ import annotations
 
-import copy
-import logging
-import math
 import secrets
-import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from outrider.algorithm.algorithm import Algorithm
 from outrider.algorithm.evaluation import Evaluator
-from outrider.envrunner import EnvRunner, LocalRunnerPool, OnnxPolicy, TorchPolicy
+from outrider.algorithm.learner_assembly import make_local_learners, with_num_learners
+from outrider.algorithm.resources import check_resources
+from outrider.algorithm.resting import RestingLoop
+from outrider.algorithm.run_settings import RunSettings
+from outrider.algorithm.runner_assembly import acting_policies, make_local_runners
+from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner.environment import spaces_of
-from outrider.rlmodule import PolicyNotExportable, build_policy
+from outrider.rlmodule import PolicyRecipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from outrider.algorithm.loop import TrainingLoop
 
-    from outrider.algorithm.run_settings import RunSettings
-    from outrider.envrunner import ActingPolicy, RunnerPool
-    from outrider.rlmodule import Policy
+R = TypeVar("R", bound=RunSettings)
 
-R = TypeVar("R", bound="RunSettings")
 
-log = logging.getLogger(__name__)
+def build(name: str, settings: RunSettings) -> Algorithm:
+    """Make an algorithm that is ready to train. Raises ValueError in one sentence, and leaves nothing."""
+    settings, seed = with_seed(settings)
+    settings = with_num_learners(settings)
+    num_steps = check_resources(settings)
+    use_threads(settings)
+    with ExitStack() as parts:
+        recipe = policy_recipe(settings, seed)
+        policy = recipe.build()
+        acting = acting_policies(policy)
+        runners = make_local_runners(settings, acting(), policy, seed, num_steps=num_steps)
+        parts.callback(runners.close)
+        learners = make_local_learners(name, settings, policy, seed)
+        parts.callback(learners.close)
+        loop: TrainingLoop = SynchronousLoop(runners, learners)
+        return Algorithm(
+            name,
+            settings,
+            loop=loop,
+            policy=policy,
+            evaluator=Evaluator(settings, acting, policy.action_heads),
+            parts=parts.pop_all(),
+            reward_threshold=reward_threshold(settings.environment.env),
+        )
+
+
+def build_to_evaluate(name: str, settings: RunSettings) -> Algorithm:
+    """Make an algorithm that has a policy and environments to evaluate it in, and nothing else."""
+    settings, seed = with_seed(settings)
+    policy = policy_recipe(settings, seed).build()
+    return Algorithm(
+        name,
+        settings,
+        loop=RestingLoop(policy),
+        policy=policy,
+        evaluator=Evaluator(settings, acting_policies(policy), policy.action_heads),
+        parts=ExitStack(),
+        reward_threshold=reward_threshold(settings.environment.env),
+    )
 
 
 def with_seed(settings: R) -> tuple[R, int]:
@@ -46,70 +89,18 @@ def use_threads(settings: RunSettings) -> None:
     torch.set_num_threads(max(1, int(settings.learners.num_cpus_per_learner)))
 
 
-def make_policy(settings: RunSettings, seed: int) -> Policy:
-    """Make one environment to learn its spaces, and a policy for them."""
+def policy_recipe(settings: RunSettings, seed: int) -> PolicyRecipe:
+    """Make one environment to learn its spaces, and say what a policy for them is made of."""
     observation_space, action_space = spaces_of(
         settings.environment, settings.env_runners.gym_env_vectorize_mode
     )
-    return build_policy(
-        observation_space, action_space, settings.rl_module, network=settings.rl_module.network, seed=seed
-    )
-
-
-def acting_policies(policy: Policy) -> Callable[[], ActingPolicy]:
-    """Return what makes copies of the policy that act: its graph, or torch where it cannot be exported."""
-    try:
-        graph = policy.policy_graph()
-    except PolicyNotExportable as error:
-        log.warning("the policy acts through torch, which is slower: %s", error)
-        return lambda: TorchPolicy(copy.deepcopy(policy).cpu())
-    return lambda: OnnxPolicy(graph)
-
-
-def make_runners(
-    settings: RunSettings,
-    acting: Callable[[], ActingPolicy],
-    policy: Policy,
-    *,
-    train_batch_size: int,
-    seed: int,
-) -> RunnerPool:
-    """Make the runners of this process, with their environments."""
-    runner = EnvRunner(
-        settings.environment,
-        settings.env_runners,
-        acting(),
-        observation_space=policy.observation_space,
-        action_heads=policy.action_heads,
-        num_steps=num_vector_steps(settings, train_batch_size),
+    return PolicyRecipe(
+        observation_space=observation_space,
+        action_space=action_space,
+        settings=settings.rl_module,
+        network=settings.rl_module.network,
         seed=seed,
     )
-    return LocalRunnerPool(runner)
-
-
-def make_evaluator(settings: RunSettings, acting: Callable[[], ActingPolicy], policy: Policy) -> Evaluator:
-    """Make what plays evaluations; it opens no environment before the first one."""
-    return Evaluator(settings, acting, policy.action_heads)
-
-
-def num_vector_steps(settings: RunSettings, train_batch_size: int) -> int:
-    """Return how many steps each environment copy takes for one fragment.
-
-    `rollout_fragment_length="auto"` divides the training batch by the number of copies and rounds up,
-    so that an iteration has the batch's rows, or less than one vector step more.
-    """
-    runners = settings.env_runners
-    num_environments = runners.num_envs_per_env_runner * max(1, runners.num_env_runners)
-    length = runners.rollout_fragment_length
-    if length == "auto":
-        return math.ceil(train_batch_size / num_environments)
-    if length * num_environments != train_batch_size:
-        warnings.warn(
-            f"an iteration has {length * num_environments} rows, rollout_fragment_length={length} of "
-            f'{num_environments} environments; a training batch of {train_batch_size} needs "auto"',
-            stacklevel=2,
-        )
-    return length
 
 
 def reward_threshold(env: Any) -> float | None:  # noqa: ANN401 - an id or a function

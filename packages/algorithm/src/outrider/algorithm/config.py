@@ -1,17 +1,25 @@
-"""The sections that the configuration of every algorithm has."""
+"""The sections that the configuration of every algorithm has, and what can be done with it."""
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+
 from outrider.algorithm.checkpointing import CheckpointSettings
 from outrider.algorithm.evaluation import EvaluationSettings
-from outrider.algorithm.run_settings import DebugSettings, NetworkSettings
+from outrider.algorithm.run_settings import DebugSettings, NetworkSettings, RunSettings
 from outrider.algorithm.section import Section
 from outrider.algorithm.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 
+if TYPE_CHECKING:
+    from outrider.algorithm.algorithm import Algorithm
 
-class AlgorithmConfig:
+R = TypeVar("R", bound=RunSettings)
+
+
+class AlgorithmConfig(Generic[R]):
     """A configuration under construction. Every section replaces the given fields and returns the config.
 
     >>> from outrider.algorithm import PPOConfig
@@ -19,6 +27,10 @@ class AlgorithmConfig:
     >>> config.settings.env_runners.num_envs_per_env_runner
     8
     """
+
+    name: ClassVar[str]
+    """As the command line has it."""
+    settings_class: type[R]
 
     environment = Section(EnvironmentSettings)
     env_runners = Section(EnvRunnerSettings)
@@ -28,3 +40,32 @@ class AlgorithmConfig:
     stopping = Section(StopSettings)
     checkpointing = Section(CheckpointSettings)
     debugging = Section(DebugSettings)
+
+    @classmethod
+    def from_settings(cls, settings: R) -> Self:
+        """Return a configuration that has these settings."""
+        config = cls()
+        for section in fields(settings):
+            getattr(cls, section.name).put(config, getattr(settings, section.name))
+        return config
+
+    @property
+    def settings(self) -> R:
+        """The settings as they now stand. Raises ValueError where there is no environment yet."""
+        sections = [section.name for section in fields(self.settings_class)]
+        return self.settings_class(**{name: getattr(type(self), name).of(self) for name in sections})
+
+    def build(self) -> Algorithm:
+        """Make runners, policy and learners, ready to train. Raises ValueError in one sentence.
+
+        Where it raises, nothing is left running.
+        """
+        from outrider.algorithm.assembly import build
+
+        return build(self.name, self.settings)
+
+    def build_to_evaluate(self) -> Algorithm:
+        """Make what plays evaluations and nothing that trains: no runner, no learner, no Ray."""
+        from outrider.algorithm.assembly import build_to_evaluate
+
+        return build_to_evaluate(self.name, self.settings)

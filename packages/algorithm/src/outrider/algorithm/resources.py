@@ -1,35 +1,115 @@
-"""Checks that what a configuration asks for is here, before anything starts."""
+"""Checks that settings fit each other, before anything starts."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Any
+
+from outrider.algorithm.fragment_length import fragment_length
+from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
     from outrider.algorithm.run_settings import RunSettings
+    from outrider.envrunner import EnvRunnerSettings
+
+ONLY_ON_RAY = (
+    "num_cpus_per_env_runner",
+    "custom_resources_per_env_runner",
+    "env_runner_runtime_env",
+    "sample_timeout_s",
+    "max_requests_in_flight_per_env_runner",
+    "max_env_runner_restarts",
+    "runner_start_timeout_s",
+)
+"""Settings of runners that mean nothing to one in this process."""
+ONLY_FOR_RANKS = (
+    "custom_resources_per_learner",
+    "learner_runtime_env",
+    "learner_start_timeout_s",
+    "num_updates_between_snapshots",
+    "max_learner_restarts",
+)
+ONLY_ASYNCHRONOUS = ("max_staleness", "learner_queue_size", "min_time_s_per_iteration")
 
 
-def check_resources(settings: RunSettings) -> None:
-    """Raise ValueError in one sentence: what was asked for, what there is, what to do."""
+def is_asynchronous(settings: RunSettings) -> bool:
+    """Tell whether runners and learners work side by side: IMPALA and APPO, where there are runners."""
+    return isinstance(settings.training, VTraceSettings) and settings.env_runners.num_env_runners > 0
+
+
+def check_resources(settings: RunSettings) -> int:
+    """Return how many steps each environment copy takes for one fragment.
+
+    Raises ValueError in one sentence: what was asked for, what there is, what to do. Warns of what is
+    set and has no effect.
+    """
     runners, learners = settings.env_runners, settings.learners
-    if runners.num_env_runners > 0:
-        raise ValueError(
-            f"num_env_runners={runners.num_env_runners} needs runners in other processes, which this release "
-            "does not start; set num_env_runners=0 to sample in this process"
-        )
-    if learners.num_learners > 0:
-        raise ValueError(
-            f"num_learners={learners.num_learners} needs learners in other processes, which this release "
-            "does not start; set num_learners=0 to learn in this process"
-        )
-    if runners.num_cpus_per_env_runner != 1:
-        warnings.warn(
-            f"num_cpus_per_env_runner={runners.num_cpus_per_env_runner:g} is ignored with num_env_runners=0: "
-            "there is no other process to reserve cores for",
-            stacklevel=3,
-        )
+    num_learners = learners.num_learners
+    assert num_learners != "auto"
+    if not runners.num_env_runners:
+        _check_local_runner(runners)
+    if not num_learners:
+        warn_ignored(learners, ONLY_FOR_RANKS, "with num_learners=0: there is no other process to learn in")
+    _warn_of_the_loop(settings)
+    num_steps = fragment_length(
+        runners,
+        batch_size_per_learner=settings.training.train_batch_size_per_learner,
+        num_learners=num_learners,
+        is_asynchronous=is_asynchronous(settings),
+    )
+    _check_streams(settings, num_learners, num_steps)
+    return num_steps
+
+
+def _check_local_runner(runners: EnvRunnerSettings) -> None:
     if runners.num_gpus_per_env_runner > 0:
         raise ValueError(
             f"num_gpus_per_env_runner={runners.num_gpus_per_env_runner:g} reserves GPUs for runners in other "
-            "processes, which this release does not start; set num_gpus_per_env_runner=0"
+            "processes, and num_env_runners=0 samples in this one; set num_env_runners to at least 1, or "
+            "num_gpus_per_env_runner=0"
         )
+    warn_ignored(runners, ONLY_ON_RAY, "with num_env_runners=0: the runner is in this process")
+
+
+def _warn_of_the_loop(settings: RunSettings) -> None:
+    runners = settings.env_runners
+    if is_asynchronous(settings):
+        warn_ignored(runners, ("sample_ahead",), "by an asynchronous algorithm, whose runners never wait")
+        return
+    if runners.num_env_runners:
+        warn_ignored(
+            runners,
+            ("max_requests_in_flight_per_env_runner",),
+            "by PPO, which asks for one fragment at a time",
+        )
+    if isinstance(settings.training, VTraceSettings):
+        why = "with num_env_runners=0: collecting and learning take turns, and nothing gets old"
+        warn_ignored(settings.training, ONLY_ASYNCHRONOUS, why)
+
+
+def _check_streams(settings: RunSettings, num_learners: int, num_steps: int) -> None:
+    """Raise ValueError where learners would get nothing: each takes whole streams of an update."""
+    runners = settings.env_runners
+    num_envs, num_fragments = runners.num_envs_per_env_runner, max(1, runners.num_env_runners)
+    if is_asynchronous(settings):
+        batch_size = settings.training.train_batch_size_per_learner * max(1, num_learners)
+        num_fragments = -(-batch_size // (num_steps * num_envs))
+    num_streams = num_envs * num_fragments
+    if num_learners > num_streams:
+        raise ValueError(
+            f"num_learners={num_learners} is more than the {num_streams} streams of an update, of which each "
+            "learner takes whole ones; lower it, or raise num_envs_per_env_runner or num_env_runners"
+        )
+
+
+def warn_ignored(settings: Any, names: tuple[str, ...], why: str) -> None:  # noqa: ANN401 - a dataclass
+    """Warn of each of these settings that was changed."""
+    for field in fields(settings):
+        if field.name not in names:
+            continue
+        default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        value = getattr(settings, field.name)
+        if value != default:
+            shown = f"{value:g}" if isinstance(value, float) else repr(value)
+            warnings.warn(f"{field.name}={shown} is ignored {why}", stacklevel=4)

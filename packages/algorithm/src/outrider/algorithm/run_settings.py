@@ -11,6 +11,7 @@ from outrider.algorithm.evaluation import EvaluationSettings
 from outrider.algorithm.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
+from outrider.learner.algorithms import AlgorithmSettings
 from outrider.rlmodule import ModuleSettings
 
 
@@ -39,11 +40,12 @@ class NetworkSettings(ModuleSettings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSettings:
-    """What every algorithm has; each adds its own `training` settings."""
+    """What every algorithm has; each says what its own `training` settings are."""
 
     environment: EnvironmentSettings
     env_runners: EnvRunnerSettings = field(default_factory=EnvRunnerSettings)
     learners: LearnerGroupSettings = field(default_factory=LearnerGroupSettings)
+    training: AlgorithmSettings
     rl_module: NetworkSettings = field(default_factory=NetworkSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     stopping: StopSettings = field(default_factory=StopSettings)

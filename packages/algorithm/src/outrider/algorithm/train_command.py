@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.algorithms import ALGORITHMS, config_class
 from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from outrider.algorithm.ppo import PPOConfig
+    from outrider.algorithm.config import AlgorithmConfig
 
 FLAG_PREFIXES = {"stopping": "stop-"}
 
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     return _train(name, config, typed)
 
 
-def _parser(name: str, config: PPOConfig) -> tuple[Parser, list[FlagGroup]]:
+def _parser(name: str, config: AlgorithmConfig[Any]) -> tuple[Parser, list[FlagGroup]]:
     groups = flag_groups(config)
     parser = Parser(
         prog=f"outrider train {name}",
@@ -56,7 +56,7 @@ def _parser(name: str, config: PPOConfig) -> tuple[Parser, list[FlagGroup]]:
     return parser, groups
 
 
-def flag_groups(config: PPOConfig) -> list[FlagGroup]:
+def flag_groups(config: AlgorithmConfig[Any]) -> list[FlagGroup]:
     """Return the flags of every section of a configuration."""
     return [
         FlagGroup(section=section, settings=kind, prefix=FLAG_PREFIXES.get(section, ""))
@@ -65,8 +65,8 @@ def flag_groups(config: PPOConfig) -> list[FlagGroup]:
 
 
 def _configure(
-    config: PPOConfig, parser: Parser, typed: argparse.Namespace, groups: Sequence[FlagGroup]
-) -> PPOConfig:
+    config: AlgorithmConfig[Any], parser: Parser, typed: argparse.Namespace, groups: Sequence[FlagGroup]
+) -> AlgorithmConfig[Any]:
     given = given_settings(typed, groups)
     if "env" not in given["environment"]:
         parser.error("which environment? give one, as in --env CartPole-v1")
@@ -78,7 +78,7 @@ def _configure(
     return config
 
 
-def _train(name: str, config: PPOConfig, typed: argparse.Namespace) -> int:
+def _train(name: str, config: AlgorithmConfig[Any], typed: argparse.Namespace) -> int:
     from outrider.algorithm.run_directory import RunDirectory, new_run_path
     from outrider.algorithm.run_view import env_name, train_and_report
     from outrider.algorithm.setting_value import to_json

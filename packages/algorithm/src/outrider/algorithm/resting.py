@@ -1,0 +1,47 @@
+"""Stands in for the training loop of an algorithm that was loaded to be evaluated or exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from outrider.transport import LocalWeights, WeightsReference
+from outrider.wire import Weights
+
+if TYPE_CHECKING:
+    from outrider.rlmodule import Policy
+
+
+class RestingLoop:
+    """Has a policy and neither runners nor learners; obeys `TrainingLoop`, except that it does not train."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Take a new policy, into which the weights of a checkpoint come."""
+        self._policy = policy
+        self._weights = LocalWeights(policy.weights(0))
+        self._state: dict[str, Any] = {}
+
+    @property
+    def weights(self) -> WeightsReference:
+        """Those of the checkpoint."""
+        return self._weights
+
+    def iterate(self) -> NoReturn:
+        """Refuse."""
+        raise ValueError(
+            "this algorithm was loaded without runners and learners; load it with to_train=True to train it"
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what was set."""
+        return self._state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take the weights out of the learner's state."""
+        learner = state["learner"]
+        weights = Weights(
+            version=learner["version"], fingerprint=learner["fingerprint"], tensors=learner["module"]
+        )
+        self._policy.load_weights(weights)
+        self._weights = LocalWeights(weights)
+        self._state = dict(state)

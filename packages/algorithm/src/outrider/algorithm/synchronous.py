@@ -1,0 +1,56 @@
+"""The loop of algorithms that learn from what the newest policy did: collect, learn, publish."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from outrider.algorithm.iteration import Iteration, LearnerWork
+from outrider.envrunner import RunnerPool
+from outrider.learner import LearnerGroup
+from outrider.transport import WeightsReference
+
+
+class SynchronousLoop:
+    """Waits for all runners, then for the learners, and so on; obeys `TrainingLoop`.
+
+    From one seed it gives the same weights wherever runners and learners are.
+    """
+
+    def __init__(self, runners: RunnerPool, learners: LearnerGroup) -> None:
+        """Take parts that were just made, or whose state is set next."""
+        self._runners = runners
+        self._learners = learners
+        self._weights = learners.publish()
+
+    def iterate(self) -> Iteration:
+        """Collect, learn, publish."""
+        started = time.perf_counter()
+        fragments = self._runners.sample(self._weights)
+        sampled = time.perf_counter()
+        metrics = self._learners.update(fragments)
+        self._weights = self._learners.publish()
+        ended = time.perf_counter()
+        return Iteration(
+            summaries=[fragment.summary for fragment in fragments],
+            metrics=metrics,
+            learners=LearnerWork(work_s=ended - sampled, wait_s=sampled - started),
+            runners=self._runners.statistics(),
+            total_s=ended - started,
+        )
+
+    @property
+    def weights(self) -> WeightsReference:
+        """After the newest update."""
+        return self._weights
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that the next iterations depend on."""
+        return {"learner": self._learners.get_state(), "runners": self._runners.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on as if nothing had been in between."""
+        self._learners.set_state(state["learner"])
+        self._runners.set_state(state["runners"])
+        self._weights = self._learners.publish()
