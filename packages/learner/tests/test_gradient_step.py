@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from outrider.learner import PPOSettings
 from outrider.learner.gradient_step import GradientStep
 from outrider.learner.ranks import OneRank
 
@@ -12,7 +11,7 @@ from outrider.learner.ranks import OneRank
 def test_steps_equal_those_of_torch(grad_clip: float | None) -> None:
     layers = [torch.nn.Linear(4, 3) for _ in range(2)]
     layers[1].load_state_dict(layers[0].state_dict())
-    ours = GradientStep(layers[0], PPOSettings(grad_clip=grad_clip, adam_epsilon=1e-5), OneRank())
+    ours = GradientStep(layers[0], OneRank(), grad_clip=grad_clip, adam_epsilon=1e-5)
     ours.set_learning_rate(0.01)
     theirs = torch.optim.Adam(layers[1].parameters(), lr=0.01, eps=1e-5)
     for seed in range(5):
@@ -29,7 +28,7 @@ def test_steps_equal_those_of_torch(grad_clip: float | None) -> None:
 
 def test_a_skipped_step_does_not_count() -> None:
     layer = torch.nn.Linear(1, 1)
-    step = GradientStep(layer, PPOSettings(), OneRank())
+    step = GradientStep(layer, OneRank(), grad_clip=0.5, adam_epsilon=1e-5)
     for statistic in (0.0, torch.nan, 0.0):
         layer.weight.grad, layer.bias.grad = torch.ones(1, 1), torch.ones(1)
         step.take(torch.tensor([statistic]))

@@ -71,7 +71,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_although_the_loss_is_finite(
 
 def test_a_statistic_that_is_not_finite_is_enough() -> None:
     layer = torch.nn.Linear(3, 3)
-    step = GradientStep(layer, PPOSettings(), OneRank())
+    step = GradientStep(layer, OneRank(), grad_clip=0.5, adam_epsilon=1e-5)
     step.set_learning_rate(0.1)
     before = layer.weight.detach().clone()
     layer.weight.grad, layer.bias.grad = torch.ones(3, 3), torch.ones(3)
@@ -83,7 +83,7 @@ def test_a_statistic_that_is_not_finite_is_enough() -> None:
 @pytest.mark.parametrize("grad_clip", [None, 0.5])
 def test_one_bad_number_among_the_gradients_is_enough(bad: float, grad_clip: float | None) -> None:
     layer = torch.nn.Linear(3, 3)
-    step = GradientStep(layer, PPOSettings(grad_clip=grad_clip), OneRank())
+    step = GradientStep(layer, OneRank(), grad_clip=grad_clip, adam_epsilon=1e-5)
     step.set_learning_rate(0.1)
     before = layer.weight.detach().clone()
     layer.weight.grad, layer.bias.grad = torch.ones(3, 3), torch.ones(3)

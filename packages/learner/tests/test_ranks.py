@@ -30,6 +30,10 @@ class ThreadRank:
         self._barrier.wait(10)
         return total
 
+    def start_sum(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        total = self.sum(tensor)
+        return lambda: total
+
 
 def on_ranks(size: int, work: Callable[[ThreadRank], Any]) -> list[Any]:
     """Run `work` on each rank at once and return what each returned."""

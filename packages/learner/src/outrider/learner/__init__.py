@@ -3,14 +3,19 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from outrider.learner.algorithms import make_learner, settings_class
+from outrider.learner.appo_settings import APPOSettings
+from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.schedule import Schedule
 
 if TYPE_CHECKING:
+    from outrider.learner.appo import APPOLearner
     from outrider.learner.async_group import LocalAsyncLearnerGroup
     from outrider.learner.device import choose_device
     from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup, UpdateReport
+    from outrider.learner.impala import IMPALALearner
     from outrider.learner.learner import Learner, StateTree
     from outrider.learner.learner_loop import LearnerLoop
     from outrider.learner.learner_plan import LearnerPlan
@@ -20,7 +25,11 @@ if TYPE_CHECKING:
     from outrider.learner.ranks import OneRank, Ranks
 
 __all__ = [
+    "APPOLearner",
+    "APPOSettings",
     "AsyncLearnerGroup",
+    "IMPALALearner",
+    "IMPALASettings",
     "Learner",
     "LearnerGroup",
     "LearnerGroupSettings",
@@ -38,10 +47,14 @@ __all__ = [
     "TrainingDivergedError",
     "UpdateReport",
     "choose_device",
+    "make_learner",
+    "settings_class",
 ]
 
 _HOMES = {
+    "APPOLearner": "appo",
     "AsyncLearnerGroup": "group",
+    "IMPALALearner": "impala",
     "Learner": "learner",
     "LearnerGroup": "group",
     "LearnerLoop": "learner_loop",

@@ -1,14 +1,18 @@
 """One step of Adam on all ranks at once, skipped where a loss or gradient is not finite."""
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from outrider.learner.learner import StateTree
-from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.ranks import Ranks
 
 FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY = 0.9, 0.999
+
+BUCKET_BYTES = 25 << 20
+"""Gradients that go in one message, as in torch's DistributedDataParallel; a larger one goes alone."""
 
 
 class GradientStep:
@@ -23,14 +27,23 @@ class GradientStep:
     2x64 network, half as long as the backward pass. The count n is one for all parameters.
     """
 
-    def __init__(self, module: nn.Module, settings: PPOSettings, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        ranks: Ranks,
+        *,
+        grad_clip: float | None,
+        adam_epsilon: float,
+        bucket_bytes: int = BUCKET_BYTES,
+    ) -> None:
         trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self._names = list(trained)
         self._parameters: list[Tensor] = list(trained.values())
         self._first = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
         self._second = [torch.zeros_like(p, requires_grad=False) for p in self._parameters]
         self._count = torch.zeros((), device=self._parameters[0].device)
-        self._epsilon, self._grad_clip = settings.adam_epsilon, settings.grad_clip
+        self._epsilon, self._grad_clip = adam_epsilon, grad_clip
+        self._bucket_bytes = bucket_bytes
         self._learning_rate = 0.0
         self._ranks = ranks
 
@@ -90,13 +103,33 @@ class GradientStep:
                 moment.copy_(torch.from_numpy(np.array(state[key][name])))
 
     def _sum(self, gradients: list[Tensor], statistics: Tensor) -> Tensor:
-        """Add up gradients in place and return the sum of `statistics`, all in one message."""
-        parts = [*gradients, statistics]
-        total = self._ranks.sum(torch.cat([part.flatten() for part in parts]))
-        *sums, statistics = torch.split(total, [part.numel() for part in parts])
-        for gradient, part in zip(gradients, sums, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        """Add up gradients in place and return the sum of `statistics`.
+
+        While one message is under way the next is put together.
+        """
+        parts = [statistics, *gradients]
+        sums = [
+            (bucket, self._ranks.start_sum(_flat(bucket))) for bucket in buckets(parts, self._bucket_bytes)
+        ]
+        for bucket, wait in sums:
+            total = torch.split(wait(), [part.numel() for part in bucket])
+            torch._foreach_copy_(bucket, [part.view_as(one) for part, one in zip(total, bucket, strict=True)])
         return statistics
+
+
+def buckets(parts: list[Tensor], limit_bytes: int) -> list[list[Tensor]]:
+    """Divide `parts`, in order, into runs of at most `limit_bytes`, or of one part that is larger."""
+    starts, size_bytes = [0], 0
+    for index, part in enumerate(parts):
+        if size_bytes and size_bytes + part.nbytes > limit_bytes:
+            starts.append(index)
+            size_bytes = 0
+        size_bytes += part.nbytes
+    return [parts[start:stop] for start, stop in pairwise([*starts, len(parts)])]
+
+
+def _flat(bucket: list[Tensor]) -> Tensor:
+    return bucket[0].flatten() if len(bucket) == 1 else torch.cat([part.flatten() for part in bucket])
 
 
 def _arrays(names: list[str], tensors: list[Tensor]) -> StateTree:

@@ -1,8 +1,8 @@
 """Settings of PPO. Free of torch, so that a command line may read them at once."""
 
-import warnings
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from outrider.learner.ignored import warn_of_ignored
 from outrider.learner.number_check import check_number
 from outrider.learner.schedule import Schedule, check_schedule
 
@@ -72,14 +72,7 @@ class PPOSettings:
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
         if not self.use_kl_loss:
-            _warn_of_ignored(self)
+            warn_of_ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")
         check_schedule("lr", self.lr, low=0)
         check_schedule("clip_param", self.clip_param, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
-
-
-def _warn_of_ignored(settings: PPOSettings) -> None:
-    defaults = {field.name: field.default for field in fields(settings)}
-    for name in ("kl_coeff", "kl_target"):
-        if getattr(settings, name) != defaults[name]:
-            warnings.warn(f"{name} is ignored; set use_kl_loss=True to use it", stacklevel=4)

@@ -1,5 +1,6 @@
 """The learners that train one policy together, as sums over them."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 class Ranks(Protocol):
     """What a learner needs of its group: sums, so that shards of any size equal one rank.
 
-    Every rank calls `sum` equally often, in the same order, with tensors of the same shape.
+    Every rank asks for equally many sums, in the same order, of tensors of the same shape.
     """
 
     @property
@@ -25,6 +26,12 @@ class Ranks(Protocol):
         Takes any dtype on any device and answers in kind; `tensor` may be overwritten.
         """
 
+    def start_sum(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin what `sum` does and return at once; the call that is returned waits for the sum.
+
+        Several may be under way. `tensor` must be left alone until then.
+        """
+
 
 class OneRank:
     """A learner alone."""
@@ -34,3 +41,6 @@ class OneRank:
 
     def sum(self, tensor: Tensor) -> Tensor:
         return tensor
+
+    def start_sum(self, tensor: Tensor) -> Callable[[], Tensor]:
+        return lambda: tensor

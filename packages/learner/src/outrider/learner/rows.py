@@ -1,5 +1,6 @@
 """Fragments as tensors: the rows of one update. Axes: N rows, M rows with a next observation, S streams."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +35,18 @@ class Rows:
     """[M, ...] by leaf path."""
     length_S: NDArray[np.int64]
     """Rows of each stream, on the CPU."""
+    num_next_S: NDArray[np.int64]
+    """Next observations of each stream, on the CPU; they stand in the order of the streams."""
     stream_key_S: list[tuple[int, int]]
     """Environment and agent slot of each stream."""
     state: dict[str, Tensor]
     """[S, ...] recurrent state before each stream's first row."""
     first_bad: str | None
     """Which column holds a number that is not finite, where from and what to do; None if none does."""
+    gather_s: float = 0.0
+    """Seconds that checking and joining took."""
+    loaded: torch.cuda.Event | None = None
+    """Happens when the copies to a GPU are done; None where nothing has to be waited for."""
 
     def __len__(self) -> int:
         return len(self.reward_N)
@@ -50,6 +57,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
 
     Raises ValueError for fragments that break the rules of `outrider.wire.Fragment`.
     """
+    began = time.perf_counter()
     if not fragments or not sum(fragment.num_rows for fragment in fragments):
         raise ValueError("an update got no rows; give it at least one fragment with at least one row")
     offsets = np.cumsum([0, *(fragment.num_rows for fragment in fragments)])
@@ -82,6 +90,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         next_row_M=join([next_row_M]),
         next_observations=join_leaves([fragment.next_observations for fragment in fragments]),
         length_S=length_S,
+        num_next_S=np.concatenate([_num_next(fragment) for fragment in fragments]),
         stream_key_S=[
             key
             for fragment in fragments
@@ -91,14 +100,73 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         ],
         state=join_leaves([fragment.streams.state for fragment in fragments]),
         first_bad=next(filter(None, map(_first_bad, fragments)), None),
+        gather_s=time.perf_counter() - began,
     )
 
 
+def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
+    """Return the rows of some streams, which stay whole, in the order of `stream_P` (ascending)."""
+    device = rows.reward_N.device
+    row = torch.from_numpy(_places(rows.length_S, stream_P)).to(device)
+    next_ = torch.from_numpy(_places(rows.num_next_S, stream_P)).to(device)
+    place_of_row_N = torch.empty(len(rows), dtype=torch.int64, device=device)
+    place_of_row_N[row] = torch.arange(len(row), device=device)
+    stream = torch.from_numpy(stream_P).to(device)
+    return Rows(
+        observations=_at(rows.observations, row),
+        actions=_at(rows.actions, row),
+        reward_N=rows.reward_N[row],
+        terminated_N=rows.terminated_N[row],
+        truncated_N=rows.truncated_N[row],
+        followed_N=rows.followed_N[row],
+        log_prob_N=rows.log_prob_N[row],
+        parameters=None if rows.parameters is None else rows.parameters[row],
+        next_row_M=place_of_row_N[rows.next_row_M[next_]],
+        next_observations=_at(rows.next_observations, next_),
+        length_S=rows.length_S[stream_P],
+        num_next_S=rows.num_next_S[stream_P],
+        stream_key_S=[rows.stream_key_S[stream] for stream in stream_P.tolist()],
+        state=_at(rows.state, stream),
+        first_bad=rows.first_bad,
+    )
+
+
+def _places(length_S: NDArray[np.int64], stream_P: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where the items of some streams stand.
+
+    >>> _places(np.array([2, 3, 1]), np.array([0, 2])).tolist()
+    [0, 1, 5]
+    """
+    length_P = length_S[stream_P]
+    first_P = (np.cumsum(length_S) - length_S)[stream_P]
+    return np.repeat(first_P - (np.cumsum(length_P) - length_P), length_P) + np.arange(length_P.sum())
+
+
+def _at(columns: Mapping[str, Tensor], index: Tensor) -> dict[str, Tensor]:
+    return {path: column.index_select(0, index) for path, column in columns.items()}
+
+
 def _tensor(columns: list[NDArray[Any]], device: torch.device) -> Tensor:
+    if device.type == "cuda":
+        return _to_gpu(columns, device)
     column = columns[0] if len(columns) == 1 else np.concatenate(columns)
     if not column.flags.writeable:
         column = column.copy()  # torch warns about memory that it could write to and must not
     return torch.from_numpy(column).to(device)
+
+
+def _to_gpu(columns: list[NDArray[Any]], device: torch.device) -> Tensor:
+    """Join in pinned memory, from where the GPU copies by itself while this thread goes on."""
+    dtype = torch.from_numpy(np.empty(0, columns[0].dtype)).dtype
+    num_rows = sum(map(len, columns))
+    pinned = torch.empty((num_rows, *columns[0].shape[1:]), dtype=dtype, pin_memory=True)
+    np.concatenate(columns, out=pinned.numpy())
+    return pinned.to(device, non_blocking=True)
+
+
+def _num_next(fragment: Fragment) -> NDArray[np.int64]:
+    stops = np.searchsorted(fragment.next_rows, np.cumsum(fragment.streams.lengths))
+    return np.diff(stops, prepend=0)
 
 
 def _followed(

@@ -1,0 +1,59 @@
+"""The algorithms by name. Imports torch only when a learner is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from outrider.learner.appo_settings import APPOSettings
+from outrider.learner.impala_settings import IMPALASettings
+from outrider.learner.ppo_settings import PPOSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from outrider.learner.learner import Learner
+    from outrider.learner.ranks import Ranks
+    from outrider.rlmodule import Policy
+
+AlgorithmSettings: TypeAlias = PPOSettings | IMPALASettings | APPOSettings
+
+ALGORITHMS: dict[str, type[AlgorithmSettings]] = {
+    "ppo": PPOSettings,
+    "impala": IMPALASettings,
+    "appo": APPOSettings,
+}
+
+
+def settings_class(name: str) -> type[AlgorithmSettings]:
+    """Return the training settings of an algorithm. Raises ValueError for one that there is not."""
+    if name not in ALGORITHMS:
+        raise ValueError(f"outrider-learner knows no algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
+    return ALGORITHMS[name]
+
+
+def make_learner(
+    name: str,
+    policy: Policy,
+    settings: AlgorithmSettings,
+    *,
+    seed: int,
+    ranks: Ranks | None = None,
+    device: torch.device | None = None,
+) -> Learner:
+    """Make the learner of an algorithm; raises ValueError for settings of another one."""
+    kind = settings_class(name)
+    if type(settings) is not kind:
+        raise ValueError(f"{name} takes {kind.__name__}; it was given {type(settings).__name__}")
+    match settings:
+        case PPOSettings():
+            from outrider.learner.ppo import PPOLearner
+
+            return PPOLearner(policy, settings, seed=seed, ranks=ranks, device=device)
+        case IMPALASettings():
+            from outrider.learner.impala import IMPALALearner
+
+            return IMPALALearner(policy, settings, seed=seed, ranks=ranks, device=device)
+        case APPOSettings():
+            from outrider.learner.appo import APPOLearner
+
+            return APPOLearner(policy, settings, seed=seed, ranks=ranks, device=device)

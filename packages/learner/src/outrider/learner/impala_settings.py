@@ -1,0 +1,10 @@
+"""Settings of IMPALA. Free of torch, so that a command line may read them at once."""
+
+from dataclasses import dataclass
+
+from outrider.learner.vtrace_settings import VTraceSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IMPALASettings(VTraceSettings):
+    """How IMPALA turns fragments into new weights. Espeholt et al. 2018 (arXiv 1802.01561)."""
