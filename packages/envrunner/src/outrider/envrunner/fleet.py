@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from outrider.envrunner.pool import PoolStatistics, check_num_states
+from outrider.envrunner.pool import PoolStatistics, as_array, check_num_states
 from outrider.envrunner.remote_runners import RemoteRunners
 from outrider.envrunner.roster import Roster
 from outrider.envrunner.settings import EnvRunnerSettings
@@ -79,7 +79,7 @@ class RunnerFleet:
             "incarnations": self._roster.incarnations,
             "runners": [self._state_of(index) for index in range(self._remote.num_runners)],
             "fragments": [
-                {"runner": index, "fragment": encode_fragment(fragment.load()).to_bytes()}
+                {"runner": index, "fragment": as_array(encode_fragment(fragment.load()))}
                 for index, fragment in self._arrived
             ],
         }
@@ -89,7 +89,8 @@ class RunnerFleet:
         check_num_states(state["runners"], self._remote.num_runners)
         self._become_idle()
         self._arrived = [
-            (each["runner"], LocalFragment(decode_fragment(each["fragment"]))) for each in state["fragments"]
+            (each["runner"], LocalFragment(decode_fragment(each["fragment"].tobytes())))
+            for each in state["fragments"]
         ]
         for index, (incarnation, runner) in enumerate(
             zip(state["incarnations"], state["runners"], strict=True)

@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.runner import EnvRunner
-from outrider.transport import FragmentReference, LocalFragment, WeightsReference
+from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
+from outrider.wire import Frame, decode_weights, encode_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,19 +119,29 @@ class LocalRunnerPool:
         return PoolStatistics(num_runners=len(self._runners))
 
     def get_state(self) -> dict[str, Any]:
-        """Return the runners' states."""
-        return {"runners": [runner.get_state() for runner in self._runners]}
+        """Return the runners' states, and the weights that act next where they are not the given ones."""
+        return {
+            "runners": [runner.get_state() for runner in self._runners],
+            "before": self._before and as_array(encode_weights(self._before.load())),
+        }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `get_state` returned."""
         check_num_states(state["runners"], len(self._runners))
         for runner, runner_state in zip(self._runners, state["runners"], strict=True):
             runner.set_state(runner_state)
+        before = state["before"]
+        self._before = None if before is None else LocalWeights(decode_weights(before.tobytes()))
 
     def close(self) -> None:
         """Close the environments."""
         for runner in self._runners:
             runner.close()
+
+
+def as_array(frame: Frame) -> NDArray[np.uint8]:
+    """Return a message in the form that checkpoints take."""
+    return np.frombuffer(frame.to_bytes(), np.uint8)
 
 
 def check_num_states(states: Sequence[object], num_runners: int) -> None:

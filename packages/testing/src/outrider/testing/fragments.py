@@ -49,6 +49,16 @@ def assert_well_formed(fragment: Fragment) -> None:
     assert np.isfinite(fragment.rewards).all()
 
 
+def assert_goes_on(before: Fragment, after: Fragment) -> None:
+    """Assert that one fragment goes on where the other ended, all of whose streams are in both."""
+    ends = np.cumsum(before.streams.lengths) - 1
+    starts = np.cumsum(after.streams.lengths) - after.streams.lengths
+    for end, start in zip(ends.tolist(), starts.tolist(), strict=True):
+        if not (before.terminated[end] or before.truncated[end]):
+            (at,) = np.flatnonzero(before.next_rows == end)
+            np.testing.assert_array_equal(before.next_observations[""][at], after.observations[""][start])
+
+
 def _rows_not_followed(fragment: Fragment, streams: Streams) -> list[int]:
     """Rows that the next row does not follow and that did not terminate."""
     not_followed = fragment.truncated.copy()
