@@ -55,3 +55,18 @@ def test_tensorboard_is_told_where_a_run_goes_on(tmp_path: Path) -> None:
             events.on_train_result(ALGORITHM, {"num_env_steps": num_env_steps})
     starts = [event.step for event in written(tmp_path) if event.session_log.status == SessionLog.START]
     assert starts == [64]
+
+
+def test_a_list_of_counts_is_a_histogram_of_whole_numbers(tmp_path: Path) -> None:
+    with TensorBoardEvents(tmp_path) as events:
+        events.on_train_result(ALGORITHM, {"num_env_steps": 64, "staleness_histogram": [2, 0, 1]})
+        events.on_checkpoint(ALGORITHM, tmp_path)
+        [histogram] = [
+            value.histo
+            for event in written(tmp_path)
+            for value in event.summary.value
+            if value.tag == "run/staleness_histogram"
+        ]
+    assert (histogram.num, histogram.sum, histogram.max) == (3, 2, 2)
+    assert list(histogram.bucket) == [2, 0, 1]
+    assert list(histogram.bucket_limit) == [0.5, 1.5, 2.5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group
@@ -11,33 +12,40 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from outrider.algorithm.bars import curve
 from outrider.algorithm.figure import figure
+from outrider.algorithm.stage_lines import learner_lane, lost_line, queue_line, runner_lane, turns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.stopping import StopRule
 
 INTERVAL_S = 0.1
-BLOCKS = "▁▂▃▄▅▆▇█"
-CURVE_WIDTH = 40
-PLACES = {"environment_s": "cyan", "policy_s": "green", "learner_s": "magenta", "rest_s": "bright_black"}
-"""Where time goes, and the colour of each."""
+NUM_SMOOTHED = 10
+"""Iterations over which work and waiting are shown, as in `outrider.algorithm.totals`."""
+WORDS_WIDTH = 62
+"""Columns of the longest line beside its bar; bars take what is left."""
+BAR_WIDTHS = (10, 40)
+LOSSES = ("policy_loss", "value_loss", "entropy", "mean_kl")
 
 
 class LiveView:
     """Redraws a few lines in place, at most ten times a second; enter it around the run."""
 
-    def __init__(self, title: str, stop: StopRule, *, console: Console | None = None) -> None:
-        """`title` says what runs; `stop` knows how far it is."""
+    def __init__(
+        self, title: str, stop: StopRule, *, num_env_runners: int = 0, console: Console | None = None
+    ) -> None:
+        """`title` says what runs; `stop` knows how far it is; 0 runners sample in this process."""
         self._title = title
         self._stop = stop
+        self._num_env_runners = num_env_runners
         self._live = Live(console=console or Console(), auto_refresh=False, transient=False)
         self._drawn_at = 0.0
         self._returns: list[float] = []
-        self._seconds = dict.fromkeys(PLACES, 0.0)
+        self._newest: deque[Mapping[str, Any]] = deque(maxlen=NUM_SMOOTHED)
         self._evaluated: float | None = None
         self._latest: Mapping[str, Any] = {}
 
@@ -55,8 +63,7 @@ class LiveView:
         if "episode_return_mean" in result:
             self._returns.append(result["episode_return_mean"])
         self._evaluated = result.get("evaluation/episode_return_mean", self._evaluated)
-        for place in PLACES:
-            self._seconds[place] += result[place]
+        self._newest.append(result)
         if time.monotonic() - self._drawn_at >= INTERVAL_S:
             self._draw()
 
@@ -80,20 +87,47 @@ class LiveView:
         lines.add_column()
         lines.add_row("progress", self._progress(is_over=reason is not None))
         lines.add_row("return", self._return())
-        lines.add_row("speed", f"{result['env_steps_per_s']:,.0f} environment steps/s")
-        lines.add_row("time", _shares(self._seconds))
-        losses = {
-            name.removeprefix("learner/"): value
-            for name, value in result.items()
-            if name in {"learner/policy_loss", "learner/value_loss", "learner/entropy", "learner/mean_kl"}
-        }
+        lines.add_row("speed", self._speed())
+        for name, line in self._stages():
+            if line is not None:
+                lines.add_row(name, line)
+        losses = [name for name in LOSSES if f"learner/{name}" in result]
         if losses:
-            words = "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in losses.items())
-            lines.add_row("learner", words)
+            words = (f"{name.replace('_', ' ')} {result[f'learner/{name}']:.3g}" for name in losses)
+            lines.add_row("losses", "  ".join(words))
+        if "bottleneck" in result:
+            lines.add_row("dial", result["bottleneck"])
         rows: list[Any] = [Text(self._title, style="bold"), lines]
         if reason:
             rows.append(Text(f"stopped: {reason}"))
         return Group(*rows)
+
+    @property
+    def _width(self) -> int:
+        low, high = BAR_WIDTHS
+        return max(low, min(high, self._live.console.width - WORDS_WIDTH))
+
+    def _stages(self) -> list[tuple[str, Text | None]]:
+        results = list(self._newest)
+        if self._num_env_runners == 0 and "staleness_mean" not in self._latest:
+            return [("time", turns(results, self._width)), ("lost", lost_line(self._latest))]
+        return [
+            ("runners", runner_lane(results, self._width)),
+            ("learner", learner_lane(results, self._width)),
+            ("queue", queue_line(results)),
+            ("lost", lost_line(self._latest)),
+        ]
+
+    def _speed(self) -> Text:
+        result = self._latest
+        text = Text(f"{result['env_steps_per_s']:,.0f} environment steps/s")
+        if self._num_env_runners:
+            num_up = result["num_env_runners"]
+            text.append(
+                f"  {num_up} of {self._num_env_runners} runners up",
+                style="" if num_up == self._num_env_runners else "red",
+            )
+        return text
 
     def _progress(self, *, is_over: bool) -> Table:
         result, share = self._latest, self._stop.progress(self._latest)
@@ -101,46 +135,19 @@ class LiveView:
         words = f"{result['num_env_steps']:,} steps  {_clock(result['time_s'])}"
         if 0 < share < 1 and not is_over:
             words += f"  at most {_clock(result['time_s'] * (1 - share) / share)} to go"
-        row.add_row(ProgressBar(total=1.0, completed=share, width=CURVE_WIDTH), words)
+        row.add_row(ProgressBar(total=1.0, completed=share, width=self._width), words)
         return row
 
     def _return(self) -> Text:
         if not self._returns:
             return Text("no episode has ended yet", style="dim")
-        text = Text(curve(self._returns, CURVE_WIDTH), style="yellow")
+        text = Text(curve(self._returns, self._width), style="yellow")
         text.append(f"  {figure(self._returns[-1])}", style="bold")
         if self._evaluated is not None:
             text.append(f"  evaluated {figure(self._evaluated)}")
         if self._stop.wanted_return is not None:
             text.append(f"  wanted {self._stop.wanted_return:g}", style="dim")
         return text
-
-
-def curve(values: Sequence[float], width: int) -> str:
-    """Draw values as blocks of eight heights, from the lowest to the highest.
-
-    >>> curve([0.0, 1.0, 2.0, 7.0], 4)
-    '▁▂▃█'
-    """
-    if len(values) > width:
-        ends = [len(values) * (column + 1) // width for column in range(width)]
-        values = [
-            sum(values[start:end]) / (end - start) for start, end in zip([0, *ends], ends, strict=False)
-        ]
-    low, high = min(values), max(values)
-    scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
-    return "".join(BLOCKS[round((value - low) * scale)] for value in values).ljust(width)
-
-
-def _shares(seconds: Mapping[str, float]) -> Text:
-    total = sum(seconds.values()) or 1.0
-    text = Text()
-    for place, colour in PLACES.items():
-        text.append("█" * round(CURVE_WIDTH * seconds[place] / total), style=colour)
-    for place, colour in PLACES.items():
-        text.append(f"  {place.removesuffix('_s')} ", style=colour)
-        text.append(f"{seconds[place] / total:.0%}")
-    return text
 
 
 def _clock(seconds: float) -> str:

@@ -20,8 +20,10 @@ INTERVAL_S = 2.0
 class PlainLines:
     """Prints how a run goes, first and last iterations included."""
 
-    def __init__(self) -> None:
-        """Print nothing yet."""
+    def __init__(self, *, num_env_runners: int = 0) -> None:
+        """Print nothing yet; 0 runners sample in this process."""
+        self._num_env_runners = num_env_runners
+        self._bottleneck: str | None = None
         self._printed_at = -INTERVAL_S
         self._held_back: str | None = None
 
@@ -33,7 +35,8 @@ class PlainLines:
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Print a line unless the last one is younger than two seconds."""
-        line = _line(result)
+        line = "  ".join([*_parts(result), *self._of_runners(result)])
+        self._bottleneck = result.get("bottleneck")
         now = time.monotonic()
         if now - self._printed_at < INTERVAL_S and "evaluation/episode_return_mean" not in result:
             self._held_back = line
@@ -48,7 +51,18 @@ class PlainLines:
         """Print the last iteration and why it was the last."""
         if self._held_back:
             self._print(self._held_back)
+        if self._bottleneck:
+            self._print(f"dial: {self._bottleneck}")
         self._print(f"stopped: {reason}")
+
+    def _of_runners(self, result: Mapping[str, Any]) -> list[str]:
+        if self._num_env_runners == 0:
+            return []
+        return [
+            f"{result['num_env_runners']}/{self._num_env_runners} runners",
+            f"wait {result['runner_wait_share']:>4.0%}",
+            f"learner waits {result['learner_wait_share']:>4.0%}",
+        ]
 
     def _print(self, line: str) -> None:
         self._held_back = None
@@ -56,7 +70,7 @@ class PlainLines:
         sys.stdout.flush()
 
 
-def _line(result: Mapping[str, Any]) -> str:
+def _parts(result: Mapping[str, Any]) -> list[str]:
     mean = result.get("episode_return_mean")
     parts = [
         f"iteration {result['iteration']:>5}",
@@ -67,4 +81,4 @@ def _line(result: Mapping[str, Any]) -> str:
     ]
     if "evaluation/episode_return_mean" in result:
         parts.append(f"evaluated {figure(result['evaluation/episode_return_mean'])}")
-    return "  ".join(parts)
+    return parts

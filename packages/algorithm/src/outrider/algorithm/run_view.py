@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.figure import figure
 from outrider.algorithm.plain_lines import PlainLines
+from outrider.algorithm.ray_metrics import RayMetrics, ray_is_running
 from outrider.algorithm.setting_value import function_name
 from outrider.algorithm.stopping import StopRule
 from outrider.algorithm.training_run import Outcome, TrainingRun
@@ -35,6 +36,8 @@ def train_and_report(
             from outrider.algorithm.tensorboard_events import TensorBoardEvents
 
             callbacks.append(stack.enter_context(TensorBoardEvents(directory.path)))
+        if ray_is_running():
+            callbacks.append(RayMetrics(directory.path.name))
         try:
             outcome = TrainingRun(algorithm, directory, callbacks=callbacks).run()
         except BaseException:
@@ -49,13 +52,15 @@ def train_and_report(
 
 
 def _view(algorithm: Algorithm, *, plain: bool) -> PlainLines | LiveView:
+    settings = algorithm.settings
+    num_env_runners = settings.env_runners.num_env_runners
     if plain or not sys.stdout.isatty():
-        return PlainLines()
+        return PlainLines(num_env_runners=num_env_runners)
     from outrider.algorithm.live_view import LiveView
 
-    settings = algorithm.settings
     title = f"{algorithm.name} on {env_name(settings.environment.env)}, seed {settings.debugging.seed}"
-    return LiveView(title, StopRule(settings.stopping, reward_threshold=algorithm.reward_threshold))
+    stop = StopRule(settings.stopping, reward_threshold=algorithm.reward_threshold)
+    return LiveView(title, stop, num_env_runners=num_env_runners)
 
 
 def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.summary import scalar
+from tensorboardX.summary import histogram_raw, scalar
 
 from outrider.algorithm.whole_file import not_written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from outrider.algorithm.algorithm import Algorithm
@@ -22,7 +22,7 @@ FLUSH_S = 5.0
 
 
 class TensorBoardEvents:
-    """A callback that writes each number of a result as a scalar.
+    """A callback that writes the numbers of a result.
 
     It writes in the caller's thread, so that a full disk is an error where it happens.
     """
@@ -41,12 +41,15 @@ class TensorBoardEvents:
         self._writer.close()
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
-        """Write one scalar for each finite number, under the name that it has in progress.jsonl."""
+        """Write each finite number as a scalar and each list of counts as a histogram.
+
+        They have the names that they have in progress.jsonl.
+        """
         if not self._has_started:
             self._start(result["num_env_steps"])
         for name, value in result.items():
-            if isinstance(value, (int, float)) and math.isfinite(value):
-                summary = scalar(name if "/" in name else f"run/{name}", value)
+            summary = _summary(name if "/" in name else f"run/{name}", value)
+            if summary:
                 self._writer.write_event(
                     Event(summary=summary, step=result["num_env_steps"], wall_time=time.time())
                 )
@@ -73,3 +76,25 @@ class TensorBoardEvents:
         except OSError as error:
             raise not_written(self._directory / "events", error) from error
         self._flushed_at = time.monotonic()
+
+
+def _summary(name: str, value: Any) -> Any:  # noqa: ANN401 - a metric; protobuf without types
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return scalar(name, value)
+    if isinstance(value, list):
+        return _histogram(name, value)
+    return None
+
+
+def _histogram(name: str, counts: Sequence[int]) -> Any:  # noqa: ANN401 - protobuf without types
+    """Show how often each whole number from 0 on was counted."""
+    return histogram_raw(
+        name,
+        min=0,
+        max=len(counts) - 1,
+        num=sum(counts),
+        sum=sum(value * count for value, count in enumerate(counts)),
+        sum_squares=sum(value**2 * count for value, count in enumerate(counts)),
+        bucket_limits=[value + 0.5 for value in range(len(counts))],
+        bucket_counts=counts,
+    )

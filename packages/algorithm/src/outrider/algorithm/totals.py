@@ -12,6 +12,7 @@ episode_return_mean     over the last 100 training episodes whose return is fini
                         absent before the first one ended
 episode_length_mean     likewise
 recent_return_mean      over the last 20 training episodes
+iteration_s             seconds of this iteration
 env_steps_per_s         of this iteration
 environment_s           seconds of this iteration spent stepping environments, mean over runners
 policy_s                likewise, choosing actions
@@ -194,6 +195,7 @@ def _speed(iteration: Iteration) -> dict[str, float]:
         "learner_s": iteration.learners.work_s,
     }
     return {
+        "iteration_s": total_s,
         "env_steps_per_s": sum(summary.num_rows for summary in iteration.summaries) / total_s,
         **seconds,
         "rest_s": max(0.0, total_s - sum(seconds.values())),
