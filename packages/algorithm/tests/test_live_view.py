@@ -90,7 +90,7 @@ def test_with_runners_elsewhere_the_live_view_shows_who_works_and_who_waits() ->
 def test_in_eighty_columns_only_the_sentence_takes_a_second_line() -> None:
     long = ASYNCHRONOUS | {"bottleneck": "the learner waits " * 5, "episode_return_mean": -1234.5}
     text = shown(result(100_000, **long), width=80, num_env_runners=64)
-    last = text[text.rindex("ppo on CartPole-v1") : text.index("stopped:")].splitlines()
+    last = text[text.rindex("ppo on CartPole-v1") : text.rindex("stopped:")].splitlines()
     names = ["ppo", "progress", "return", "speed", "runners", "learner", "queue", "lost", "dial", "waits"]
     assert [line.split()[0] for line in last] == names
 
