@@ -1,0 +1,143 @@
+"""A runner in a process of Ray's: the far side of `outrider.envrunner.ray_runners`.
+
+    driver                                          actor
+    greet(hello) --------------------------------->  welcome, or a refusal
+    make(plan, index, incarnation, run) ---------->  {}
+    sample(exact, version, [weights]) ------------>  {"summary": bytes}, fragment
+    offer(version, [weights]) -------------------->  at any time, beside a fragment that is being sampled
+    get_state() / set_state(state) / close() ----->  {"state": state} / {} / {}
+
+What went wrong is answered as {"error": kind, "text": sentence, "traceback": text}. Nothing but plain
+values, bytes and buffers crosses, and Ray knows the class by its name: the two sides may be of different
+releases. So this drawing is a contract as the protos are: no name or argument in it ever changes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import cloudpickle
+import ray
+
+from outrider.envrunner.ray_runner_metrics import RunnerMetrics
+from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.transport.ray_references import Message, RayWeights, to_message
+from outrider.wire import (
+    Hello,
+    answer_hello,
+    decode_hello,
+    encode_fragment,
+    encode_fragment_summary,
+    encode_welcome,
+    summarise,
+)
+
+Answer: TypeAlias = dict[str, Any]
+WeightsRefs: TypeAlias = Sequence["ray.ObjectRef[Message]"]
+"""At most one. In a list, because Ray would load a bare reference before every call."""
+
+WEIGHTS_GROUP = "weights"
+"""Calls of this concurrency group have a thread of their own and do not wait for a fragment."""
+_ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (EnvironmentsFailedError, ValueError, ConnectionError, TimeoutError)
+}
+"""Errors that keep their class on the way to the driver; others are told as RuntimeError."""
+
+
+class RunnerActor:
+    """Samples with one `EnvRunner`; each method is a call of the drawing above."""
+
+    def __init__(self) -> None:
+        self._runner: EnvRunner
+        self._metrics: RunnerMetrics
+        self._offered: RayWeights | None = None
+
+    def greet(self, hello: bytes) -> bytes:
+        return encode_welcome(answer_hello(decode_hello(hello), introduction("a runner on Ray")))
+
+    def make(self, plan: Mapping[str, Any], index: int, incarnation: int, run: str) -> Answer:
+        """Make the policy and the environments."""
+        try:
+            decoded = RunnerPlan.from_message(plan, load=cloudpickle.loads)
+            self._runner = decoded.make_runner(index, incarnation)
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return _failure(error)
+        self._metrics = RunnerMetrics(run, index)
+        return {}
+
+    @ray.method(concurrency_group=WEIGHTS_GROUP)
+    def offer(self, version: int, weights: WeightsRefs) -> None:
+        """Let newer weights act from the next fragment on that is not asked for with exact ones."""
+        self._offered = _newer(self._offered, version, weights)
+
+    @ray.method(num_returns=2)
+    def sample(self, exact: bool, version: int, weights: WeightsRefs) -> tuple[Answer, Message | None]:  # noqa: FBT001
+        """Sample a fragment with the weights of `version`, or unless `exact` with newer ones that came.
+
+        `weights` is empty where this runner was given that version before.
+        """
+        try:
+            self._load(_newer(None if exact else self._offered, version, weights))
+            fragment = self._runner.sample()
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return _failure(error), None
+        self._metrics.record(fragment.num_rows, fragment.statistics)
+        summary = encode_fragment_summary(summarise(fragment))
+        return {"summary": summary}, to_message(encode_fragment(fragment))
+
+    def get_state(self) -> Answer:
+        try:
+            return {"state": self._runner.get_state()}
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return _failure(error)
+
+    def set_state(self, state: Mapping[str, Any]) -> Answer:
+        try:
+            self._runner.set_state(state)
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return _failure(error)
+        return {}
+
+    def close(self) -> Answer:
+        """Close the environments."""
+        self._runner.close()
+        return {}
+
+    def _load(self, weights: RayWeights | None) -> None:
+        if weights is None or (self._runner.version is not None and weights.version <= self._runner.version):
+            return
+        self._runner.set_weights(weights.load())
+
+
+def introduction(who: str) -> Hello:
+    """Say who speaks, with the versions of the packages that the two sides share."""
+    names = ("outrider-envrunner", "outrider-transport", "outrider-wire")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return Hello(component=f"{who} ({listed})", versions=versions)
+
+
+def raise_failure(answer: Answer, index: int) -> None:
+    """Raise what a runner's answer tells of, with the runner's traceback as a note."""
+    if "error" in answer:
+        error = _ERRORS.get(answer["error"], RuntimeError)(answer["text"])
+        error.add_note(f"In runner {index}:\n{answer['traceback']}")
+        raise error
+
+
+def _failure(error: Exception) -> Answer:
+    kind = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), "RuntimeError")
+    text = str(error) if kind in _ERRORS else f"{type(error).__name__}: {error}"
+    return {"error": kind, "text": text, "traceback": "".join(traceback.format_exception(error))}
+
+
+def _newer(present: RayWeights | None, version: int, weights: WeightsRefs) -> RayWeights | None:
+    """Return the newer one of two sets of weights."""
+    if not weights or (present is not None and present.version >= version):
+        return present
+    return RayWeights(weights[0], version)

@@ -1,0 +1,287 @@
+"""Runners as Ray actors: the driver's side of `outrider.envrunner.ray_runner_actor`.
+
+    RunnerFleet --- ask, offer, start, stop ---> RayRunners --- calls ---> one actor for each runner
+                <-- Ready, Sampled, Lost, Failed ---        <-- ray.wait on all answers at once ---
+
+The driver reads summaries and moves references; fragments and weights stay in Ray's object store. Ray
+restarts nothing by itself here: whether a lost runner is made anew is decided by the fleet.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any, Literal, TypeAlias
+
+import cloudpickle
+import ray
+from ray.exceptions import (
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
+
+from outrider.envrunner.ray_runner_actor import (
+    WEIGHTS_GROUP,
+    Answer,
+    RunnerActor,
+    introduction,
+    raise_failure,
+)
+from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.transport import WeightsReference
+from outrider.transport.ray_references import Message, RayFragment, RayWeights, put_weights
+from outrider.wire import decode_fragment_summary, decode_welcome, encode_hello
+
+Options: TypeAlias = Callable[[int], Mapping[str, Any]]
+"""What to pass to Ray's `.options` for the actor of a runner: resources, placement, runtime environment."""
+
+_CLOSE_TIMEOUT_S = 3.0
+_LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
+_LOST = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)
+
+
+def _no_options(_: int) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that was made and not yet answered."""
+
+    method: Literal["greet", "make", "sample"]
+    answer: ray.ObjectRef[Any]
+    fragment: ray.ObjectRef[Message] | None = None
+
+
+@dataclass(slots=True)
+class _Actor:
+    """One runner's process, as far as the driver knows."""
+
+    handle: Any
+    incarnation: int
+    start_deadline: float | None
+    """When it must have made its environments; None once it has."""
+    calls: deque[_Call] = field(default_factory=deque)
+    """In the order in which they will be answered."""
+    version_sent: int | None = None
+    """Newest weights that a request brought."""
+
+
+class RayRunners:
+    """`RemoteRunners` on Ray, which must be connected already. For one thread."""
+
+    def __init__(
+        self,
+        plan: RunnerPlan,
+        *,
+        num_runners: int,
+        options: Options = _no_options,
+        start_timeout_s: float = 60.0,
+        run: str = "",
+    ) -> None:
+        """Put the plan into the object store; no actor is made before `start`.
+
+        A runner that is not ready `start_timeout_s` seconds after its `start` is lost. `run` names the
+        run in Ray's metrics.
+        """
+        self._num_runners = num_runners
+        self._options = options
+        self._start_timeout_s = start_timeout_s
+        self._run = run
+        self._plan = ray.put(plan.to_message(dump=cloudpickle.dumps))
+        self._hello = encode_hello(introduction("the training process"))
+        remote: Any = ray.remote  # whose overloads know no concurrency groups
+        self._actor_class = remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
+        self._actors: dict[int, _Actor] = {}
+        self._events: list[RunnerEvent] = []
+        self._given: WeightsReference | None = None
+        self._put: RayWeights
+        self._offered: RayWeights | None = None
+
+    @property
+    def num_runners(self) -> int:
+        """How many there can be."""
+        return self._num_runners
+
+    def start(self, index: int, *, incarnation: int) -> None:
+        """Ask Ray for an actor; the handshake comes first, then environments are made."""
+        assert index not in self._actors, f"runner {index} is up; stop it before it is made anew"
+        try:
+            handle = self._actor_class.options(**self._options(index)).remote()
+        except (TypeError, ValueError) as error:  # Ray refuses an option
+            self._events.append(Failed(index, ValueError(f"runner {index} cannot be started: {error}")))
+            return
+        actor = _Actor(handle, incarnation, monotonic() + self._start_timeout_s)
+        actor.calls.append(_Call("greet", handle.greet.remote(self._hello)))
+        self._actors[index] = actor
+
+    def ask(self, index: int, weights: WeightsReference | None) -> None:
+        """Ask a runner for a fragment; weights go into the object store once, whoever is asked."""
+        actor = self._actors[index]
+        acting = self._offered if weights is None else self._in_store(weights)
+        assert acting is not None, "offer weights before asking for a fragment without them"
+        is_new = actor.version_sent is None or acting.version > actor.version_sent
+        refs = [acting.ref] if is_new else []
+        answer, fragment = actor.handle.sample.remote(weights is not None, acting.version, refs)
+        actor.calls.append(_Call("sample", answer, fragment))
+        actor.version_sent = acting.version
+
+    def offer(self, weights: WeightsReference) -> None:
+        """Give newer weights to all runners."""
+        self._offered = self._in_store(weights)
+        for actor in self._actors.values():
+            if actor.start_deadline is None:
+                self._send_offer(actor)
+
+    def events(self, timeout_s: float) -> list[RunnerEvent]:
+        """Wait for the first answer of any runner, and return all that have come."""
+        deadline = monotonic() + (0.0 if self._events else timeout_s)
+        while True:
+            self._take_answers(deadline)
+            self._give_up_slow_starts()
+            if self._events or monotonic() >= deadline:
+                events, self._events = self._events, []
+                return events
+
+    def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
+        """Return a runner's state; see `RemoteRunners`."""
+        state: Mapping[str, Any] = self._call_now(index, "get_state", timeout_s)["state"]
+        return state
+
+    def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
+        """Let a runner continue from a state; see `RemoteRunners`."""
+        self._call_now(index, "set_state", timeout_s, state)
+        self._actors[index].version_sent = None  # weights have to be set again
+
+    def stop(self, index: int) -> None:
+        """Kill a runner's process."""
+        actor = self._actors.pop(index, None)
+        if actor is not None:
+            ray.kill(actor.handle)
+
+    def close(self) -> None:
+        """Let the environments close for a while, and end all processes."""
+        closing = [
+            actor.handle.close.remote() for actor in self._actors.values() if actor.start_deadline is None
+        ]
+        if closing:
+            ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
+        for index in list(self._actors):
+            self.stop(index)
+        self._events.clear()
+        self._given = self._offered = None
+
+    def _in_store(self, weights: WeightsReference) -> RayWeights:
+        """Put weights into the object store, unless they are those of the last call."""
+        if weights is not self._given:
+            self._put, self._given = put_weights(weights), weights
+        return self._put
+
+    def _send_offer(self, actor: _Actor) -> None:
+        if self._offered is not None:
+            offer = actor.handle.offer.options(num_returns=0)
+            offer.remote(self._offered.version, [self._offered.ref])
+
+    def _take_answers(self, deadline: float) -> None:
+        """Wait once for all calls that are not answered, and turn answers into events."""
+        refs = [call.answer for actor in self._actors.values() for call in actor.calls]
+        starts = [actor.start_deadline for actor in self._actors.values() if actor.start_deadline is not None]
+        timeout_s = min(max(0.0, min([deadline, *starts]) - monotonic()), _LONGEST_WAIT_S)
+        if not refs:
+            sleep(timeout_s)
+            return
+        ready, _ = ray.wait(refs, timeout=timeout_s)
+        if ready:
+            ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        answered = set(ready)
+        for index, actor in list(self._actors.items()):
+            while actor.calls and actor.calls[0].answer in answered:
+                self._take(index, actor, actor.calls.popleft())
+
+    def _take(self, index: int, actor: _Actor, call: _Call) -> None:
+        try:
+            answer = ray.get(call.answer)
+            match call.method:
+                case "greet":
+                    self._welcome(index, actor, answer)
+                case "make":
+                    raise_failure(answer, index)
+                    actor.start_deadline = None
+                    self._send_offer(actor)
+                    self._events.append(Ready(index))
+                case "sample":
+                    raise_failure(answer, index)
+                    assert call.fragment is not None
+                    summary = decode_fragment_summary(answer["summary"])
+                    self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
+        except Exception as error:  # noqa: BLE001 - all of it is told
+            self._tell(index, error)
+
+    def _welcome(self, index: int, actor: _Actor, answer: bytes) -> None:
+        """Read the answer to the Hello, and go on to make the environments."""
+        refusal = decode_welcome(answer).refusal
+        if refusal is not None:
+            raise ValueError(f"runner {index} was refused: {refusal.sentence}")
+        made = actor.handle.make.remote(self._plan, index, actor.incarnation, self._run)
+        actor.calls.append(_Call("make", made))
+
+    def _tell(self, index: int, error: Exception) -> None:
+        """Note that a runner is lost, or that it failed in a way that would come again."""
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            error = RuntimeError(
+                f"runner {index}'s process could not load its part; install outrider-envrunner[ray] where it "
+                f"runs, or correct the runners' runtime environment: {error}"
+            )
+        elif isinstance(error, _LOST):
+            self.stop(index)
+            self._events.append(Lost(index, f"its process is gone: {_reason(error)}"))
+            return
+        elif isinstance(error, RayError):
+            error = RuntimeError(f"runner {index} cannot be called: {error}")
+        if self._actors[index].start_deadline is not None:
+            self.stop(index)
+        self._events.append(Failed(index, error))
+
+    def _give_up_slow_starts(self) -> None:
+        now = monotonic()
+        for index, actor in list(self._actors.items()):
+            if actor.start_deadline is not None and now >= actor.start_deadline:
+                waiting = (
+                    "Ray has not started its process, which waits for what it reserves "
+                    f"({dict(self._options(index))}) or for its runtime environment"
+                    if actor.calls and actor.calls[0].method == "greet"
+                    else "it is still making its environments"
+                )
+                self.stop(index)
+                reason = f"it was not ready within {self._start_timeout_s:g} s: {waiting}"
+                self._events.append(
+                    Lost(index, f"{reason}; raise runner_start_timeout_s if that takes so long")
+                )
+
+    def _call_now(self, index: int, method: str, timeout_s: float, *arguments: object) -> Answer:
+        """Call a runner and wait. Raises ConnectionError, TimeoutError, or what the runner raised."""
+        if index not in self._actors:
+            raise ConnectionError(f"runner {index} is not up")
+        try:
+            ref = getattr(self._actors[index].handle, method).remote(*arguments)
+            answer: Answer = ray.get(ref, timeout=timeout_s)
+        except GetTimeoutError:
+            raise TimeoutError(f"runner {index} did not answer {method} within {timeout_s:g} s") from None
+        except _LOST as error:
+            raise ConnectionError(f"runner {index} is gone: {_reason(error)}") from error
+        raise_failure(answer, index)
+        return answer
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of what Ray says, which names the cause, without guesses that follow it."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].partition(" Some common causes")[0] if lines else type(error).__name__
