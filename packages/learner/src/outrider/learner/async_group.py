@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from outrider.learner.group import UpdateReport
 from outrider.learner.learner import Learner, StateTree
-from outrider.learner.learner_loop import LearnerLoop, LoopReport
+from outrider.learner.learner_loop import LearnerLoop
 from outrider.learner.portions import Portion, Portions
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
 
@@ -56,7 +56,19 @@ class LocalAsyncLearnerGroup:
         self._num_learned += report.num_updates
         self._weights = report.weights
         learned = self._portions.learned(report.num_updates)
-        return [update_report(report, learned, self._portions.take_num_stale_rows())]
+        return [
+            UpdateReport(
+                num_updates=report.num_updates,
+                num_rows=sum(portion.num_rows for portion in learned),
+                metrics=report.metrics,
+                weights=report.weights,
+                staleness=staleness_of(learned),
+                num_stale_rows=self._portions.take_num_stale_rows(),
+                work_s=report.work_s,
+                wait_s=report.wait_s,
+                queue_depth=report.queue_depth,
+            )
+        ]
 
     def publish(self) -> WeightsReference:
         return self._weights
@@ -84,21 +96,9 @@ def check_room(num_fragments: int, room: int) -> None:
         )
 
 
-def update_report(
-    report: LoopReport[LocalWeights], learned: Sequence[Portion], num_stale_rows: int
-) -> UpdateReport:
-    """Say what a loop did with the portions that it learned from."""
+def staleness_of(portions: Sequence[Portion]) -> dict[int, int]:
+    """Return the number of fragments by their age, over all portions."""
     staleness: Counter[int] = Counter()
-    for portion in learned:
+    for portion in portions:
         staleness.update(portion.staleness)
-    return UpdateReport(
-        num_updates=report.num_updates,
-        num_rows=sum(portion.num_rows for portion in learned),
-        metrics=report.metrics,
-        weights=report.weights,
-        staleness=staleness,
-        num_stale_rows=num_stale_rows,
-        work_s=report.work_s,
-        wait_s=report.wait_s,
-        queue_depth=report.queue_depth,
-    )
+    return dict(staleness)

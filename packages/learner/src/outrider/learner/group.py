@@ -10,6 +10,16 @@ from outrider.learner.learner import Learner, StateTree
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LearnerGroupStatistics:
+    """What happened to the learners of a group since it was made."""
+
+    num_restarts: int = 0
+    """How often they were made anew because a rank died."""
+    num_lost_updates: int = 0
+    """Updates that were undone because they then went on from an earlier state."""
+
+
 class LearnerGroup(Protocol):
     """Learners that a training loop waits for (PPO)."""
 
@@ -19,6 +29,10 @@ class LearnerGroup(Protocol):
 
     def publish(self) -> WeightsReference:
         """Return the newest weights; the same version again when nothing was trained in between."""
+        ...
+
+    def statistics(self) -> LearnerGroupStatistics:
+        """Return the counts so far."""
         ...
 
     def get_state(self) -> StateTree:
@@ -109,6 +123,9 @@ class LocalLearnerGroup:
 
     def publish(self) -> WeightsReference:
         return LocalWeights(self._learner.publish())
+
+    def statistics(self) -> LearnerGroupStatistics:
+        return LearnerGroupStatistics()
 
     def get_state(self) -> StateTree:
         return self._learner.get_state()

@@ -29,6 +29,8 @@ class LoopReport(Generic[W]):
     """What a loop did since the report before."""
 
     num_updates: int
+    num_rows: int
+    """Rows that came in for these updates."""
     metrics: Mapping[str, float]
     """Of the newest update."""
     weights: W
@@ -44,6 +46,7 @@ class LoopReport(Generic[W]):
 @dataclass(slots=True)
 class _Tally:
     num_updates: int = 0
+    num_rows: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
     work_s: float = 0.0
     wait_s: float = 0.0
@@ -76,7 +79,7 @@ class LearnerLoop(Generic[W]):
         self._changed = threading.Condition()
         self._waiting: deque[_Fragments | _Call] = deque()
         self._loaded: Any = None
-        """Rows, with the number of their fragments; or a _Call; or None."""
+        """What the learner's `load` returned, with the number of rows; or a _Call; or None."""
         self._num_begun = 0
         self._tally = _Tally()
         self._wanted = False
@@ -171,7 +174,8 @@ class LearnerLoop(Generic[W]):
                 item = self._waiting[0]
             loaded: Any = item
             if not isinstance(item, _Call):
-                loaded = (self._learner.load([reference.load() for reference in item]), len(item))
+                fragments = [reference.load() for reference in item]
+                loaded = (self._learner.load(fragments), sum(each.num_rows for each in fragments))
             with self._changed:
                 if self._closed:
                     return
@@ -196,17 +200,18 @@ class LearnerLoop(Generic[W]):
                 item.result = item.function()
                 item.done.set()
             elif item is not None:
-                self._update(item[0])
+                self._update(*item)
             if self._asked():
                 self._make_report()
             with self._changed:
                 self._changed.notify_all()
 
-    def _update(self, rows: Any) -> None:  # noqa: ANN401 - what the learner's `load` returned
+    def _update(self, rows: Any, num_rows: int) -> None:  # noqa: ANN401 - what the learner's `load` returned
         began = time.perf_counter()
         self._tally.metrics = self._learner.update_rows(rows)
         self._tally.work_s += time.perf_counter() - began
         self._tally.num_updates += 1
+        self._tally.num_rows += num_rows
 
     def _asked(self) -> bool:
         return self._wanted and self._report is None and self._tally.num_updates > 0
@@ -215,6 +220,7 @@ class LearnerLoop(Generic[W]):
         tally, self._tally = self._tally, _Tally()
         report = LoopReport(
             num_updates=tally.num_updates,
+            num_rows=tally.num_rows,
             metrics=tally.metrics,
             weights=self._publish(),
             work_s=tally.work_s,

@@ -54,11 +54,6 @@ class Portions:
         num_waiting = len(self._growing) + sum(len(portion.fragments) for portion in waiting)
         return max(self._capacity - num_waiting, 0 if waiting else 1)
 
-    @property
-    def dealt(self) -> tuple[Portion, ...]:
-        """Portions that `add` returned and `learned` did not."""
-        return tuple(self._dealt)
-
     def add(self, fragments: Sequence[FragmentReference]) -> list[Portion]:
         """Take fragments in; return the portions that they completed, for the learner to train on."""
         completed = []
@@ -85,14 +80,14 @@ class Portions:
         count, self._num_stale_rows = self._num_stale_rows, 0
         return count
 
-    def restart(self, version: int) -> list[Portion]:
-        """Cut everything anew for a learner that is at `version` and has trained on none of it."""
+    def restart(self, version: int) -> list[FragmentReference]:
+        """Begin anew with a learner that is at `version`; return what none has trained on, to be added."""
         fragments = [fragment for portion in self._dealt for fragment in portion.fragments] + self._growing
         self._dealt.clear()
         self._num_begun = 0
         self._growing = []
         self._version = version
-        return self.add(fragments)
+        return fragments
 
     def _cut(self) -> Portion:
         ages = [self._version - fragment.summary.policy_version for fragment in self._growing]

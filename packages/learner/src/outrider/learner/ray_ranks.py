@@ -1,0 +1,188 @@
+"""The actors of a learner group, from the driver: started together, asked together, ended together.
+
+    start:  greet all -> rank 0 opens the meeting place -> all join -> all have the state
+    ask:    the same method of every rank, one answer from each
+
+A rank that is gone takes the whole group with it: the others would wait for it in their next sum.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import cloudpickle
+import ray
+from ray.exceptions import (
+    ActorPlacementGroupRemoved,
+    ActorUnschedulableError,
+    GetTimeoutError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
+
+from outrider.learner.learner import StateTree
+from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.rank_error import LostRankError, read_error
+from outrider.learner.rank_state import for_all, join_ranks, part_for
+from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor, introduction
+from outrider.transport import FragmentReference
+from outrider.transport.ray_references import RayFragment, put_fragment
+from outrider.wire import decode_welcome, encode_hello
+
+Options: TypeAlias = Callable[[int], Mapping[str, Any]]
+"""What to pass to Ray's `.options` for the actor of a rank: resources, placement, runtime environment."""
+
+_GRACE_S = 3.0
+"""How long to wait, once a sum has failed on one rank, for another one to say why."""
+_LOST = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)
+_LOGGER = logging.getLogger("outrider.learner")
+_NEVER = (ActorUnschedulableError, ActorPlacementGroupRemoved)
+
+
+class RayRanks:
+    """Ranks that are up, in one torch.distributed group."""
+
+    def __init__(self, plan: LearnerPlan, *, num_ranks: int, options: Options, run: str) -> None:
+        """Start all ranks at once and wait until each has joined.
+
+        Raises ValueError where a rank refuses its settings or its release does not fit, LostRankError
+        where one ends, TimeoutError after `learner_start_timeout_s`. Then nothing is left running.
+        """
+        self._timeout_s = plan.settings.learner_timeout_s
+        start_s = plan.settings.learner_start_timeout_s
+        remote: Any = ray.remote  # whose overloads know no concurrency groups
+        actor = remote(concurrency_groups={REPORTS_GROUP: 1}, max_restarts=0)(RankActor)
+        self._actors: list[Any] = []
+        try:
+            for rank in range(num_ranks):
+                self._actors.append(actor.options(**options(rank)).remote())
+            self._start(plan, run, time.monotonic() + start_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def num_ranks(self) -> int:
+        return len(self._actors)
+
+    def call(self, rank: int, method: str, *args: Any) -> Any:  # noqa: ANN401 - one reference, or two
+        """Ask one rank and return at once with what Ray returns."""
+        return getattr(self._actors[rank], method).remote(*args)
+
+    def answers(self, refs: Sequence[Any], *, timeout_s: float | None = None) -> list[Answer]:
+        """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
+        return settle(refs, self._timeout_s if timeout_s is None else timeout_s)
+
+    def set_state(self, state: StateTree) -> None:
+        """Let all ranks go on from a group's state, each with its part."""
+        common = ray.put(for_all(state))
+        self.answers(
+            [self.call(rank, "set_state", common, part_for(state, rank)) for rank in range(self.num_ranks)]
+        )
+
+    def get_state(self, method: str, *args: Any) -> StateTree:  # noqa: ANN401 - arguments of the method
+        """Return the group's state by a method of the ranks that takes rank 0's digests first."""
+        (first,) = self.answers([self.call(0, method, None, *args)])
+        others = range(1, self.num_ranks)
+        parts = self.answers([self.call(rank, method, first["digests"], *args) for rank in others])
+        return join_ranks(first["state"], [part["state"] for part in parts])
+
+    def still_there(self, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
+        """Return those fragments that can be fetched; others went with the node that held them."""
+        held = [put_fragment(fragment) for fragment in fragments]
+        calls = [self.call(0, "fetch", fragment.ref) for fragment in held]
+        deadline = time.monotonic() + self._timeout_s
+        there = []
+        for fragment, call in zip(held, calls, strict=True):
+            try:
+                ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
+            except (ObjectLostError, GetTimeoutError):
+                _LOGGER.warning("%d rows are lost with the node that held them", fragment.summary.num_rows)
+            else:
+                there.append(fragment)
+        return there
+
+    def kill(self) -> None:
+        """End all ranks at once; what they do is lost."""
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+    def _start(self, plan: LearnerPlan, run: str, deadline: float) -> None:
+        def left_s() -> float:
+            return max(0.0, deadline - time.monotonic())
+
+        own = introduction("a training loop on Ray")
+        for welcome in settle([actor.greet.remote(encode_hello(own)) for actor in self._actors], left_s()):
+            refusal = decode_welcome(welcome).refusal
+            if refusal is not None:
+                raise ValueError(f"a learner refused: {refusal.sentence}")
+        (place,) = settle([self.call(0, "meet", left_s())], left_s())
+        message = plan.to_message(cloudpickle.dumps)
+        num = self.num_ranks
+        settle(
+            [
+                self.call(rank, "join", message, rank, num, place["host"], place["port"], run)
+                for rank in range(num)
+            ],
+            left_s(),
+        )
+
+
+def settle(refs: Sequence[Any], timeout_s: float) -> list[Any]:
+    """Wait for all answers; what went wrong anywhere is raised as soon as it is known."""
+    deadline = time.monotonic() + timeout_s
+    waiting = {ref: rank for rank, ref in enumerate(refs)}
+    answers: list[Any] = [None] * len(refs)
+    while waiting:
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            raise TimeoutError(
+                f"learner {min(waiting.values())} did not answer within {timeout_s:.0f} s; raise "
+                "learner_timeout_s (learner_start_timeout_s while they start), or see to its process"
+            )
+        rank = waiting.pop(ready[0])
+        try:
+            answers[rank] = read_answer(ready[0], rank)
+        except LostRankError as error:
+            raise_cause(error, waiting)
+    return answers
+
+
+def raise_cause(error: LostRankError, waiting: Mapping[Any, int]) -> NoReturn:
+    """Raise why a rank answered that another one was lost to it: what that one says, or that it is gone.
+
+    `waiting` are answers that have not come, by their ranks. Where none of them says more within some
+    seconds, `error` is all that is known.
+    """
+    deadline = time.monotonic() + _GRACE_S
+    left = dict(waiting)
+    while left and not isinstance(error.__cause__, RayError):
+        ready, _ = ray.wait(list(left), num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            break
+        try:
+            read_answer(ready[0], left.pop(ready[0]))
+        except LostRankError as other:
+            error = other if isinstance(other.__cause__, RayError) else error
+    raise error
+
+
+def read_answer(ref: Any, rank: int) -> Any:  # noqa: ANN401 - a reference of Ray's, and what it holds
+    """Return an answer that is there. Raises the rank's own error, and LostRankError for one that is gone."""
+    try:
+        answer = ray.get(ref)
+    except _NEVER as error:
+        raise ValueError(f"learner {rank} cannot be started: {error}") from error
+    except _LOST as error:
+        raise LostRankError(f"learner {rank} is gone ({type(error).__name__})") from error
+    if isinstance(answer, dict) and "error" in answer:
+        raise read_error(answer, f"learner {rank}")
+    return answer
