@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from outrider.testing.messages import example_fragment, example_weights, random_fragment, same_message
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
-from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment, put_weights, to_message
+from outrider.transport.ray_references import (
+    RayFragment,
+    RayWeights,
+    from_message,
+    put_fragment,
+    put_weights,
+    to_message,
+)
 from outrider.wire import Fragment, Weights, encode_fragment, encode_fragment_summary, summarise
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -117,6 +124,23 @@ def test_another_process_reads_the_same_weights(runner: Any) -> None:
     reference = put_weights(LocalWeights(example_weights()))
     read = ray.get(runner.read.remote([reference.ref], reference.version), timeout=DEADLINE_S)
     assert read == example_weights().tensors["pi/weight"].tobytes()
+
+
+def test_arrays_in_pieces_that_do_not_lie_together_are_joined() -> None:
+    whole = np.arange(9, dtype=np.uint8)
+    frame = from_message((b"", [[whole[:4].copy(), whole[4:]], whole[:2]]))
+    assert [bytes(buffer) for buffer in frame.buffers] == [whole.tobytes(), whole[:2].tobytes()]
+
+
+@pytest.mark.parametrize("num_bytes", [2**20, 2**20 + 1, 3 * 2**20 - 8, 2**26, 2**26 + 64])
+def test_arrays_of_all_sizes_come_back_as_views(num_bytes: int) -> None:
+    tensor = np.random.default_rng(0).integers(0, 256, num_bytes, np.uint8)
+    sent = Weights(
+        version=0, fingerprint="", tensors={"first": tensor[:7], "second": tensor, "third": tensor[7:9]}
+    )
+    found = put_weights(LocalWeights(sent)).load()
+    assert same_message(found, sent)
+    assert all(map(_is_in_shared_memory, found.tensors.values()))
 
 
 def test_what_is_in_the_store_is_not_put_again() -> None:
