@@ -1,4 +1,4 @@
-"""Learns from CartPole fragments, alone or as one of two ranks, and writes the weights down.
+"""Learns from CartPole fragments with every algorithm, alone or as one of two ranks; writes the weights down.
 
 Run by test_two_ranks.py as `python learn_on_rank.py FOLDER alone|0|1`.
 """
@@ -13,13 +13,25 @@ import torch.distributed
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy
 from outrider.envrunner.environment import spaces_of
-from outrider.learner import MeshRanks, OneRank, PPOLearner, PPOSettings, Ranks
+from outrider.learner import (
+    APPOSettings,
+    IMPALASettings,
+    MeshRanks,
+    OneRank,
+    PPOSettings,
+    Ranks,
+    make_learner,
+)
 from outrider.rlmodule import ModuleSettings, Policy, build_policy
 from outrider.wire import Fragment
 
 ENVIRONMENT = EnvironmentSettings("CartPole-v1")
 RUNNER = EnvRunnerSettings(num_envs_per_env_runner=2)
-SETTINGS = PPOSettings(minibatch_size=1000, num_epochs=3, lr=1e-3)
+SETTINGS: dict[str, PPOSettings | IMPALASettings | APPOSettings] = {
+    "ppo": PPOSettings(minibatch_size=1000, num_epochs=3, lr=1e-3),
+    "impala": IMPALASettings(lr=1e-3),
+    "appo": APPOSettings(lr=1e-3, use_kl_loss=True),
+}
 NUM_STEPS = (40, 17)
 """Of the two shards: their numbers of rows differ."""
 
@@ -67,10 +79,11 @@ def main(folder: Path, who: str) -> None:
     else:
         ranks = join_group(folder, int(who))
         fragments = [sample(int(who))]
-    learner = PPOLearner(make_policy(), SETTINGS, seed=ranks.rank, ranks=ranks)
-    for _ in range(10):
-        learner.update(fragments)
-    np.savez(folder / f"{who}.npz", **learner.publish().tensors)
+    for name, settings in SETTINGS.items():
+        learner = make_learner(name, make_policy(), settings, seed=ranks.rank, ranks=ranks)
+        for _ in range(10):
+            learner.update(fragments)
+        np.savez(folder / f"{name}-{who}.npz", **learner.publish().tensors)
     if who != "alone":
         torch.distributed.destroy_process_group()
 

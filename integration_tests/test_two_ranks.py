@@ -17,7 +17,9 @@ def test_two_processes_with_ragged_shards_equal_one(tmp_path: Path) -> None:
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(errors)
-    alone, first, second = (np.load(tmp_path / f"{who}.npz") for who in everyone)
-    for name in alone.files:
-        np.testing.assert_allclose(first[name], alone[name], rtol=1e-5, atol=1e-5, err_msg=name)
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    for algorithm in ("ppo", "impala", "appo"):
+        alone, first, second = (np.load(tmp_path / f"{algorithm}-{who}.npz") for who in everyone)
+        for name in alone.files:
+            where = f"{algorithm}: {name}"
+            np.testing.assert_allclose(first[name], alone[name], rtol=1e-5, atol=1e-5, err_msg=where)
+            np.testing.assert_array_equal(first[name], second[name], err_msg=where)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from outrider.learner import PPOLearner, PPOSettings
+from outrider.learner import PPOLearner, PPOSettings, make_learner, settings_class
 from outrider.learner.advantage_scale import standardise
 from outrider.learner.ranks import OneRank
 
@@ -86,6 +86,63 @@ def test_two_ragged_shards_equal_one_rank(lab: Any, module: dict[str, Any], sett
             assert shard_metrics[name] == pytest.approx(metrics[name], rel=1e-4, abs=1e-5)
     for name, tensor in both[0][2].items():
         np.testing.assert_array_equal(tensor, both[1][2][name])
+
+
+WHOLE = {
+    "ppo": {"minibatch_size": 1000, "num_epochs": 2, "use_kl_loss": True},
+    "impala": {"normalize_advantages": True},
+    "appo": {"use_kl_loss": True, "target_network_update_freq": 3},
+}
+SHARDS = {"even": ([20, 13], [13, 20]), "ragged": ([40, 9, 5], [12])}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("shape", SHARDS)
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_ten_updates_on_two_ranks_give_the_weights_of_one(
+    lab: Any, name: str, shape: str, use_lstm: bool
+) -> None:
+    module = {"use_lstm": use_lstm, "normalize_observations": True, "normalize_rewards": True}
+    settings = settings_class(name)(lr=1e-3, entropy_coeff=0.01, **WHOLE[name])
+    # Made before the ranks' threads start, which share torch's global generator.
+    policies = [lab.policy(**module) for _ in range(3)]
+    acting = lab.policy(seed=1, **module)
+    left, right = [
+        [lab.fragment(acting, lengths, seed=first + 10 * n, first_environment=first) for n in range(10)]
+        for first, lengths in zip((0, 5), SHARDS[shape], strict=True)
+    ]
+
+    def learn(ranks: Any, policy: Any, updates: list[list[Any]]) -> dict[str, Any]:
+        learner = make_learner(name, policy, settings, seed=ranks.rank, ranks=ranks)
+        for fragments in updates:
+            learner.update(fragments)
+        return learner.publish().tensors
+
+    def on_rank(ranks: Any) -> dict[str, Any]:
+        mine = (left, right)[ranks.rank]
+        return learn(ranks, policies[ranks.rank], [[fragment] for fragment in mine])
+
+    alone = learn(OneRank(), policies[2], [list(pair) for pair in zip(left, right, strict=True)])
+    first, second = on_ranks(2, on_rank)
+    for path, tensor in alone.items():
+        np.testing.assert_allclose(first[path], tensor, rtol=1e-5, atol=1e-5, err_msg=path)
+        np.testing.assert_array_equal(first[path], second[path], err_msg=path)
+
+
+@pytest.mark.parametrize("name", ["impala", "appo"])
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_ranks_with_unlike_numbers_of_streams_take_the_same_steps(
+    lab: Any, name: str, use_lstm: bool
+) -> None:
+    settings = settings_class(name)(minibatch_size=8)
+
+    def learn(ranks: Any) -> dict[str, float]:
+        learner = make_learner(name, lab.policy(use_lstm=use_lstm), settings, seed=0, ranks=ranks)
+        return learner.update([lab.fragment(learner.policy, [9] * 6 if ranks.rank else [30, 2, 1])])
+
+    metrics = on_ranks(2, learn)
+    assert metrics[0]["num_steps"] == metrics[1]["num_steps"] == 3.0
+    assert metrics[0]["value_loss"] == metrics[1]["value_loss"]
 
 
 def test_advantages_are_standardised_over_all_ranks() -> None:

@@ -79,12 +79,12 @@ class APPOLearner:
         entropy_coeff = value_at(self.settings.entropy_coeff, self._kept.num_env_steps)
         rows = replace(rows, reward_N=self._kept.scaled_rewards(rows))
         fresh = StreamParts(rows, self.settings.minibatch_size, self._ranks)
-        record = self._kept.record_steps(rows.first_bad)
+        record = self._kept.record_steps()
         for parts in self._buffer.put(fresh):
             for _ in range(self.settings.num_epochs):
                 for part, num_rows in parts.shuffled(self._kept.generator):
                     record.add(self._step(part, num_rows, clip, entropy_coeff), num_rows)
-                mean_kl = record.end_epoch()["mean_kl"]
+                mean_kl = record.end_epoch(parts.rows.first_bad)["mean_kl"]
         clock.lap("train_s")
         self._kept.end_update(rows, fresh.num_rows)
         if self._kept.num_updates % self.settings.target_network_update_freq == 0:

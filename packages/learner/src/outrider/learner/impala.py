@@ -60,11 +60,11 @@ class IMPALALearner:
         entropy_coeff = value_at(self.settings.entropy_coeff, self._kept.num_env_steps)
         rows = replace(rows, reward_N=self._kept.scaled_rewards(rows))
         parts = StreamParts(rows, self.settings.minibatch_size, self._ranks)
-        record = self._kept.record_steps(rows.first_bad)
+        record = self._kept.record_steps()
         for _ in range(self.settings.num_epochs):
             for part, num_rows in parts.shuffled(self._kept.generator):
                 record.add(self._step(part, num_rows, entropy_coeff), num_rows)
-            record.end_epoch()
+            record.end_epoch(rows.first_bad)
         clock.lap("train_s")
         self._kept.end_update(rows, parts.num_rows)
         clock.lap("normalize_s")

@@ -108,11 +108,12 @@ class PPOLearner:
         clip = value_at(settings.clip_param, self._kept.num_env_steps)
         entropy_coeff = value_at(settings.entropy_coeff, self._kept.num_env_steps)
         num_minibatches = source.num_minibatches(settings.minibatch_size)
-        record = self._kept.record_steps(rows.first_bad or estimates.first_bad())
+        cause = rows.first_bad or estimates.first_bad()
+        record = self._kept.record_steps()
         for _ in range(settings.num_epochs):
             for minibatch in source.epoch(num_minibatches, self._kept.generator):
                 record.add(self._step(minibatch, clip, entropy_coeff), minibatch.num_rows)
-            mean_kl = record.end_epoch()["mean_kl"]
+            mean_kl = record.end_epoch(cause)["mean_kl"]
             if settings.early_stop_kl is not None and mean_kl > settings.early_stop_kl:
                 break
         if settings.use_kl_loss:

@@ -10,8 +10,8 @@ from outrider.learner.non_finite import SkippedSteps
 class StepRecord:
     """The gradient steps of one update."""
 
-    def __init__(self, skipped: SkippedSteps, *, update: int, cause: str | None) -> None:
-        self._skipped, self._update, self._cause = skipped, update, cause
+    def __init__(self, skipped: SkippedSteps, *, update: int) -> None:
+        self._skipped, self._update = skipped, update
         self._epochs: list[Tensor] = []
         self._steps: list[Tensor] = []
         self._num_rows: list[int] = []
@@ -22,13 +22,14 @@ class StepRecord:
         self._steps.append(statistics)
         self._num_rows.append(num_rows)
 
-    def end_epoch(self) -> dict[str, float]:
+    def end_epoch(self, cause: str | None) -> dict[str, float]:
         """Wait for the steps since the epoch before and return the means over their rows.
 
-        Raises TrainingDivergedError where too many steps in a row were skipped.
+        `cause` names what was bad before them, if anything. Raises TrainingDivergedError where too many
+        steps in a row were skipped.
         """
         epoch = torch.stack(self._steps).cpu()
-        self._num_skipped += self._skipped.count(epoch, cause=self._cause, update=self._update)
+        self._num_skipped += self._skipped.count(epoch, cause=cause, update=self._update)
         self._epochs.append(epoch)
         num_rows = self._num_rows[-len(self._steps) :]
         self._steps = []

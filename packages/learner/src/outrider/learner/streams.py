@@ -91,7 +91,7 @@ class StreamParts:
     """Divides an update's streams, whole, among gradient steps that all ranks take together."""
 
     def __init__(self, rows: Rows, minibatch_size: int | None, ranks: Ranks) -> None:
-        self._rows, self._ranks = rows, ranks
+        self.rows, self._ranks = rows, ranks
         self._stream_S = np.flatnonzero(rows.length_S)
         counts = torch.zeros(ranks.size, 2, dtype=torch.int64)
         counts[ranks.rank] = torch.tensor([len(rows), len(self._stream_S)])
@@ -105,8 +105,8 @@ class StreamParts:
     def shuffled(self, generator: torch.Generator) -> list[tuple[Rows, int]]:
         """Draw an order; return each part's rows of this rank, and their number over all ranks."""
         if self.num_parts == 1:
-            return [(self._rows, self.num_rows)]
+            return [(self.rows, self.num_rows)]
         order = torch.randperm(len(self._stream_S), generator=generator).numpy()
         parts = [np.sort(part) for part in np.array_split(self._stream_S[order], self.num_parts)]
-        counts = self._ranks.sum(torch.tensor([int(self._rows.length_S[part].sum()) for part in parts]))
-        return [(take_streams(self._rows, p), n) for p, n in zip(parts, counts.tolist(), strict=True)]
+        counts = self._ranks.sum(torch.tensor([int(self.rows.length_S[part].sum()) for part in parts]))
+        return [(take_streams(self.rows, p), n) for p, n in zip(parts, counts.tolist(), strict=True)]

@@ -76,9 +76,9 @@ class TrainingState:
         self.gradient_step.set_learning_rate(learning_rate)
         return learning_rate
 
-    def record_steps(self, cause: str | None) -> StepRecord:
-        """Return what takes down this update's gradient steps; `cause` is what was bad before them."""
-        return StepRecord(self.skipped, update=self.num_updates, cause=cause)
+    def record_steps(self) -> StepRecord:
+        """Return what takes down this update's gradient steps."""
+        return StepRecord(self.skipped, update=self.num_updates)
 
     def scaled_rewards(self, rows: Rows) -> Tensor:
         """Return the rewards [N] to learn from; to be called once for each update."""
