@@ -112,6 +112,11 @@ def from_message(message: Message) -> Frame:
     return Frame.from_parts(header, [_join(each) if isinstance(each, list) else each for each in buffers])
 
 
+def read_fragment(message: Message) -> Fragment:
+    """Return the fragment of a message that arrived; its arrays are read-only views of shared memory."""
+    return decode_fragment_frame(from_message(message), _LIMITS)
+
+
 def put_fragment(fragment: FragmentReference) -> RayFragment:
     """Put a fragment into the object store, unless it is there. The calling process then owns it."""
     if isinstance(fragment, RayFragment):
