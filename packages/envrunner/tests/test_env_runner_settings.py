@@ -21,6 +21,19 @@ from outrider.envrunner import EnvRunnerSettings
         ({"env_step_timeout_s": 0}, "env_step_timeout_s is 0"),
         ({"env_step_timeout_s": float("inf")}, "env_step_timeout_s is inf"),
         ({"num_cpus_per_env_runner": -1}, "num_cpus_per_env_runner is -1"),
+        ({"sample_timeout_s": 0}, "sample_timeout_s is 0; it must be a number of seconds above 0"),
+        ({"runner_start_timeout_s": 1e7}, "runner_start_timeout_s is 10000000.0"),
+        ({"max_requests_in_flight_per_env_runner": 0}, "it must be a whole number >= 1"),
+        ({"max_env_runner_restarts": -1}, "max_env_runner_restarts is -1"),
+        (
+            {"custom_resources_per_env_runner": 1},
+            "custom_resources_per_env_runner is 1; give amounts by name",
+        ),
+        ({"custom_resources_per_env_runner": {"disk": 0}}, "asks for 0 of 'disk'; give a name and a number"),
+        (
+            {"env_runner_runtime_env": "pip"},
+            "env_runner_runtime_env is 'pip'; give Ray's runtime environment",
+        ),
     ],
 )
 def test_a_value_outside_its_range_is_refused(given: dict[str, Any], message: str) -> None:

@@ -95,11 +95,11 @@ class RunnerFleet:
         for index, (incarnation, runner) in enumerate(
             zip(state["incarnations"], state["runners"], strict=True)
         ):
-            if runner is None:
+            if runner is None or index not in self._roster.up:
                 self._roster.renew(index, incarnation + 1)
             else:
-                self._remote.set_state(index, runner, self._settings.runner_start_timeout_s)
                 self._roster.adopt(index, incarnation)
+                self._restore(index, runner)
 
     def close(self) -> None:
         """End all runners."""
@@ -161,3 +161,9 @@ class RunnerFleet:
         except (ConnectionError, TimeoutError) as error:
             self._roster.lose(index, f"its state could not be had: {error}")
             return None
+
+    def _restore(self, index: int, state: Mapping[str, Any]) -> None:
+        try:
+            self._remote.set_state(index, state, self._settings.runner_start_timeout_s)
+        except (ConnectionError, TimeoutError) as error:
+            self._roster.lose(index, f"its state could not be restored, and it starts afresh: {error}")

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from outrider.envrunner.pool import PoolStatistics
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RemoteRunners, Sampled
+from outrider.envrunner.remote_runners import Failed, Lost, Ready, RemoteRunners, RunnerEvent, Sampled
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 
 _LOGGER = logging.getLogger("outrider.envrunner")
+_GRACE_S = 1.0  # whoever starts processes knows better why one does not come up, and may say so first
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
@@ -39,7 +40,7 @@ class _Member:
     incarnation: int = 0
     status: _Status = _Status.RESTING
     until: float = 0.0
-    """When a rest is over, or a start takes too long."""
+    """When a rest is over, or a start has taken too long."""
     num_losses: int = 0
     """In a row, without a fragment in between."""
     num_requests: int = 0
@@ -67,6 +68,7 @@ class Roster:
         self._clock = clock
         self._members = [_Member() for _ in range(remote.num_runners)]
         self._sampled: list[Sampled] = []
+        self._errors: list[Exception] = []
         self._any_was_up = False
         self._num_restarts = self._num_lost_rows = 0
         for index in range(len(self._members)):
@@ -117,35 +119,17 @@ class Roster:
         """
         self._start_rested()
         timeout_s = max(0.0, min(timeout_s, self._next_deadline() - self._clock()))
-        events = self._remote.events(timeout_s)
-        errors: list[Exception] = []
-        for event in events:
-            member = self._members[event.index]
-            match event:
-                case Ready():
-                    self._welcome(member)
-                case Sampled() if member.num_requests:
-                    member.num_requests -= 1
-                    member.num_losses = 0
-                    member.silent_since = self._clock()
-                    self._sampled.append(event)
-                case Lost(index, reason) if member.status is not _Status.RESTING:
-                    self._record_loss(index, reason)
-                case Failed(index, error):
-                    self._dismiss(index)
-                    errors.append(error)
-        if errors:
-            raise errors[0]
-        if not events:
-            self._lose_silent()
+        for event in self._remote.events(timeout_s):
+            self._take(event)
+        self._lose_silent()
+        if self._errors:
+            error, self._errors = self._errors[0], []
+            raise error
         sampled, self._sampled = self._sampled, []
         return sampled
 
     def lose(self, index: int, reason: str) -> None:
-        """End a runner that does not do what it should; it is made anew after a pause.
-
-        Raises RunnersLostError where that happens again and again.
-        """
+        """End a runner that does not do what it should; it is made anew after a pause."""
         self._remote.stop(index)
         self._record_loss(index, reason)
 
@@ -159,6 +143,24 @@ class Roster:
         """Note that a runner continues as `incarnation`, whose state it was given."""
         self._members[index].incarnation = incarnation
 
+    def _take(self, event: RunnerEvent) -> None:
+        """Note what happened; what comes of a runner that was given up already is nothing."""
+        member = self._members[event.index]
+        match event:
+            case Ready() if member.status is _Status.STARTING:
+                member.status = _Status.UP
+                self._any_was_up = True
+            case Sampled() if member.num_requests:
+                member.num_requests -= 1
+                member.num_losses = 0
+                member.silent_since = self._clock()
+                self._sampled.append(event)
+            case Lost(index, reason) if member.status is not _Status.RESTING:
+                self._record_loss(index, reason)
+            case Failed(index, error):
+                self._dismiss(index)
+                self._errors.append(error)
+
     def _start(self, index: int) -> None:
         member = self._members[index]
         member.status = _Status.STARTING
@@ -171,18 +173,15 @@ class Roster:
                 self._num_restarts += 1
                 self._start(index)
 
-    def _welcome(self, member: _Member) -> None:
-        if member.status is _Status.STARTING:
-            member.status = _Status.UP
-            self._any_was_up = True
-
     def _next_deadline(self) -> float:
         """Return when a rest is over, or patience with somebody."""
         return min((self._deadline(member) for member in self._members), default=math.inf)
 
     def _deadline(self, member: _Member) -> float:
-        if member.status is not _Status.UP:
+        if member.status is _Status.RESTING:
             return member.until
+        if member.status is _Status.STARTING:
+            return member.until + _GRACE_S
         return member.silent_since + self._patience_s if member.num_requests else math.inf
 
     @property
@@ -190,7 +189,7 @@ class Roster:
         return 2 * self._settings.sample_timeout_s
 
     def _lose_silent(self) -> None:
-        """Lose those that nothing was heard of for too long. Asked only when no event waits to be read."""
+        """Lose those that nothing was heard of for too long."""
         for index, member in enumerate(self._members):
             if member.status is _Status.RESTING or self._deadline(member) > self._clock():
                 continue
@@ -201,27 +200,15 @@ class Roster:
                     "environments are that slow, raise that or lower rollout_fragment_length",
                 )
                 continue
-            reason = (
-                f"it was not ready within runner_start_timeout_s={self._settings.runner_start_timeout_s:g}"
-            )
-            if not self._any_was_up:
-                raise TimeoutError(
-                    f"runner {index} was not started: {reason}, and no other runner was; raise that, if its "
-                    "environments take so long to make, or see whether the cluster has room for it"
-                )
-            self.lose(index, reason)
+            timeout_s = self._settings.runner_start_timeout_s
+            self.lose(index, f"it was not ready within runner_start_timeout_s={timeout_s:g}")
 
     def _record_loss(self, index: int, reason: str) -> None:
         member = self._members[index]
+        took_too_long = member.status is _Status.STARTING and member.until <= self._clock()
         self._dismiss(index, stop=False)
         member.num_losses += 1
-        limit = self._settings.max_env_runner_restarts
-        if member.num_losses > limit:
-            raise RunnersLostError(
-                f"runner {index} was lost {member.num_losses} times without delivering a fragment, and "
-                f"max_env_runner_restarts is {limit}; the last time {reason}. Correct that or raise "
-                "max_env_runner_restarts"
-            )
+        self._check_loss(index, reason, is_hopeless=took_too_long and not self._any_was_up)
         pause_s = _pause_s(member.num_losses)
         member.until = self._clock() + pause_s
         _LOGGER.warning(
@@ -229,9 +216,28 @@ class Roster:
             index,
             f" in {pause_s:g} s" if pause_s else "",
             member.num_losses,
-            limit,
+            self._settings.max_env_runner_restarts,
             reason,
         )
+
+    def _check_loss(self, index: int, reason: str, *, is_hopeless: bool) -> None:
+        """Let the next `wait` raise an error where there is no sense in going on."""
+        num_losses, limit = self._members[index].num_losses, self._settings.max_env_runner_restarts
+        if is_hopeless:
+            self._errors.append(
+                TimeoutError(
+                    f"no runner could be started: runner {index} is lost, {reason}; raise that if its "
+                    "environments take so long to make, or see whether there is room for it"
+                )
+            )
+        elif num_losses > limit:
+            self._errors.append(
+                RunnersLostError(
+                    f"runner {index} was lost {num_losses} times without delivering a fragment, and "
+                    f"max_env_runner_restarts is {limit}; the last time {reason}. Correct that or raise "
+                    "max_env_runner_restarts"
+                )
+            )
 
     def _dismiss(self, index: int, *, stop: bool = True) -> None:
         """Count what a runner was asked for as lost; it is made anew as its next incarnation."""

@@ -67,6 +67,7 @@ class FakeRunners:
         self._sample_s = dict.fromkeys(range(num_runners), 1.0)
         self._errors: dict[int, Exception] = {}
         self._num_bad_starts: Counter[int] = Counter()
+        self._deaths: list[tuple[float, int]] = []
         self._num_idle_reads = 0
         self.is_closed = False
         self.starts: list[tuple[int, int]] = []
@@ -84,9 +85,11 @@ class FakeRunners:
         """Let the runners work while nobody looks."""
         self._advance(self._now + seconds)
 
-    def lose(self, index: int) -> None:
-        """End a runner's process."""
-        if self._processes.pop(index, None):
+    def lose(self, index: int, *, in_s: float = 0.0) -> None:
+        """End a runner's process, now or when some time has passed."""
+        if in_s > 0:
+            self._deaths.append((self._now + in_s, index))
+        elif self._processes.pop(index, None):
             self._events.append(Lost(index, "its process was killed"))
 
     def lose_starts(self, index: int, num_starts: int) -> None:
@@ -166,27 +169,31 @@ class FakeRunners:
     def _wait(self, timeout_s: float) -> None:
         until = self._now + timeout_s
         while not self._events:
-            next_at = min((process.done_at for process in self._processes.values()), default=math.inf)
+            next_at, _ = self._next()
             assert min(until, next_at) < math.inf, "somebody waits without end, and no runner is at work"
             self._advance(min(until, next_at))
             if self._now >= until:
                 return
 
+    def _next(self) -> tuple[float, int]:
+        """Return when something happens next, and to whom."""
+        work = [(process.done_at, index) for index, process in self._processes.items()]
+        return min([*self._deaths, *work], default=(math.inf, -1))
+
     def _advance(self, until: float) -> None:
         """Do what happens until then, in its order."""
-        while True:
-            next_at, index = min(
-                ((process.done_at, index) for index, process in self._processes.items()),
-                default=(math.inf, -1),
-            )
-            if next_at > until or next_at == math.inf:
-                self._now = max(self._now, until)
-                return
+        while (next_ := self._next())[0] <= until and next_[0] < math.inf:
+            next_at, index = next_
             self._now = max(self._now, next_at)
+            if next_ in self._deaths:
+                self._deaths.remove(next_)
+                self.lose(index)
+                continue
             process = self._processes[index]
             process.done_at = math.inf
             if not process.hangs:
                 self._finish(index, process)
+        self._now = max(self._now, until)
 
     def _finish(self, index: int, process: _Process) -> None:
         """Do what takes no time at the end of the time that it takes."""
