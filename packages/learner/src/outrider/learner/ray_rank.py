@@ -66,7 +66,14 @@ if TYPE_CHECKING:
     from outrider.learner.learner_group import LearnerGroupSettings
 
 REPORTS_GROUP = "reports"
-"""Calls in it have a thread of their own and do not wait for an update."""
+"""Calls of `report` have a thread of their own and do not wait for an update."""
+CALLS: Mapping[str, Mapping[str, Any]] = {
+    "update": {"num_returns": 2},
+    "publish": {"num_returns": 2},
+    "begin": {"num_returns": 2},
+    "report": {"num_returns": 2, "concurrency_group": REPORTS_GROUP},
+}
+"""Ray's options of the methods that answer with weights beside."""
 Answer: TypeAlias = dict[str, Any]
 Shards: TypeAlias = Sequence[tuple[int, int, int]]
 P = ParamSpec("P")
@@ -165,7 +172,6 @@ class RankActor:
         """Do nothing; Ray has fetched the fragment."""
         return {}
 
-    @ray.method(num_returns=2)
     @_telling_with_weights
     def update(self, shards: Shards, *fragments: Message) -> tuple[Answer, Message | None]:
         """Train once, together with all ranks."""
@@ -177,12 +183,10 @@ class RankActor:
         answer, weights = self._publish()
         return {"metrics": metrics} | answer, weights
 
-    @ray.method(num_returns=2)
     @_telling_with_weights
     def publish(self) -> tuple[Answer, Message | None]:
         return self._publish()
 
-    @ray.method(num_returns=2)
     @_telling_with_weights
     def begin(self, num_updates_between_snapshots: int) -> tuple[Answer, Message | None]:
         """Train from now on without being asked."""
@@ -204,7 +208,6 @@ class RankActor:
         state = self._running().between_updates(self._learner.get_state, timeout_s)
         return _state_answer(state, of_rank_0)
 
-    @ray.method(concurrency_group=REPORTS_GROUP, num_returns=2)
     @_telling_with_weights
     def report(self, timeout_s: float) -> tuple[Answer, Message | None]:
         """Return what was learned since the last call, and wait for the first update to end."""

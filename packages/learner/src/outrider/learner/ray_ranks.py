@@ -31,7 +31,7 @@ from outrider.learner.learner import StateTree
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.rank_error import LostRankError, read_error
 from outrider.learner.rank_state import for_all, join_ranks, part_for
-from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor, introduction
+from outrider.learner.ray_rank import CALLS, REPORTS_GROUP, Answer, RankActor, introduction
 from outrider.transport import FragmentReference
 from outrider.transport.ray_references import RayFragment, put_fragment
 from outrider.wire import decode_welcome, encode_hello
@@ -74,7 +74,8 @@ class RayRanks:
 
     def call(self, rank: int, method: str, *args: Any) -> Any:  # noqa: ANN401 - one reference, or two
         """Ask one rank and return at once with what Ray returns."""
-        return getattr(self._actors[rank], method).remote(*args)
+        bound = getattr(self._actors[rank], method)
+        return bound.options(**CALLS[method]).remote(*args) if method in CALLS else bound.remote(*args)
 
     def answers(self, refs: Sequence[Any], *, timeout_s: float | None = None) -> list[Answer]:
         """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
