@@ -46,6 +46,7 @@ def findings(root: Path) -> list[str]:
         found += missing_from_lists(package, workspace)
         found += unsatisfied_ranges(package, packages)
         found += undeclared_imports(package)
+        found += ray_elsewhere(package)
         found += changelog_behind(package)
     found += machine_paths(root, tracked_files(root))
     return found
@@ -130,6 +131,13 @@ def undeclared_imports(package: Package) -> Iterator[str]:
                     f"{_shown(file, package)} imports {distribution}, which {package.name} does not declare: "
                     f"add it to {where} of packages/{package.part}/pyproject.toml."
                 )
+
+
+def ray_elsewhere(package: Package) -> Iterator[str]:
+    """Find modules that know Ray and do not say so: import-linter has no pattern for parts of names."""
+    for file in sorted((package.folder / "src").rglob("*.py")):
+        if "ray" in imported_distributions(file) and not file.name.startswith("ray_"):
+            yield f"{_shown(file, package)} imports Ray: move that to a file called ray_<subject>.py."
 
 
 def imported_distributions(file: Path) -> set[str]:

@@ -95,6 +95,15 @@ def test_an_import_of_what_an_extra_brings_is_declared(workspace: Path) -> None:
     assert findings(workspace) == []
 
 
+def test_ray_is_known_to_files_that_say_so(workspace: Path) -> None:
+    sources = workspace / "packages/brain/src/outrider/brain"
+    (sources / "ray_runners.py").write_text("import ray\n")
+    (sources / "fleet.py").write_text("from ray.exceptions import RayError\n")
+    track(workspace)
+    (finding,) = (finding for finding in findings(workspace) if "imports Ray" in finding)
+    assert finding.startswith("packages/brain/src/outrider/brain/fleet.py imports Ray: move that")
+
+
 def test_what_only_tests_may_import_is_found_in_the_source(workspace: Path) -> None:
     (workspace / "packages/nerve/src/outrider/nerve/axon.py").write_text("import pytest")
     assert "add it to dependencies" in only_finding(workspace)
