@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +57,14 @@ class Demand:
     def num_processes(self) -> int:
         """How many processes there are, those that reserve nothing included."""
         return self.runners.num + self.learners.num
+
+    def without(self, resource: str) -> Demand:
+        """Return the same demand where nobody reserves this resource."""
+        runners, learners = (
+            replace(kind, resources={name: each for name, each in kind.resources.items() if name != resource})
+            for kind in (self.runners, self.learners)
+        )
+        return Demand(runners=runners, learners=learners)
 
     def total(self, resource: str) -> float:
         """Return how much all of them reserve."""

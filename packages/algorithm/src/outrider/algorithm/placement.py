@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.demand import CPU, GPU, Bundles, Demand
-from outrider.algorithm.packing import Kind, can_hold, fits
+from outrider.algorithm.packing import Kind, Resources, can_hold, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from outrider.algorithm.resource_settings import PlacementStrategy
 
@@ -24,20 +24,36 @@ RESOLUTION = 1e-4
 class Node:
     """What a node of the cluster has, and what of it nobody uses."""
 
-    total: Mapping[str, float]
-    available: Mapping[str, float]
+    total: Resources
+    available: Resources
 
 
-def what_is_missing(demand: Demand, nodes: Sequence[Node], strategy: PlacementStrategy) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What is compared with a demand, in words."""
+
+    name: str
+    cure: str
+    """What makes it larger."""
+
+
+CLUSTER = Where("the cluster", "add a node")
+MACHINE = Where("this machine", "connect to a cluster with ray_address")
+PLACEMENT_GROUP = Where("the placement group of this process", "reserve more where it is made")
+
+
+def what_is_missing(
+    demand: Demand, nodes: Sequence[Node], strategy: PlacementStrategy, *, where: Where = CLUSTER
+) -> str | None:
     """Say in one sentence what was asked for, what there is and what to do, or None where all fits."""
     if not demand.groups:
         return None
     total = [node.total for node in nodes]
     available = [node.available for node in nodes]
     return (
-        _too_little(demand, total, total)
-        or _cannot_be_placed(demand, total, strategy)
-        or _too_little(demand, total, available)
+        _too_little(demand, total, total, where)
+        or _cannot_be_placed(demand, total, strategy, where)
+        or _too_little(demand, total, available, where)
         or _in_the_way(demand, available, strategy)
     )
 
@@ -46,7 +62,7 @@ def what_is_missing(demand: Demand, nodes: Sequence[Node], strategy: PlacementSt
 
 
 def _too_little(
-    demand: Demand, total: Sequence[Mapping[str, float]], free: Sequence[Mapping[str, float]]
+    demand: Demand, total: Sequence[Resources], free: Sequence[Resources], where: Where
 ) -> str | None:
     """Compare sums over the cluster."""
     for resource in demand.resources():
@@ -55,8 +71,8 @@ def _too_little(
         left = sum(node.get(resource, 0.0) for node in free)
         if asked <= left + RESOLUTION / 2:
             continue
-        there_is = f"the cluster has {has:g}"
-        cure = f"{_cure(demand, resource, nothing_there=not has)} or add a node"
+        there_is = f"{where.name} has {has:g}"
+        cure = f"{_cure(demand, resource, nothing_there=not has)} or {where.cure}"
         if free is not total:
             there_is += f" and others use {has - left:g} of them"
             cure = f"wait for them with wait_for_resources_s or {_cure(demand, resource)}"
@@ -65,13 +81,13 @@ def _too_little(
 
 
 def _cannot_be_placed(
-    demand: Demand, nodes: Sequence[Mapping[str, float]], strategy: PlacementStrategy
+    demand: Demand, nodes: Sequence[Resources], strategy: PlacementStrategy, where: Where
 ) -> str | None:
     for group in demand.groups:
         if not any(can_hold(_kind(group), node) for node in nodes):
             return (
-                f"no node of the cluster has {_bundle(group)} together, which one {group.kind} asks for "
-                f"({_settings(group)}); lower these settings or add a larger node"
+                f"no part of {where.name} has {_bundle(group)} together, which one {group.kind} asks for "
+                f"({_settings(group)}); lower these settings or {where.cure}"
             )
     if fits(_kinds(demand), nodes, strategy):
         return None
@@ -82,19 +98,17 @@ def _cannot_be_placed(
         )
     if strategy == "STRICT_SPREAD":
         return (
-            f"placement_strategy='STRICT_SPREAD' puts each of {_all(demand)} on a node of its own, and the "
-            f"cluster has {len(nodes)} node{'s' * (len(nodes) != 1)}; set placement_strategy='SPREAD' or add "
-            "nodes"
+            f"placement_strategy='STRICT_SPREAD' puts each of {_all(demand)} on a node of its own, and "
+            f"{where.name} has {_nodes_that_count(demand, nodes)}; set placement_strategy='SPREAD' or "
+            f"{where.cure}"
         )
     return (
-        f"{_all(demand)} ({_sum(demand)}) do not fit on the cluster's nodes, which have "
-        f"{_each(demand, nodes)}; lower {_num_settings(demand)} or add a node"
+        f"{_all(demand)} ({_sum(demand)}) do not fit on the nodes of {where.name}, which have "
+        f"{_each(demand, nodes)}; lower {_num_settings(demand)} or {where.cure}"
     )
 
 
-def _in_the_way(
-    demand: Demand, nodes: Sequence[Mapping[str, float]], strategy: PlacementStrategy
-) -> str | None:
+def _in_the_way(demand: Demand, nodes: Sequence[Resources], strategy: PlacementStrategy) -> str | None:
     if fits(_kinds(demand), nodes, strategy):
         return None
     return (
@@ -155,7 +169,7 @@ def _sum(demand: Demand) -> str:
     return " and ".join(_amount(demand.total(resource), resource) for resource in demand.resources())
 
 
-def _each(demand: Demand, nodes: Sequence[Mapping[str, float]]) -> str:
+def _each(demand: Demand, nodes: Sequence[Resources]) -> str:
     shown = [
         " and ".join(_amount(node.get(resource, 0.0), resource) for resource in demand.resources())
         for node in nodes[:4]
@@ -167,3 +181,8 @@ def _amount(amount: float, resource: str) -> str:
     if resource in (CPU, GPU):
         return f"{amount:g} {resource}{'s' * (amount != 1)}"
     return f"{amount:g} of {resource!r}"
+
+
+def _nodes_that_count(demand: Demand, nodes: Sequence[Resources]) -> str:
+    num = sum(any(can_hold(kind, node) for kind in _kinds(demand)) for node in nodes)
+    return f"{num} node{'s' * (num != 1)} that can hold one"

@@ -28,7 +28,7 @@ class ResourceSettings:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         if self.ray_address is not None:
-            _check_address(self.ray_address)
+            check_address(self.ray_address, source="ray_address")
         if self.placement_strategy not in get_args(PlacementStrategy):
             allowed = ", ".join(map(repr, get_args(PlacementStrategy)))
             raise ValueError(f"placement_strategy is {self.placement_strategy!r}; allowed are {allowed}")
@@ -44,16 +44,17 @@ class ResourceSettings:
             )
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str, *, source: str) -> None:
+    """Raise ValueError for what can be no address; `source` is the setting that it stands in."""
     if address in ("auto", "local"):
         return
     if address.startswith("ray://"):
         raise ValueError(
-            f"ray_address={address!r} is an address of Ray Client, which has no part in training; give "
+            f"{source}={address!r} is an address of Ray Client, which has no part in training; give "
             "host:port of the head node, as `ray start --head` prints it, or use `ray job submit`"
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ValueError(
-            f"ray_address={address!r} is no address; give host:port of the head node, 'auto' or 'local'"
+            f"{source}={address!r} is no address; give host:port of the head node, 'auto' or 'local'"
         )
