@@ -133,6 +133,27 @@ def test_what_a_runner_raises_is_raised() -> None:
     assert made.collect() == [(1, 0, 0)]
 
 
+def test_what_a_runner_delivers_after_an_error_is_lost_with_the_rest() -> None:
+    made = sampling(num_runners=1)
+    made.remote.fail(0, ArithmeticError("scripted"))
+    made.remote.pass_time(5)
+    with pytest.raises(ArithmeticError, match="scripted"):
+        made.collect()
+    assert made.collect() == [(0, 1, 0)]
+    assert made.fleet.statistics().num_lost_rows == 20
+
+
+def test_a_runner_that_fails_and_then_dies_is_made_anew_once() -> None:
+    made = sampling(num_runners=1)
+    made.remote.fail(0, ArithmeticError("scripted"))
+    made.remote.lose(0, in_s=1.5)
+    made.remote.pass_time(5)
+    with pytest.raises(ArithmeticError, match="scripted"):
+        made.collect()
+    made.collect()
+    assert made.remote.starts == [(0, 0), (0, 1)]
+
+
 def test_a_runner_that_is_lost_again_and_again_stops_the_run() -> None:
     made = sampling(num_runners=1, max_env_runner_restarts=2)
     made.remote.lose_starts(0, 2)

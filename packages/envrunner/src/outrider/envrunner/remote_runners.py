@@ -4,7 +4,7 @@
     fleet <-- events(timeout_s) -----  all runners     Ready, Sampled, Lost, Failed
 
 How messages get there (Ray's actor calls, gRPC, a Unix socket) is the implementation's own affair.
-Nothing here counts, restarts or decides: that is `outrider.envrunner.fleet`.
+Nothing here counts, restarts or decides: that is `outrider.envrunner.roster`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RemoteRunners(Protocol):
         ...
 
     def start(self, index: int, *, incarnation: int) -> None:
-        """Begin to make a runner and return at once; `Ready` or `Failed` follows.
+        """Begin to make a runner and return at once; `Ready`, `Failed` or `Lost` follows.
 
         `incarnation` counts from 0 how often this runner was made in the whole run, so that no
         incarnation plays the episodes of an earlier one.
@@ -70,6 +70,7 @@ class RemoteRunners(Protocol):
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask a runner for a fragment and return at once; requests of one runner queue up.
 
+        Where its process is gone and `events` has not said so yet, this does nothing: `Lost` follows.
         With `weights`, exactly these act. None: the newest ones that were offered before it begins.
         """
         ...
@@ -79,7 +80,7 @@ class RemoteRunners(Protocol):
         ...
 
     def events(self, timeout_s: float) -> Sequence[RunnerEvent]:
-        """Return what has happened since the last call, and wait up to `timeout_s` for the first."""
+        """Return all that has happened since the last call, and wait up to `timeout_s` for the first."""
         ...
 
     def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
