@@ -14,6 +14,7 @@ import pytest
 from outrider.algorithm import Algorithm, PPOConfig
 from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner import PoolStatistics
+from outrider.learner.group import LearnerGroupStatistics
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, SamplingStatistics, Streams, Weights
 
@@ -82,6 +83,9 @@ class FakeLearner:
 
     def publish(self) -> LocalWeights:
         return LocalWeights(Weights(version=self.num_updates, fingerprint="fake", tensors={}))
+
+    def statistics(self) -> LearnerGroupStatistics:
+        return LearnerGroupStatistics()
 
     def get_state(self) -> dict[str, Any]:
         return {"num_updates": self.num_updates}

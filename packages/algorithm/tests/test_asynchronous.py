@@ -157,11 +157,9 @@ def test_restarts_of_learners_are_counted_from_the_beginning() -> None:
     assert [going.iterate().learners.num_restarts for _ in range(2)] == [1, 1]
 
 
-def test_where_nothing_comes_any_more_the_run_ends_in_a_sentence() -> None:
-    with pytest.raises(
-        StalledError, match=r"no fragment and no update came for 0\.05 s; raise sample_timeout"
-    ):
-        loop(ScriptedRunners(), ScriptedLearners(), patience_s=0.05).iterate()
+def test_learners_that_stand_still_end_the_run_in_a_sentence() -> None:
+    with pytest.raises(StalledError, match=r"no update within 0\.05 s; raise learner_timeout_s"):
+        loop(ScriptedRunners(), ScriptedLearners(room=0), patience_s=0.05).iterate()
 
 
 def test_a_loop_goes_on_with_the_weights_of_its_state() -> None:

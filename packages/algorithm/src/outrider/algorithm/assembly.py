@@ -1,6 +1,6 @@
 """Puts the parts of an algorithm together from its settings.
 
-    settings -> [cluster] -> policy -> runners -> learners -> loop -> Algorithm
+    settings -> cluster, where there are other processes -> policy -> runners -> learners -> loop
 
 What is made later is closed earlier, also where making the next part fails.
 """
@@ -8,28 +8,34 @@ What is made later is closed earlier, also where making the next part fails.
 from __future__ import annotations
 
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outrider.algorithm.algorithm import Algorithm
+from outrider.algorithm.asynchronous import AsynchronousLoop
+from outrider.algorithm.blueprint import Blueprint
+from outrider.algorithm.demand import demand_of
 from outrider.algorithm.evaluation import Evaluator
-from outrider.algorithm.learner_assembly import make_local_learners, with_num_learners
-from outrider.algorithm.resources import check_resources
+from outrider.algorithm.learner_assembly import make_async_learners, make_learners, with_num_learners
+from outrider.algorithm.resources import check_resources, is_asynchronous
 from outrider.algorithm.resting import RestingLoop
 from outrider.algorithm.run_settings import RunSettings
-from outrider.algorithm.runner_assembly import acting_policies, make_local_runners
+from outrider.algorithm.runner_assembly import acting_policies, exported, make_async_runners, make_runners
 from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner.environment import spaces_of
+from outrider.learner import choose_device
+from outrider.learner.vtrace_settings import VTraceSettings
 from outrider.rlmodule import PolicyRecipe
 
 if TYPE_CHECKING:
     from outrider.algorithm.loop import TrainingLoop
+    from outrider.algorithm.ray_cluster import Cluster
 
 R = TypeVar("R", bound=RunSettings)
 
 
-def build(name: str, settings: RunSettings) -> Algorithm:
+def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> Algorithm:
     """Make an algorithm that is ready to train. Raises ValueError in one sentence, and leaves nothing."""
     settings, seed = with_seed(settings)
     settings = with_num_learners(settings)
@@ -38,18 +44,24 @@ def build(name: str, settings: RunSettings) -> Algorithm:
     with ExitStack() as parts:
         recipe = policy_recipe(settings, seed)
         policy = recipe.build()
-        acting = acting_policies(policy)
-        runners = make_local_runners(settings, acting(), policy, seed, num_steps=num_steps)
-        parts.callback(runners.close)
-        learners = make_local_learners(name, settings, policy, seed)
-        parts.callback(learners.close)
-        loop: TrainingLoop = SynchronousLoop(runners, learners)
+        graph = exported(policy)
+        blueprint = Blueprint(
+            algorithm=name,
+            settings=settings,
+            seed=seed,
+            num_steps=num_steps,
+            recipe=recipe,
+            policy=policy,
+            graph=graph,
+            cluster=_cluster(settings, parts),
+            run_name=run_name or f"{name}-{settings.environment.name}",
+        )
         return Algorithm(
             name,
             settings,
-            loop=loop,
+            loop=_loop(blueprint, parts),
             policy=policy,
-            evaluator=Evaluator(settings, acting, policy.action_heads),
+            evaluator=Evaluator(settings, acting_policies(policy, graph), policy.action_heads),
             parts=parts.pop_all(),
             reward_threshold=reward_threshold(settings.environment.env),
         )
@@ -58,15 +70,45 @@ def build(name: str, settings: RunSettings) -> Algorithm:
 def build_to_evaluate(name: str, settings: RunSettings) -> Algorithm:
     """Make an algorithm that has a policy and environments to evaluate it in, and nothing else."""
     settings, seed = with_seed(settings)
+    use_threads(settings)
     policy = policy_recipe(settings, seed).build()
     return Algorithm(
         name,
         settings,
         loop=RestingLoop(policy),
         policy=policy,
-        evaluator=Evaluator(settings, acting_policies(policy), policy.action_heads),
+        evaluator=Evaluator(settings, acting_policies(policy, exported(policy)), policy.action_heads),
         parts=ExitStack(),
         reward_threshold=reward_threshold(settings.environment.env),
+    )
+
+
+def _cluster(settings: RunSettings, parts: ExitStack) -> Cluster | None:
+    """Reserve what other processes need; without any, Ray is not even imported."""
+    num_learners = settings.learners.num_learners
+    assert num_learners != "auto"
+    if not settings.env_runners.num_env_runners and not num_learners:
+        return None
+    from outrider.algorithm.ray_cluster import connect
+
+    demand = demand_of(settings.env_runners, settings.learners, num_learners=num_learners)
+    return parts.enter_context(connect(settings.resources, demand))
+
+
+def _loop(blueprint: Blueprint, parts: ExitStack) -> TrainingLoop:
+    """Make runners first: they start while the learners do."""
+    if is_asynchronous(blueprint.settings):
+        training = blueprint.settings.training
+        assert isinstance(training, VTraceSettings)
+        return AsynchronousLoop(
+            parts.enter_context(closing(make_async_runners(blueprint))),
+            parts.enter_context(closing(make_async_learners(blueprint))),
+            min_time_s=training.min_time_s_per_iteration,
+            patience_s=blueprint.settings.learners.learner_timeout_s,
+        )
+    return SynchronousLoop(
+        parts.enter_context(closing(make_runners(blueprint))),
+        parts.enter_context(closing(make_learners(blueprint))),
     )
 
 
@@ -79,14 +121,18 @@ def with_seed(settings: R) -> tuple[R, int]:
 
 
 def use_threads(settings: RunSettings) -> None:
-    """Let torch use the learner's cores in this process, one unless the settings say otherwise.
+    """Let torch use the cores of this process's learner: one unless the settings say otherwise.
 
     More threads than a small network needs take the cores away from the environments: with two threads
-    on two busy cores a peer fell to a fifth of its speed.
+    on two busy cores a peer fell to a fifth of its speed. Raises ValueError for a GPU that is not here.
     """
     import torch
 
-    torch.set_num_threads(max(1, int(settings.learners.num_cpus_per_learner)))
+    learners = settings.learners
+    is_here = learners.num_learners == 0
+    if is_here:
+        choose_device(learners)
+    torch.set_num_threads(max(1, int(learners.num_cpus_per_learner)) if is_here else 1)
 
 
 def policy_recipe(settings: RunSettings, seed: int) -> PolicyRecipe:

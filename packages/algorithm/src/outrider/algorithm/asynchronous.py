@@ -26,7 +26,7 @@ WAIT_S = 0.02
 
 
 class StalledError(RuntimeError):
-    """Neither runners nor learners have done anything for too long."""
+    """The learners take no fragments and finish no update."""
 
 
 class AsynchronousLoop:
@@ -40,7 +40,10 @@ class AsynchronousLoop:
         min_time_s: float,
         patience_s: float,
     ) -> None:
-        """Make iterations of at least `min_time_s`; give up after `patience_s` in which nothing came."""
+        """Make iterations of at least `min_time_s`; give up where an update takes over `patience_s`.
+
+        Runners that deliver nothing are the pool's to give up.
+        """
         self._runners = runners
         self._learners = learners
         self._min_time_s = min_time_s
@@ -51,7 +54,7 @@ class AsynchronousLoop:
     def iterate(self) -> Iteration:
         """Collect, learn and publish, all at once, for a while and until an update was made."""
         started = time.perf_counter()
-        last_news = started
+        moved = started
         summaries, reports = [], list[UpdateReport]()
         self._runners.offer(self._weights)
         while not reports or time.perf_counter() - started < self._min_time_s:
@@ -66,7 +69,7 @@ class AsynchronousLoop:
                 self._runners.offer(self._weights)
             summaries += [fragment.summary for fragment in fragments]
             reports += learned
-            last_news = self._watch(last_news, is_news=bool(fragments or learned))
+            moved = self._watch(moved, moves=bool(room or learned))
         self._num_restarts += sum(report.num_restarts for report in reports)
         return Iteration(
             summaries=summaries,
@@ -91,16 +94,15 @@ class AsynchronousLoop:
         self._runners.set_state(state["runners"])
         self._weights = self._learners.publish()
 
-    def _watch(self, last_news: float, *, is_news: bool) -> float:
+    def _watch(self, moved: float, *, moves: bool) -> float:
+        """Return when the learners last took something or learned something. Raises StalledError."""
         now = time.perf_counter()
-        if is_news:
-            return now
-        if now - last_news > self._patience_s:
+        if not moves and now - moved > self._patience_s:
             raise StalledError(
-                f"no fragment and no update came for {self._patience_s:g} s; raise sample_timeout_s if one "
-                "fragment may take longer, learner_timeout_s if one update may"
+                f"the learners finished no update within {self._patience_s:g} s; raise learner_timeout_s if "
+                "one may take longer"
             )
-        return last_news
+        return now if moves else moved
 
 
 def _sum_up(reports: Sequence[UpdateReport], num_restarts: int) -> LearnerWork:

@@ -10,29 +10,34 @@ if TYPE_CHECKING:
 
 
 def choose_learners(
-    settings: LearnerGroupSettings, *, num_gpus: int, num_env_runners: int
+    settings: LearnerGroupSettings,
+    *,
+    num_gpus: float,
+    num_gpus_here: int,
+    num_env_runners: int,
 ) -> tuple[LearnerGroupSettings, str]:
     """Return settings that say how many learners there are, and a sentence that says so and why.
 
+    `num_gpus` are those that learners may take, on whatever machine; `num_gpus_here` this process sees.
     One GPU: a learner in this process, which gets its fragments without a detour. Several: one learner
     each. None: one learner in a process of its own, beside the runners and not in their driver's way;
     where there are no runners to work beside, one in this process.
     """
     num_gpus_each = settings.num_gpus_per_learner or 1.0
-    if num_gpus > 1:
-        num_learners = int(num_gpus / num_gpus_each)
-        chosen = replace(settings, num_learners=num_learners, num_gpus_per_learner=num_gpus_each)
-        what = f"{num_learners} learners with num_gpus_per_learner={num_gpus_each:g}"
-        why = f"there are {num_gpus} GPUs"
+    if num_gpus > 1 or (num_gpus == 1 and not num_gpus_here):
+        num_learners = max(1, int(num_gpus / num_gpus_each))
+        what = f"{num_learners} learner{'s' * (num_learners > 1)} with num_gpus_per_learner={num_gpus_each:g}"
+        why = f"there are {num_gpus:g} GPUs" if num_gpus > 1 else "there is a GPU, on another machine"
     elif num_gpus == 1:
-        chosen = replace(settings, num_learners=0, num_gpus_per_learner=num_gpus_each)
+        num_learners = 0
         what, why = "the learner of this process, with the GPU", "there is one"
-    elif num_env_runners:
-        chosen = replace(settings, num_learners=1, num_gpus_per_learner=0.0)
-        what = "1 learner without a GPU, in a process of its own"
-        why = "there is no GPU, and runners are in processes of their own"
     else:
-        chosen = replace(settings, num_learners=0, num_gpus_per_learner=0.0)
-        what = "the learner of this process, without a GPU"
-        why = "there is no GPU, and runners are in this process too"
+        num_learners, num_gpus_each = int(num_env_runners > 0), 0.0
+        if num_learners:
+            what = "1 learner without a GPU, in a process of its own"
+            why = "there is no GPU, and runners are in processes of their own"
+        else:
+            what = "the learner of this process, without a GPU"
+            why = "there is no GPU, and the runner is in this process too"
+    chosen = replace(settings, num_learners=num_learners, num_gpus_per_learner=num_gpus_each)
     return chosen, f"num_learners=auto: {what}, because {why}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from outrider.algorithm.checkpointing import CheckpointSettings
 from outrider.algorithm.evaluation import EvaluationSettings
+from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.algorithm.run_settings import DebugSettings, NetworkSettings, RunSettings
 from outrider.algorithm.section import Section
 from outrider.algorithm.stopping import StopSettings
@@ -36,6 +37,7 @@ class AlgorithmConfig(Generic[R]):
     env_runners = Section(EnvRunnerSettings)
     learners = Section(LearnerGroupSettings)
     rl_module = Section(NetworkSettings)
+    resources = Section(ResourceSettings)
     evaluation = Section(EvaluationSettings)
     stopping = Section(StopSettings)
     checkpointing = Section(CheckpointSettings)
@@ -55,14 +57,15 @@ class AlgorithmConfig(Generic[R]):
         sections = [section.name for section in fields(self.settings_class)]
         return self.settings_class(**{name: getattr(type(self), name).of(self) for name in sections})
 
-    def build(self) -> Algorithm:
+    def build(self, *, run_name: str | None = None) -> Algorithm:
         """Make runners, policy and learners, ready to train. Raises ValueError in one sentence.
 
-        Where it raises, nothing is left running.
+        Where it raises, nothing is left running. `run_name` is what Ray's metrics of runners and learners
+        are tagged with; without it, the algorithm and the environment.
         """
         from outrider.algorithm.assembly import build
 
-        return build(self.name, self.settings)
+        return build(self.name, self.settings, run_name=run_name)
 
     def build_to_evaluate(self) -> Algorithm:
         """Make what plays evaluations and nothing that trains: no runner, no learner, no Ray."""

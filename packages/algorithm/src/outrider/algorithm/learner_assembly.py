@@ -1,4 +1,4 @@
-"""Makes the learners of an algorithm from its settings: in this process, or ranks on Ray."""
+"""Makes the learners of an algorithm: one in this process, or ranks on Ray."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from outrider.algorithm.auto_learners import choose_learners
 from outrider.algorithm.run_settings import RunSettings
 from outrider.learner import LocalLearnerGroup, choose_device
 from outrider.learner.algorithms import make_learner
+from outrider.learner.async_group import LocalAsyncLearnerGroup
+from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
-    from outrider.learner import Learner
+    from outrider.algorithm.blueprint import Blueprint
+    from outrider.learner import AsyncLearnerGroup, Learner, LearnerGroup
     from outrider.rlmodule import Policy
 
 R = TypeVar("R", bound=RunSettings)
@@ -26,21 +30,90 @@ def with_num_learners(settings: R) -> R:
         return settings
     import torch
 
+    num_gpus_here = torch.cuda.device_count()
     learners, sentence = choose_learners(
         settings.learners,
-        num_gpus=torch.cuda.device_count(),
+        num_gpus=_num_gpus_left(settings, num_gpus_here),
+        num_gpus_here=num_gpus_here,
         num_env_runners=settings.env_runners.num_env_runners,
     )
     log.warning(sentence)
     return replace(settings, learners=learners)
 
 
-def make_local_learner(name: str, settings: RunSettings, policy: Policy, seed: int) -> Learner:
-    """Make a learner in this process, which trains `policy` itself."""
-    device = choose_device(settings.learners)
-    return make_learner(name, policy, settings.training, seed=seed, device=device)
+def make_learners(blueprint: Blueprint) -> LearnerGroup:
+    """Make learners that train when they are told to."""
+    if not blueprint.num_learners:
+        return LocalLearnerGroup(_local_learner(blueprint, blueprint.policy))
+    from outrider.learner.ray_learners import RayLearnerGroup
+
+    assert blueprint.cluster is not None
+    return RayLearnerGroup(
+        _plan(blueprint),
+        num_learners=blueprint.num_learners,
+        options=blueprint.cluster.learner_options,
+        run=blueprint.run_name,
+    )
 
 
-def make_local_learners(name: str, settings: RunSettings, policy: Policy, seed: int) -> LocalLearnerGroup:
-    """Make the learner of this process; it trains when it is told to."""
-    return LocalLearnerGroup(make_local_learner(name, settings, policy, seed))
+def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
+    """Make learners that train without pause on what they are given."""
+    training = blueprint.settings.training
+    assert isinstance(training, VTraceSettings)
+    num_learners = max(1, blueprint.num_learners)
+    train_batch_size = training.train_batch_size_per_learner * num_learners
+    queue_capacity = training.learner_queue_size * num_learners
+    if not blueprint.num_learners:
+        # It trains while others read the policy of the blueprint, and so gets one of its own.
+        return LocalAsyncLearnerGroup(
+            _local_learner(blueprint, blueprint.recipe.build()),
+            train_batch_size=train_batch_size,
+            max_staleness=training.max_staleness,
+            queue_capacity=queue_capacity,
+            timeout_s=blueprint.settings.learners.learner_timeout_s,
+        )
+    from outrider.learner.ray_learners import RayAsyncLearnerGroup
+
+    assert blueprint.cluster is not None
+    return RayAsyncLearnerGroup(
+        _plan(blueprint),
+        num_learners=blueprint.num_learners,
+        options=blueprint.cluster.learner_options,
+        train_batch_size=train_batch_size,
+        max_staleness=training.max_staleness,
+        queue_capacity=queue_capacity,
+        run=blueprint.run_name,
+    )
+
+
+def _local_learner(blueprint: Blueprint, policy: Policy) -> Learner:
+    settings = blueprint.settings
+    return make_learner(
+        blueprint.algorithm,
+        policy,
+        settings.training,
+        seed=blueprint.seed,
+        device=choose_device(settings.learners),
+    )
+
+
+def _plan(blueprint: Blueprint) -> LearnerPlan:
+    return LearnerPlan(
+        algorithm=blueprint.algorithm,
+        training=blueprint.settings.training,
+        policy=blueprint.recipe,
+        settings=blueprint.settings.learners,
+        seed=blueprint.seed,
+    )
+
+
+def _num_gpus_left(settings: RunSettings, num_gpus_here: int) -> float:
+    """Return how many GPUs learners may take: of the cluster, where there are runners on one."""
+    runners = settings.env_runners
+    num_gpus: float = num_gpus_here
+    if runners.num_env_runners:
+        from outrider.algorithm.ray_gpus import num_gpus_of_cluster
+
+        num_gpus = num_gpus_of_cluster(settings.resources, num_gpus_here)
+    reserved = runners.num_env_runners * runners.num_gpus_per_env_runner
+    return num_gpus if num_gpus <= 1 else max(1, num_gpus - reserved)

@@ -108,7 +108,7 @@ def warn_ignored(settings: Any, names: tuple[str, ...], why: str) -> None:  # no
     for field in fields(settings):
         if field.name not in names:
             continue
-        default = field.default if field.default is not MISSING else field.default_factory()  # type: ignore[misc]
+        default = field.default if field.default_factory is MISSING else field.default_factory()
         value = getattr(settings, field.name)
         if value != default:
             shown = f"{value:g}" if isinstance(value, float) else repr(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 from outrider.algorithm.checkpointing import CheckpointSettings
 from outrider.algorithm.evaluation import EvaluationSettings
+from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.algorithm.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
@@ -47,6 +48,7 @@ class RunSettings:
     learners: LearnerGroupSettings = field(default_factory=LearnerGroupSettings)
     training: AlgorithmSettings
     rl_module: NetworkSettings = field(default_factory=NetworkSettings)
+    resources: ResourceSettings = field(default_factory=ResourceSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     stopping: StopSettings = field(default_factory=StopSettings)
     checkpointing: CheckpointSettings = field(default_factory=CheckpointSettings)

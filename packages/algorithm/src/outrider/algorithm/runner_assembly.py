@@ -1,4 +1,4 @@
-"""Makes the runners of an algorithm from its settings: in this process, or a fleet on Ray."""
+"""Makes the runners of an algorithm: one in this process, or a fleet on Ray."""
 
 from __future__ import annotations
 
@@ -7,38 +7,82 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from outrider.envrunner import EnvRunner, LocalRunnerPool, OnnxPolicy, TorchPolicy
+from outrider.envrunner import (
+    AsyncRunnerFleet,
+    EnvRunner,
+    LocalRunnerPool,
+    OnnxPolicy,
+    RunnerFleet,
+    RunnerPlan,
+    TorchPolicy,
+)
 from outrider.rlmodule import PolicyNotExportable
 
 if TYPE_CHECKING:
-    from outrider.algorithm.run_settings import RunSettings
+    from outrider.algorithm.blueprint import Blueprint
     from outrider.envrunner import ActingPolicy
+    from outrider.envrunner.ray_runners import RayRunners
     from outrider.rlmodule import Policy
+    from outrider.wire import PolicyGraph
 
 log = logging.getLogger(__name__)
 
 
-def acting_policies(policy: Policy) -> Callable[[], ActingPolicy]:
-    """Return what makes copies of the policy that act: its graph, or torch where it cannot be exported."""
+def exported(policy: Policy) -> PolicyGraph | None:
+    """Return how the policy acts without torch, or None, and say so, where that cannot be exported."""
     try:
-        graph = policy.policy_graph()
+        return policy.policy_graph()
     except PolicyNotExportable as error:
         log.warning("the policy acts through torch, which is slower: %s", error)
+        return None
+
+
+def acting_policies(policy: Policy, graph: PolicyGraph | None) -> Callable[[], ActingPolicy]:
+    """Return what makes copies of the policy that act in this process."""
+    if graph is None:
         return lambda: TorchPolicy(copy.deepcopy(policy).cpu())
     return lambda: OnnxPolicy(graph)
 
 
-def make_local_runners(
-    settings: RunSettings, acting: ActingPolicy, policy: Policy, seed: int, *, num_steps: int
-) -> LocalRunnerPool:
-    """Make the runner of this process, with its environments."""
+def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:
+    """Make runners that are asked for one fragment after the other."""
+    runners = blueprint.settings.env_runners
+    if runners.num_env_runners:
+        return RunnerFleet(_on_ray(blueprint), runners, num_steps=blueprint.num_steps)
     runner = EnvRunner(
-        settings.environment,
-        settings.env_runners,
-        acting,
-        observation_space=policy.observation_space,
-        action_heads=policy.action_heads,
-        num_steps=num_steps,
-        seed=seed,
+        blueprint.settings.environment,
+        runners,
+        acting_policies(blueprint.policy, blueprint.graph)(),
+        observation_space=blueprint.policy.observation_space,
+        action_heads=blueprint.policy.action_heads,
+        num_steps=blueprint.num_steps,
+        seed=blueprint.seed,
     )
-    return LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
+    return LocalRunnerPool(runner, sample_ahead=runners.sample_ahead)
+
+
+def make_async_runners(blueprint: Blueprint) -> AsyncRunnerFleet:
+    """Make runners that sample without pause."""
+    settings = blueprint.settings.env_runners
+    return AsyncRunnerFleet(_on_ray(blueprint), settings, num_steps=blueprint.num_steps)
+
+
+def _on_ray(blueprint: Blueprint) -> RayRunners:
+    from outrider.envrunner.ray_runners import RayRunners
+
+    settings = blueprint.settings.env_runners
+    assert blueprint.cluster is not None
+    plan = RunnerPlan(
+        environment=blueprint.settings.environment,
+        settings=settings,
+        policy=blueprint.graph or blueprint.recipe,
+        num_steps=blueprint.num_steps,
+        seed=blueprint.seed,
+    )
+    return RayRunners(
+        plan,
+        num_runners=settings.num_env_runners,
+        options=blueprint.cluster.runner_options,
+        start_timeout_s=settings.runner_start_timeout_s,
+        run=blueprint.run_name,
+    )

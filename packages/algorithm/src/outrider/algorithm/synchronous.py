@@ -23,6 +23,7 @@ class SynchronousLoop:
         self._runners = runners
         self._learners = learners
         self._weights = learners.publish()
+        self._num_lost_updates = 0
 
     def iterate(self) -> Iteration:
         """Collect, learn, publish."""
@@ -35,7 +36,7 @@ class SynchronousLoop:
         return Iteration(
             summaries=[fragment.summary for fragment in fragments],
             metrics=metrics,
-            learners=LearnerWork(work_s=ended - sampled, wait_s=sampled - started),
+            learners=self._work(ended - sampled, sampled - started),
             runners=self._runners.statistics(),
             total_s=ended - started,
         )
@@ -54,3 +55,13 @@ class SynchronousLoop:
         self._learners.set_state(state["learner"])
         self._runners.set_state(state["runners"])
         self._weights = self._learners.publish()
+
+    def _work(self, work_s: float, wait_s: float) -> LearnerWork:
+        now, before = self._learners.statistics(), self._num_lost_updates
+        self._num_lost_updates = now.num_lost_updates
+        return LearnerWork(
+            work_s=work_s,
+            wait_s=wait_s,
+            num_restarts=now.num_restarts,
+            num_lost_updates=now.num_lost_updates - before,
+        )
