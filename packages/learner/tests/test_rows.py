@@ -1,13 +1,14 @@
 """Fragments that break the rules are refused in a sentence; others become rows."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from outrider.learner.loading import tensors_of
 from outrider.learner.rows import rows_from_fragments
 
 CPU = torch.device("cpu")
@@ -64,3 +65,13 @@ def test_lengths_that_do_not_add_up_are_refused(lab: Any) -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="an update got no rows"):
         rows_from_fragments([], CPU)
+
+
+def test_every_tensor_waits_for_its_copy(lab: Any) -> None:
+    fragment = lab.fragment(lab.policy(use_lstm=True), [4])
+    fragment = replace(fragment, action_parameters=np.zeros((4, 2), np.float32))
+    rows = rows_from_fragments([fragment], CPU)
+    values = [getattr(rows, field.name) for field in fields(rows)]
+    leaves = [leaf for value in values if isinstance(value, dict) for leaf in value.values()]
+    expected = {id(value) for value in [*values, *leaves] if isinstance(value, torch.Tensor)}
+    assert {id(tensor) for tensor in tensors_of(rows)} == expected

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from outrider.learner import ppo_loss
-from outrider.learner.advantage_scale import standardise
+from outrider.learner.advantage_scale import explained_variance, standardise
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.circular_buffer import CircularBuffer
 from outrider.learner.kl_coefficient import adapted_kl_coeff
@@ -83,20 +83,22 @@ class APPOLearner:
         for parts in self._buffer.put(fresh):
             for _ in range(self.settings.num_epochs):
                 for part, num_rows in parts.shuffled(self._kept.generator):
-                    record.add(self._step(part, num_rows, clip, entropy_coeff), num_rows)
+                    statistics, value_N, target_N = self._step(part, num_rows, clip, entropy_coeff)
+                    record.add(statistics, num_rows)
                 mean_kl = record.end_epoch(parts.rows.first_bad)["mean_kl"]
         clock.lap("train_s")
         self._kept.end_update(rows, fresh.num_rows)
         if self._kept.num_updates % self.settings.target_network_update_freq == 0:
             self._refresh_target(mean_kl)
         clock.lap("normalize_s")
-        values = {
+        metrics = record.metrics() | {
+            "explained_variance": explained_variance(value_N, target_N, self._ranks),
             "learning_rate": learning_rate,
             "kl_coeff": self._kl_coeff,
             "num_env_steps_trained": float(fresh.num_rows),
             "gather_s": rows.gather_s,
         }
-        return record.metrics() | values | clock.laps
+        return metrics | clock.laps
 
     def publish(self) -> Weights:
         return self._kept.publish()
@@ -112,8 +114,13 @@ class APPOLearner:
         )
         self._kl_coeff = float(state["kl_coeff"])
 
-    def _step(self, rows: Rows, num_rows: int, clip: float, entropy_coeff: float) -> Tensor:
-        """Take one gradient step, or skip it; returns its STEP_STATISTICS [K] without waiting for them."""
+    def _step(
+        self, rows: Rows, num_rows: int, clip: float, entropy_coeff: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Take one gradient step, or skip it.
+
+        Returns its STEP_STATISTICS [K] without waiting for them, the values [N], and what they should be.
+        """
         settings, distribution = self.settings, self.policy.distribution
         with torch.no_grad():
             target = forward_streams(self._target, rows)
@@ -150,7 +157,8 @@ class APPOLearner:
         with torch.no_grad():
             clipped = ppo_loss.clipped_count(ratio_N, clip)
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, clipped, loss))
-            return self._kept.gradient_step.take(sums / num_rows)
+            statistics = self._kept.gradient_step.take(sums / num_rows)
+        return statistics, outputs.value_N.detach(), value_target_N
 
     def _refresh_target(self, mean_kl: float) -> None:
         """Move the target network towards the policy, which has diverged from it by `mean_kl`."""

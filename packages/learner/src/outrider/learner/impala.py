@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from outrider.learner import ppo_loss
-from outrider.learner.advantage_scale import standardise
+from outrider.learner.advantage_scale import explained_variance, standardise
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
@@ -63,20 +63,19 @@ class IMPALALearner:
         record = self._kept.record_steps()
         for _ in range(self.settings.num_epochs):
             for part, num_rows in parts.shuffled(self._kept.generator):
-                record.add(self._step(part, num_rows, entropy_coeff), num_rows)
+                statistics, value_N, target_N = self._step(part, num_rows, entropy_coeff)
+                record.add(statistics, num_rows)
             record.end_epoch(rows.first_bad)
         clock.lap("train_s")
         self._kept.end_update(rows, parts.num_rows)
         clock.lap("normalize_s")
-        return (
-            record.metrics()
-            | {
-                "learning_rate": learning_rate,
-                "num_env_steps_trained": float(parts.num_rows),
-                "gather_s": rows.gather_s,
-            }
-            | clock.laps
-        )
+        metrics = record.metrics() | {
+            "explained_variance": explained_variance(value_N, target_N, self._ranks),
+            "learning_rate": learning_rate,
+            "num_env_steps_trained": float(parts.num_rows),
+            "gather_s": rows.gather_s,
+        }
+        return metrics | clock.laps
 
     def publish(self) -> Weights:
         return self._kept.publish()
@@ -87,8 +86,11 @@ class IMPALALearner:
     def set_state(self, state: StateTree) -> None:
         self._kept.set_state(state)
 
-    def _step(self, rows: Rows, num_rows: int, entropy_coeff: float) -> Tensor:
-        """Take one gradient step, or skip it; returns its STEP_STATISTICS [K] without waiting for them."""
+    def _step(self, rows: Rows, num_rows: int, entropy_coeff: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Take one gradient step, or skip it.
+
+        Returns its STEP_STATISTICS [K] without waiting for them, the values [N], and what they should be.
+        """
         settings, bounds = self.settings, self.settings.ratio_bounds()
         outputs = forward_streams(self.policy, rows)
         log_prob_N, entropy_N = self.policy.distribution.log_prob_and_entropy(
@@ -118,4 +120,5 @@ class IMPALALearner:
             divergence = ppo_loss.divergence_estimate_sum(log_ratio_N, ratio_N)
             cut = (ratio_N > bounds.rho).sum()
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, cut, loss))
-            return self._kept.gradient_step.take(sums / num_rows)
+            statistics = self._kept.gradient_step.take(sums / num_rows)
+        return statistics, outputs.value_N.detach(), target_N

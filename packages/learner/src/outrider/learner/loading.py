@@ -32,13 +32,14 @@ def wait_for(rows: Rows) -> None:
         return
     training = torch.cuda.current_stream(rows.reward_N.device)
     training.wait_event(rows.loaded)
-    for tensor in _tensors(rows):
+    for tensor in tensors_of(rows):
         # Their memory was reserved for the copying stream, and is not to be given away while the
         # training stream still reads it.
         tensor.record_stream(training)
 
 
-def _tensors(rows: Rows) -> Iterator[Tensor]:
+def tensors_of(rows: Rows) -> Iterator[Tensor]:
+    """Go through everything of `rows` that lies on the device."""
     for leaves in (rows.observations, rows.actions, rows.next_observations, rows.state):
         yield from leaves.values()
     yield from (rows.reward_N, rows.terminated_N, rows.truncated_N, rows.followed_N)
