@@ -1,22 +1,23 @@
 """A runner in a process of Ray's: the far side of `outrider.envrunner.ray_runners`.
 
-    driver                                          actor
-    greet(hello) --------------------------------->  welcome, or a refusal
-    make(plan, index, incarnation, run) ---------->  {}
-    sample(exact, version, [weights]) ------------>  {"summary": bytes}, fragment
-    offer(version, [weights]) -------------------->  at any time, beside a fragment that is being sampled
-    get_state() / set_state(state) / close() ----->  {"state": state} / {} / {}
+    driver                                                  actor
+    call("greet", hello) --------------------------------->  {"welcome": bytes}
+    call("make", plan, index, incarnation, run) ---------->  {}
+    sample(exact, version, [weights]) -------------------->  {"summary": bytes}, fragment
+    offer(version, [weights]) ---------------------------->  at any time, beside a fragment being sampled
+    call("get_state") / call("set_state", state) --------->  {"state": state} / {}
+    call("close") ---------------------------------------->  {}
 
-What went wrong is answered as {"error": kind, "text": sentence, "traceback": text}. Nothing but plain
-values, bytes and buffers crosses, and Ray knows the class by its name: the two sides may be of different
-releases. So this drawing is a contract as the protos are: no name or argument in it ever changes.
+What went wrong is answered as {"error": kind, "text": sentence, "traceback": text}. Only plain values,
+arrays, bytes and buffers cross: the two sides may be of different releases, and this drawing is a
+contract as the protos are.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import cloudpickle
@@ -50,32 +51,67 @@ _ERRORS: dict[str, type[Exception]] = {
 
 
 class RunnerActor:
-    """Samples with one `EnvRunner`; each method is a call of the drawing above."""
+    """What Ray calls. It never changes.
+
+    Ray hands each method of the driver's release on by its name, and makes no actor where one of them is
+    missing in the runner's release. So there are exactly these, and new calls are new words for `call`.
+    """
+
+    def __init__(self) -> None:
+        self._runner = RunnerProcess()
+
+    def call(self, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        return self._runner.call(name, *arguments)
+
+    @ray.method(num_returns=2)
+    def sample(self, exact: bool, version: int, weights: WeightsRefs) -> tuple[Answer, Message | None]:  # noqa: FBT001
+        return self._runner.sample(exact, version, weights)
+
+    @ray.method(concurrency_group=WEIGHTS_GROUP)
+    def offer(self, version: int, weights: WeightsRefs) -> None:
+        self._runner.offer(version, weights)
+
+
+class RunnerProcess:
+    """Samples with one `EnvRunner`; each public method but `call` is a word of the drawing above."""
 
     def __init__(self) -> None:
         self._runner: EnvRunner
         self._metrics: RunnerMetrics
         self._offered: RayWeights | None = None
 
-    def greet(self, hello: bytes) -> bytes:
-        return encode_welcome(answer_hello(decode_hello(hello), introduction("a runner on Ray")))
+    def call(self, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Answer a call, also one that goes wrong."""
+        calls: dict[str, Callable[..., Answer]] = {
+            "greet": self.greet,
+            "make": self.make,
+            "get_state": self.get_state,
+            "set_state": self.set_state,
+            "close": self.close,
+        }
+        if name not in calls:
+            own = introduction("a runner on Ray").component
+            return _failure(ValueError(f"{own} knows no call {name!r}; upgrade it"))
+        try:
+            return calls[name](*arguments)
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return _failure(error)
+
+    def greet(self, hello: bytes) -> Answer:
+        welcome = answer_hello(decode_hello(hello), introduction("a runner on Ray"))
+        return {"welcome": encode_welcome(welcome)}
 
     def make(self, plan: Mapping[str, Any], index: int, incarnation: int, run: str) -> Answer:
         """Make the policy and the environments."""
-        try:
-            decoded = RunnerPlan.from_message(plan, load=cloudpickle.loads)
-            self._runner = decoded.make_runner(index, incarnation)
-        except Exception as error:  # noqa: BLE001 - told to the driver
-            return _failure(error)
+        decoded = RunnerPlan.from_message(plan, load=cloudpickle.loads)
+        self._runner = decoded.make_runner(index, incarnation)
         self._metrics = RunnerMetrics(run, index)
         return {}
 
-    @ray.method(concurrency_group=WEIGHTS_GROUP)
     def offer(self, version: int, weights: WeightsRefs) -> None:
         """Let newer weights act from the next fragment on that is not asked for with exact ones."""
         self._offered = _newer(self._offered, version, weights)
 
-    @ray.method(num_returns=2)
     def sample(self, exact: bool, version: int, weights: WeightsRefs) -> tuple[Answer, Message | None]:  # noqa: FBT001
         """Sample a fragment with the weights of `version`, or unless `exact` with newer ones that came.
 
@@ -91,16 +127,10 @@ class RunnerActor:
         return {"summary": summary}, to_message(encode_fragment(fragment))
 
     def get_state(self) -> Answer:
-        try:
-            return {"state": self._runner.get_state()}
-        except Exception as error:  # noqa: BLE001 - told to the driver
-            return _failure(error)
+        return {"state": self._runner.get_state()}
 
     def set_state(self, state: Mapping[str, Any]) -> Answer:
-        try:
-            self._runner.set_state(state)
-        except Exception as error:  # noqa: BLE001 - told to the driver
-            return _failure(error)
+        self._runner.set_state(state)
         return {}
 
     def close(self) -> Answer:

@@ -45,6 +45,8 @@ Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 
 _CLOSE_TIMEOUT_S = 3.0
 _LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
+_remote: Any = ray.remote  # its overloads know no concurrency groups
+_ACTOR_CLASS = _remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
 _LOST = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)
 
 
@@ -98,8 +100,6 @@ class RayRunners:
         self._run = run
         self._plan = ray.put(plan.to_message(dump=cloudpickle.dumps))
         self._hello = encode_hello(introduction("the training process"))
-        remote: Any = ray.remote  # whose overloads know no concurrency groups
-        self._actor_class = remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
         self._actors: dict[int, _Actor] = {}
         self._events: list[RunnerEvent] = []
         self._given: WeightsReference | None = None
@@ -115,12 +115,12 @@ class RayRunners:
         """Ask Ray for an actor; the handshake comes first, then environments are made."""
         assert index not in self._actors, f"runner {index} is up; stop it before it is made anew"
         try:
-            handle = self._actor_class.options(**self._options(index)).remote()
+            handle = _ACTOR_CLASS.options(**self._options(index)).remote()
         except (TypeError, ValueError) as error:  # Ray refuses an option
             self._events.append(Failed(index, ValueError(f"runner {index} cannot be started: {error}")))
             return
         actor = _Actor(handle, incarnation, monotonic() + self._start_timeout_s)
-        actor.calls.append(_Call("greet", handle.greet.remote(self._hello)))
+        actor.calls.append(_Call("greet", handle.call.remote("greet", self._hello)))
         self._actors[index] = actor
 
     def ask(self, index: int, weights: WeightsReference | None) -> None:
@@ -170,7 +170,9 @@ class RayRunners:
     def close(self) -> None:
         """Let the environments close for a while, and end all processes."""
         closing = [
-            actor.handle.close.remote() for actor in self._actors.values() if actor.start_deadline is None
+            actor.handle.call.remote("close")
+            for actor in self._actors.values()
+            if actor.start_deadline is None
         ]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
@@ -209,28 +211,27 @@ class RayRunners:
     def _take(self, index: int, actor: _Actor, call: _Call) -> None:
         try:
             answer = ray.get(call.answer)
+            raise_failure(answer, index)
             match call.method:
                 case "greet":
-                    self._welcome(index, actor, answer)
+                    self._welcome(index, actor, answer["welcome"])
                 case "make":
-                    raise_failure(answer, index)
                     actor.start_deadline = None
                     self._send_offer(actor)
                     self._events.append(Ready(index))
                 case "sample":
-                    raise_failure(answer, index)
                     assert call.fragment is not None
                     summary = decode_fragment_summary(answer["summary"])
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
         except Exception as error:  # noqa: BLE001 - all of it is told
             self._tell(index, error)
 
-    def _welcome(self, index: int, actor: _Actor, answer: bytes) -> None:
+    def _welcome(self, index: int, actor: _Actor, welcome: bytes) -> None:
         """Read the answer to the Hello, and go on to make the environments."""
-        refusal = decode_welcome(answer).refusal
+        refusal = decode_welcome(welcome).refusal
         if refusal is not None:
             raise ValueError(f"runner {index} was refused: {refusal.sentence}")
-        made = actor.handle.make.remote(self._plan, index, actor.incarnation, self._run)
+        made = actor.handle.call.remote("make", self._plan, index, actor.incarnation, self._run)
         actor.calls.append(_Call("make", made))
 
     def _tell(self, index: int, error: Exception) -> None:
@@ -266,15 +267,15 @@ class RayRunners:
                     Lost(index, f"{reason}; raise runner_start_timeout_s if that takes so long")
                 )
 
-    def _call_now(self, index: int, method: str, timeout_s: float, *arguments: object) -> Answer:
+    def _call_now(self, index: int, name: str, timeout_s: float, *arguments: object) -> Answer:
         """Call a runner and wait. Raises ConnectionError, TimeoutError, or what the runner raised."""
         if index not in self._actors:
             raise ConnectionError(f"runner {index} is not up")
         try:
-            ref = getattr(self._actors[index].handle, method).remote(*arguments)
+            ref = self._actors[index].handle.call.remote(name, *arguments)
             answer: Answer = ray.get(ref, timeout=timeout_s)
         except GetTimeoutError:
-            raise TimeoutError(f"runner {index} did not answer {method} within {timeout_s:g} s") from None
+            raise TimeoutError(f"runner {index} did not answer {name!r} within {timeout_s:g} s") from None
         except _LOST as error:
             raise ConnectionError(f"runner {index} is gone: {_reason(error)}") from error
         raise_failure(answer, index)
