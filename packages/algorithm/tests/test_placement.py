@@ -79,7 +79,8 @@ def test_leftovers_beside_others_do_not_fit() -> None:
     nodes = [node({"CPU": 3}, CPU=4), node({"CPU": 1}, CPU=4)]
     assert what_is_missing(asked, nodes, "PACK") == (
         "2 env runners (4 CPUs, placement_strategy='PACK') do not fit beside what others use on the "
-        "cluster's nodes, which have 3 CPUs; 1 CPU left; wait with wait_for_resources_s or lower num_env_runners"
+        "cluster's nodes, which have 3 CPUs; 1 CPU left; wait with wait_for_resources_s or lower "
+        "num_env_runners"
     )
 
 
