@@ -12,6 +12,8 @@ from outrider.learner.vtrace_settings import VTraceSettings
 class APPOSettings(VTraceSettings):
     """How asynchronous PPO turns fragments into new weights. Luo et al. 2020 (IMPACT, arXiv 1912.00167)."""
 
+    normalize_advantages: bool = True
+    """Whether advantages are shifted and scaled to mean 0 and deviation 1 over all rows of a step."""
     clip_param: Schedule = 0.2
     """How far the policy's ratio to the target network's may move from 1 before its gradient stops; at
     least 0. A number, or [[environment steps, value], ...]."""
