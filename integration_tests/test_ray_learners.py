@@ -28,7 +28,8 @@ from outrider.learner import (
 )
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
-from outrider.learner.ray_learners import RayAsyncLearnerGroup, RayLearnerGroup
+from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_learners import RayLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.transport.ray_references import RayFragment, RayWeights
@@ -294,7 +295,17 @@ def test_an_error_in_a_ranks_background_thread_reaches_the_driver_with_its_trace
     bad = fragment(0, [40, 17, 60])
     two_columns = {"": bad.observations[""][:, :2]}, {"": bad.next_observations[""][:, :2]}
     bad = replace(bad, observations=two_columns[0], next_observations=two_columns[1])
+    run.group.put([LocalFragment(bad)])
     with pytest.raises((ValueError, RuntimeError)) as caught:
-        run.group.put([LocalFragment(bad)])
         run.until(lambda: False)
     assert "update_rows" in "".join(caught.value.__notes__)
+
+
+def test_a_state_of_ranks_that_train_by_themselves_is_that_after_all_that_was_put(run: AsyncRun) -> None:
+    run.until(lambda: run.num_updates >= 3)
+    state = run.group.get_state()
+    assert state["version"] == run.group.publish().version
+    run.reports += run.group.reports(0)
+    assert state["num_updates"] == run.num_updates
+    run.group.set_state(state)
+    run.until(lambda: run.num_updates >= state["num_updates"] + 2)

@@ -72,7 +72,7 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
             queue_capacity=queue_capacity,
             timeout_s=blueprint.settings.learners.learner_timeout_s,
         )
-    from outrider.learner.ray_learners import RayAsyncLearnerGroup
+    from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
 
     assert blueprint.cluster is not None
     return RayAsyncLearnerGroup(

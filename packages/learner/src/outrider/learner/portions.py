@@ -30,15 +30,18 @@ class Portion:
 class Portions:
     """The fragments that were handed over and not yet learned from, oldest first."""
 
-    def __init__(self, *, train_batch_size: int, max_staleness: int, capacity: int, version: int) -> None:
+    def __init__(
+        self, *, train_batch_size: int, max_staleness: int, capacity: int, version: int, num_ranks: int = 1
+    ) -> None:
         """Take at least `train_batch_size` rows for an update, and let about `capacity` fragments wait.
 
-        `version` is the learner's now. A portion may need more fragments than `capacity`; then it gets
-        them, one by one.
+        `version` is the learner's now. A portion has at least a stream for each of `num_ranks`. It may
+        need more fragments than `capacity`; then it gets them, one by one.
         """
         self._train_batch_size = train_batch_size
         self._max_staleness = max_staleness
         self._capacity = capacity
+        self._num_ranks = num_ranks
         self._version = version
         """Of the learner when it comes to the portion that grows."""
         self._growing: list[FragmentReference] = []
@@ -54,6 +57,11 @@ class Portions:
         num_waiting = len(self._growing) + sum(len(portion.fragments) for portion in waiting)
         return max(self._capacity - num_waiting, 0 if waiting else 1)
 
+    @property
+    def num_dealt(self) -> int:
+        """How many portions `add` returned that were not learned from yet."""
+        return len(self._dealt)
+
     def add(self, fragments: Sequence[FragmentReference]) -> list[Portion]:
         """Take fragments in; return the portions that they completed, for the learner to train on."""
         completed = []
@@ -62,7 +70,9 @@ class Portions:
                 self._num_stale_rows += fragment.summary.num_rows
                 continue
             self._growing.append(fragment)
-            if sum(each.summary.num_rows for each in self._growing) >= self._train_batch_size:
+            num_rows = sum(each.summary.num_rows for each in self._growing)
+            num_streams = sum(each.summary.num_streams for each in self._growing)
+            if num_rows >= self._train_batch_size and num_streams >= self._num_ranks:
                 completed.append(self._cut())
         return completed
 

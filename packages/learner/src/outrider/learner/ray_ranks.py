@@ -55,7 +55,8 @@ class RayRanks:
         Raises ValueError where a rank refuses its settings or its release does not fit, LostRankError
         where one ends, TimeoutError after `learner_start_timeout_s`. Then nothing is left running.
         """
-        self._timeout_s = plan.settings.learner_timeout_s
+        # A sum fails after learner_timeout_s; then those who waited in it shall say so.
+        self._timeout_s = plan.settings.learner_timeout_s + _GRACE_S
         start_s = plan.settings.learner_start_timeout_s
         remote: Any = ray.remote  # whose overloads know no concurrency groups
         actor = remote(concurrency_groups={REPORTS_GROUP: 1}, max_restarts=0)(RankActor)
@@ -70,6 +71,9 @@ class RayRanks:
 
     @property
     def num_ranks(self) -> int:
+        """How many there are. Raises ValueError after `kill`."""
+        if not self._actors:
+            raise ValueError("the learners are closed; make new ones")
         return len(self._actors)
 
     def call(self, rank: int, method: str, *args: Any) -> Any:  # noqa: ANN401 - one reference, or two
@@ -77,9 +81,9 @@ class RayRanks:
         bound = getattr(self._actors[rank], method)
         return bound.options(**CALLS[method]).remote(*args) if method in CALLS else bound.remote(*args)
 
-    def answers(self, refs: Sequence[Any], *, timeout_s: float | None = None) -> list[Answer]:
+    def answers(self, refs: Sequence[Any]) -> list[Answer]:
         """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
-        return settle(refs, self._timeout_s if timeout_s is None else timeout_s)
+        return settle(refs, self._timeout_s)
 
     def set_state(self, state: StateTree) -> None:
         """Let all ranks go on from a group's state, each with its part."""
