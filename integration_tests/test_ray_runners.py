@@ -63,7 +63,7 @@ class TestFleetOnRay(RunnerPoolConformance):
 
 class TestAsyncFleetOnRay(AsyncRunnerPoolConformance):
     def make_pool(self, setup: PoolSetup) -> AsyncRunnerFleet:
-        return AsyncRunnerFleet(ray_runners(setup), setup.settings, num_steps=setup.num_steps)
+        return AsyncRunnerFleet(ray_runners(setup, num_runners=1), setup.settings, num_steps=setup.num_steps)
 
 
 @pytest.fixture
