@@ -99,17 +99,22 @@ class Algorithm:
 
     @staticmethod
     def from_checkpoint(
-        path: Path | str, *, config: AlgorithmConfig[Any] | None = None, to_train: bool = True
+        path: Path | str,
+        *,
+        config: AlgorithmConfig[Any] | None = None,
+        to_train: bool = True,
+        run_name: str | None = None,
     ) -> Algorithm:
         """Build the algorithm that was saved at `path` and go on from there.
 
         `config` replaces the recorded settings: give it where the environment or a wrapper was a
         function of no module, or to go on with other settings. Without `to_train` there are neither
-        runners nor learners, which evaluating and exporting do without. Raises CheckpointError.
+        runners nor learners, which evaluating and exporting do without. `run_name` is that of
+        `config.build`. Raises CheckpointError.
         """
         tree = read_checkpoint(path)
         config = config or _recorded_config(tree, path)
-        algorithm = config.build() if to_train else config.build_to_evaluate()
+        algorithm = config.build(run_name=run_name) if to_train else config.build_to_evaluate()
         algorithm._restore(tree, path)  # noqa: SLF001 - our own
         return algorithm
 

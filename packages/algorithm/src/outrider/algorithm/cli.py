@@ -56,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("OUTRIDER_TRACEBACK"):
+    except Exception as error:
+        if os.environ.get("OUTRIDER_TRACEBACK") or not _is_expected(error):
             raise
         return _fail(_sentence(error), FAILED)
     return code
@@ -74,6 +74,11 @@ def one_line_each() -> Callable[..., None]:
             sys.stderr.write(f"outrider: {text}\n")
 
     return say
+
+
+def _is_expected(error: Exception) -> bool:
+    """Tell what users and machines can cause, Ray included, from what only a programming error can."""
+    return isinstance(error, ValueError | OSError | RuntimeError) or type(error).__module__.startswith("ray.")
 
 
 def _sentence(error: Exception) -> str:

@@ -34,7 +34,10 @@ def run(arguments: Sequence[str]) -> int:
     from outrider.algorithm.setting_value import to_json
 
     directory = RunDirectory.open(typed.run_dir)
-    with directory.held(), Algorithm.from_checkpoint(directory.latest_checkpoint()) as algorithm:
+    checkpoint = directory.latest_checkpoint()
+    sys.stdout.write(f"going on from  {checkpoint}\n")
+    run_name = directory.path.resolve().name
+    with directory.held(), Algorithm.from_checkpoint(checkpoint, run_name=run_name) as algorithm:
         stopping = replace(algorithm.settings.stopping, **stop)
         algorithm.settings = replace(algorithm.settings, stopping=stopping)
         done = [line for line in directory.progress() if line["iteration"] <= algorithm.iteration]

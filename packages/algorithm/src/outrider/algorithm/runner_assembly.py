@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from outrider.algorithm.environment_elsewhere import environment_elsewhere
 from outrider.envrunner import (
     AsyncRunnerFleet,
     EnvRunner,
@@ -73,7 +74,7 @@ def _on_ray(blueprint: Blueprint) -> RayRunners:
     settings = blueprint.settings.env_runners
     assert blueprint.cluster is not None
     plan = RunnerPlan(
-        environment=blueprint.settings.environment,
+        environment=environment_elsewhere(blueprint.settings.environment, settings.gym_env_vectorize_mode),
         settings=settings,
         policy=blueprint.graph or blueprint.recipe,
         num_steps=blueprint.num_steps,

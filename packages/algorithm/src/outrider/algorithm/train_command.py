@@ -85,7 +85,7 @@ def _train(name: str, config: AlgorithmConfig[Any], typed: argparse.Namespace) -
 
     path = typed.run_dir or new_run_path(name, env_name(config.settings.environment.env))
     RunDirectory.refuse_existing(path)
-    with config.build() as algorithm:
+    with config.build(run_name=path.name) as algorithm:
         document = {"algorithm": name, "settings": to_json(algorithm.settings)}
         directory = RunDirectory.create(path, document)
         try:
