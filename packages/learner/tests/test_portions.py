@@ -1,0 +1,88 @@
+"""What comes in is cut into portions whose age is known when they are cut."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.learner.portions import Portions
+from outrider.wire import EpisodeStatistics, Fragment, FragmentSummary, SamplingStatistics
+
+
+@dataclass(frozen=True)
+class Somewhere:
+    """A fragment that is never loaded."""
+
+    num_rows: int = 10
+    num_streams: int = 1
+    version: int = 0
+
+    @property
+    def summary(self) -> FragmentSummary:
+        return FragmentSummary(
+            num_rows=self.num_rows,
+            num_streams=self.num_streams,
+            policy_version=self.version,
+            episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
+            statistics=SamplingStatistics(),
+        )
+
+    def load(self) -> Fragment:
+        raise AssertionError
+
+
+def portions(**changes: Any) -> Portions:
+    arguments: dict[str, Any] = {"train_batch_size": 20, "max_staleness": 1, "capacity": 4, "version": 0}
+    return Portions(**arguments | changes)
+
+
+def test_portions_are_as_old_as_they_will_be_when_their_turn_comes() -> None:
+    cut = portions(max_staleness=9).add([Somewhere()] * 6)
+    assert [(portion.version, portion.staleness) for portion in cut] == [
+        (0, {0: 2}),
+        (1, {1: 2}),
+        (2, {2: 2}),
+    ]
+
+
+def test_the_age_of_what_waits_counts_against_the_bound() -> None:
+    waiting = portions()
+    assert len(waiting.add([Somewhere()] * 6)) == 2
+    assert waiting.take_num_stale_rows() == 20
+    assert waiting.take_num_stale_rows() == 0
+
+
+def test_a_portion_has_a_stream_for_every_rank() -> None:
+    waiting = portions(num_ranks=3)
+    assert waiting.add([Somewhere(num_rows=50), Somewhere()]) == []
+    (portion,) = waiting.add([Somewhere()])
+    assert (portion.num_rows, len(portion.fragments)) == (70, 3)
+
+
+def test_room_is_what_is_left_of_the_capacity_by_what_waits() -> None:
+    waiting = portions(max_staleness=9)
+    waiting.add([Somewhere()] * 4)
+    assert waiting.room == 0
+    waiting.begun(1)
+    assert waiting.room == 2
+    waiting.add([Somewhere()])
+    assert waiting.room == 1
+    waiting.learned(1)
+    assert (waiting.room, waiting.num_dealt) == (1, 1)
+
+
+@pytest.mark.parametrize("num_waiting", [0, 1, 2])
+def test_there_is_always_room_for_what_completes_a_portion(num_waiting: int) -> None:
+    waiting = portions(train_batch_size=100, capacity=1)
+    waiting.add([Somewhere()] * num_waiting)
+    assert waiting.room == 1
+
+
+def test_what_was_not_learned_from_is_cut_anew_for_learners_that_start_again() -> None:
+    waiting = portions(max_staleness=5)
+    waiting.add([Somewhere(version=0), Somewhere(version=3), Somewhere(version=3)])
+    waiting.begun(1)
+    (portion,) = waiting.add(waiting.restart(8))
+    assert (portion.version, portion.staleness) == (8, {5: 2})
+    assert waiting.take_num_stale_rows() == 10
