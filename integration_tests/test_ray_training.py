@@ -217,14 +217,12 @@ def state(pid: int) -> str:
 
 def test_a_killed_driver_leaves_no_process_and_its_run_is_resumed(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = outrider(
-        *("train", "impala", *RUN, "--run-dir", "run", "--checkpoint-interval-s", "0"), cwd=tmp_path
-    )
-    wait_for(lambda: len(list(run.glob("checkpoints/iteration-*"))) == 2, process)
-    processes = children(process.pid)
-    assert any("RunnerActor" in command for command in processes.values())
-    process.kill()
-    process.wait()
+    command = ("train", "impala", *RUN, "--run-dir", "run", "--checkpoint-interval-s", "0")
+    with outrider(*command, cwd=tmp_path) as process:
+        wait_for(lambda: len(list(run.glob("checkpoints/iteration-*"))) == 2, process)
+        processes = children(process.pid)
+        assert any("RunnerActor" in command for command in processes.values())
+        process.kill()
     deadline = time.monotonic() + DEADLINE_S
     while alive(processes):
         assert time.monotonic() < deadline, alive(processes)
