@@ -51,7 +51,6 @@ def main() -> None:
                 mode="max",
                 num_samples=given.num_samples,
                 scheduler=ASHAScheduler(max_t=given.iterations, grace_period=min(5, given.iterations)),
-                reuse_actors=False,
             ),
             run_config=tune.RunConfig(storage_path=results, verbose=0),
         )

@@ -41,7 +41,7 @@ class PausingOnce(FIFOScheduler):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
-def test_trials_with_runners_are_paused_and_go_on(cluster: None, tmp_path: Path) -> None:
+def test_a_trial_with_a_runner_is_paused_and_goes_on(cluster: None, tmp_path: Path) -> None:
     config = (
         PPOConfig()
         .environment("CartPole-v1")
@@ -51,15 +51,14 @@ def test_trials_with_runners_are_paused_and_go_on(cluster: None, tmp_path: Path)
     scheduler = PausingOnce()
     tuner = tune.Tuner(
         tune_trainable(config),
-        param_space={"training": {"lr": tune.grid_search([1e-3, 1e-4])}, "training.num_epochs": 1},
+        param_space={"training": {"lr": tune.loguniform(1e-4, 1e-3)}, "training.num_epochs": 1},
         tune_config=tune.TuneConfig(metric="num_env_steps", mode="max", scheduler=scheduler),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), stop={"training_iteration": 3}, verbose=0),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), stop={"training_iteration": 2}, verbose=0),
     )
     results = tuner.fit()
     assert results.num_errors == 0
-    assert len(scheduler.paused) == 2
-    assert [result.metrics["num_env_steps"] for result in results] == [600, 600]
-    assert ray.available_resources()["CPU"] == 2.0
+    assert len(scheduler.paused) == 1
+    assert [result.metrics["num_env_steps"] for result in results] == [400]
 
 
 def test_the_example_prints_the_best() -> None:

@@ -24,13 +24,12 @@ def with_parameters(config: C, parameters: Mapping[str, Any]) -> C:
     ValueError for what is no setting, or no value for one.
     """
     config = copy.copy(config)
+    kind = type(config)
     for section, settings in _by_section(parameters).items():
-        if not isinstance(getattr(type(config), section, None), Section):
-            sections = [
-                name for name in dir(type(config)) if isinstance(getattr(type(config), name), Section)
-            ]
+        if not isinstance(getattr(kind, section, None), Section):
+            sections = [name for name in dir(kind) if isinstance(getattr(kind, name), Section)]
             raise ValueError(
-                f"{section!r} is no section of {type(config).__name__}, {did_you_mean(section, sections)}; name "
+                f"{section!r} is no section of {kind.__name__}, {did_you_mean(section, sections)}; name "
                 "parameters as in 'training.lr'"
             )
         getattr(config, section)(**settings)
