@@ -232,9 +232,16 @@ def test_a_runner_that_cannot_be_placed_says_what_it_waits_for() -> None:
 
 
 def test_an_environment_that_is_never_made_says_so() -> None:
-    (event,) = events_of(runners_of(plan_of(lambda: time.sleep(60)), start_timeout_s=4))
+    runners = runners_of(plan_of(lambda: time.sleep(DEADLINE_S)))
+    with closing(runners):
+        runners.start(0, incarnation=0)
+        wait_until(
+            lambda: not runners.events(0.1) and runners._actors[0].calls[0].method == "make", "a handshake"
+        )
+        runners._actors[0].start_deadline = time.monotonic()  # it is over
+        (event,) = runners.events(DEADLINE_S)
     assert isinstance(event, Lost)
-    assert "within 4 s: it is still making its environments" in event.reason
+    assert "within 60 s: it is still making its environments" in event.reason
 
 
 def test_an_option_that_ray_refuses_is_an_error_of_the_settings() -> None:

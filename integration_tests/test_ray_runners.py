@@ -27,7 +27,14 @@ from outrider.envrunner.ray_runner_actor import RunnerProcess
 from outrider.envrunner.ray_runners import RayRunners
 from outrider.envrunner.remote_runners import Ready, Sampled
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
-from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance, pool_setup, weights_of
+from outrider.testing.runner_pool_conformance import (
+    PoolSetup,
+    RunnerPoolConformance,
+    assert_same_fragments,
+    local_pool,
+    pool_setup,
+    weights_of,
+)
 from outrider.transport import LocalWeights
 from outrider.transport.ray_references import RayFragment, RayWeights, put_weights
 from outrider.wire import decode_fragment_summary
@@ -56,9 +63,14 @@ def ray_runners(setup: PoolSetup, *, num_runners: int = 2) -> RayRunners:
     return RayRunners(setup.plan, num_runners=num_runners, options=no_cpus)
 
 
+def fleet_of(setup: PoolSetup, *, num_runners: int = 2) -> RunnerFleet:
+    remote = ray_runners(setup, num_runners=num_runners)
+    return RunnerFleet(remote, setup.settings, num_steps=setup.num_steps)
+
+
 class TestFleetOnRay(RunnerPoolConformance):
     def make_pool(self, setup: PoolSetup) -> RunnerFleet:
-        return RunnerFleet(ray_runners(setup), setup.settings, num_steps=setup.num_steps)
+        return fleet_of(setup, num_runners=1)
 
 
 class TestAsyncFleetOnRay(AsyncRunnerPoolConformance):
@@ -68,8 +80,7 @@ class TestAsyncFleetOnRay(AsyncRunnerPoolConformance):
 
 @pytest.fixture
 def fleet() -> Iterator[RunnerFleet]:
-    setup = pool_setup()
-    with closing(RunnerFleet(ray_runners(setup), setup.settings, num_steps=setup.num_steps)) as fleet:
+    with closing(fleet_of(pool_setup())) as fleet:
         yield fleet
 
 
@@ -92,6 +103,13 @@ def started(runners: RayRunners) -> RayRunners:
         assert {type(event) for event in events} == {Ready}
         num_ready += len(events)
     return runners
+
+
+def test_two_runners_on_ray_sample_what_two_runners_here_sample(fleet: RunnerFleet) -> None:
+    with closing(local_pool(pool_setup(), num_runners=2)) as local:
+        for version in range(5):
+            expected = [fragment.load() for fragment in local.sample(weights(version))]
+            assert_same_fragments(expected, [fragment.load() for fragment in fleet.sample(weights(version))])
 
 
 def test_the_driver_loads_no_fragment(fleet: RunnerFleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +223,14 @@ def test_a_runner_loads_the_newest_offered_weights_once(monkeypatch: pytest.Monk
         assert decode_fragment_summary(answer["summary"]).policy_version == 2
     assert loads == [0, 2]
     actor.close()
+
+
+def test_closing_after_ray_has_ended_starts_no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    runners = started(ray_runners(pool_setup(), num_runners=1))
+    with monkeypatch.context() as ended:
+        ended.setattr(ray, "is_initialized", lambda: False)
+        ended.setattr(ray, "kill", lambda _: pytest.fail("a call starts a Ray"))
+        runners.close()
 
 
 def test_the_object_store_forgets_what_nobody_holds(fleet: RunnerFleet) -> None:

@@ -47,7 +47,15 @@ _CLOSE_TIMEOUT_S = 3.0
 _LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
 _remote: Any = ray.remote  # its overloads know no concurrency groups
 _ACTOR_CLASS = _remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
-_LOST = (RayActorError, NodeDiedError, WorkerCrashedError, ObjectLostError, OutOfMemoryError)
+_READ_TIMEOUT_S = 60.0  # of an answer that is known to be there
+_LOST = (
+    RayActorError,
+    NodeDiedError,
+    WorkerCrashedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    GetTimeoutError,
+)
 
 
 def _no_options(_: int) -> Mapping[str, Any]:
@@ -169,6 +177,8 @@ class RayRunners:
 
     def close(self) -> None:
         """Let the environments close for a while, and end all processes."""
+        if not ray.is_initialized():  # then they have ended already, and a call would start a Ray
+            self._actors.clear()
         closing = [
             actor.handle.call.remote("close")
             for actor in self._actors.values()
@@ -210,7 +220,7 @@ class RayRunners:
 
     def _take(self, index: int, actor: _Actor, call: _Call) -> None:
         try:
-            answer = ray.get(call.answer)
+            answer = ray.get(call.answer, timeout=_READ_TIMEOUT_S)
             raise_failure(answer, index)
             match call.method:
                 case "greet":
