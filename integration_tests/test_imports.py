@@ -23,3 +23,16 @@ def test_the_command_line_says_what_it_can_do_without_loading_torch() -> None:
     script = "import sys; from outrider.algorithm.cli import main; main(['--help']); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert not set(done.stdout.split()) & {"torch", "numpy", "gymnasium"}
+
+
+@pytest.mark.parametrize("config", ["PPOConfig", "IMPALAConfig", "APPOConfig"])
+def test_training_in_one_process_loads_no_ray(config: str) -> None:
+    script = (
+        "import sys, outrider.algorithm\n"
+        f"config = outrider.algorithm.{config}().environment('CartPole-v1').learners(num_learners='auto')\n"
+        "config.training(train_batch_size_per_learner=64)\n"
+        "with config.build() as algorithm: algorithm.train()\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert not set(done.stdout.split()) & {"ray", "grpc"}

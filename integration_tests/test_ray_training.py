@@ -71,9 +71,11 @@ def test_a_runner_on_ray_gives_the_weights_of_one_in_this_process(ahead: bool) -
     assert largest_difference(local, weights_after(small(PPOConfig(), runners=1, sample_ahead=ahead), 3)) == 0
 
 
-def test_a_learner_on_ray_gives_the_weights_of_one_in_this_process() -> None:
-    local = weights_after(small(PPOConfig()), 3)
-    assert largest_difference(local, weights_after(small(PPOConfig(), learners=1), 3)) < 1e-6
+@pytest.mark.parametrize("config", [PPOConfig, IMPALAConfig, APPOConfig])
+def test_a_learner_on_ray_gives_the_weights_of_one_in_this_process(config: Any) -> None:
+    local = weights_after(small(config()), 3)
+    assert largest_difference(local, weights_after(small(config()), 3)) == 0
+    assert largest_difference(local, weights_after(small(config(), learners=1), 3)) < 1e-6
 
 
 def test_two_runners_and_two_learners_train_one_policy(tmp_path: Path) -> None:

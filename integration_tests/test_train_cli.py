@@ -178,7 +178,48 @@ def test_an_exported_policy_plays_with_only_numpy_and_onnxruntime(
         (["train", "ppo", "--env", "CartPole-v1", "--gamma", "2"], 2, "gamma is 2.0; give a finite number"),
         (["train", "ppo", "--env", "CartPole-v1", "--lr", "x"], 2, "argument --lr: 'x' is not a number or"),
         (["train", "ppo", "--env", "CartPol-v1"], 1, "did you mean CartPole-v1"),
-        (["train", "ppo", "--env", "CartPole-v1", "--num-env-runners", "2"], 1, "set num_env_runners=0"),
+        (
+            ["train", "impala", "--env", "CartPole-v1", "--num-env-runners", "-1"],
+            2,
+            "num_env_runners is -1; it must be a whole number >= 0",
+        ),
+        (
+            ["train", "ppo", "--env", "CartPole-v1", "--rollout-fragment-length", "16"],
+            1,
+            "rollout_fragment_length=16 does not fit",
+        ),
+        (
+            ["train", "ppo", "--env", "CartPole-v1", "--num-learners", "2"],
+            1,
+            "num_learners=2 is too many",
+        ),
+        (
+            ["train", "ppo", "--env", "CartPole-v1", "--num-env-runners", "2", "--ray-address", "here"],
+            2,
+            "ray_address='here' is no address",
+        ),
+        (
+            [
+                "train",
+                "ppo",
+                "--env",
+                "CartPole-v1",
+                "--num-env-runners",
+                "2",
+                "--ray-address",
+                "127.0.0.1:1",
+            ],
+            1,
+            "nobody answers at ray_address='127.0.0.1:1'",
+        ),
+        (
+            [
+                *("train", "appo", "--env", "CartPole-v1", "--num-env-runners", "2"),
+                *("--num-gpus-per-env-runner", "64"),
+            ],
+            1,
+            "asked for 128 GPUs (2 env runners with num_gpus_per_env_runner=64)",
+        ),
         (["train", "ppo", "--env", "test_train_cli_spaces:Text-v0"], 1, "no action distribution"),
         (["train", "ppo", "--env", "CartPole-v1", "--evaluation-seed", "-1"], 2, "evaluation seed -1 is out"),
         (

@@ -64,7 +64,7 @@ def test_an_asynchronous_fragment_may_be_shorter_than_the_batch_and_not_longer()
 def test_more_learners_than_streams_are_refused(kind: Any) -> None:
     config = kind().env_runners(num_env_runners=2, rollout_fragment_length="auto")
     config.learners(num_learners=3).training(train_batch_size_per_learner=10)
-    with pytest.raises(ValueError, match=r"num_learners=3 is more than the \d streams of an update"):
+    with pytest.raises(ValueError, match=r"num_learners=3 is too many: an update has \d streams?"):
         num_steps(config.env_runners(num_envs_per_env_runner=1, num_env_runners=1))
 
 

@@ -98,8 +98,9 @@ def _check_streams(settings: RunSettings, num_learners: int, num_steps: int) -> 
     num_streams = num_envs * num_fragments
     if num_learners > num_streams:
         raise ValueError(
-            f"num_learners={num_learners} is more than the {num_streams} streams of an update, of which each "
-            "learner takes whole ones; lower it, or raise num_envs_per_env_runner or num_env_runners"
+            f"num_learners={num_learners} is too many: an update has {num_streams} "
+            f"stream{'s' * (num_streams != 1)}, of which each learner takes whole ones; lower it, or raise "
+            "num_envs_per_env_runner or num_env_runners"
         )
 
 
