@@ -48,7 +48,7 @@ def bottleneck(
     has_cores = cores_busy is None or cores_busy < BUSY
     to_sample = _to_sample_faster(shares, env_runners, has_cores=has_cores)
     to_learn = _to_learn_faster(learners, has_cores=has_cores)
-    if env_runners.num_env_runners == 0 and not is_asynchronous:
+    if env_runners.num_env_runners == 0:
         if shares.learner_work > shares.runner_work:
             return f"learning takes {shares.learner_work:.0%} of the time: {to_learn}"
         return f"sampling takes {shares.runner_work:.0%} of the time: {to_sample}"

@@ -109,7 +109,7 @@ class LiveView:
 
     def _stages(self) -> list[tuple[str, Text | None]]:
         results = list(self._newest)
-        if self._num_env_runners == 0 and "staleness_mean" not in self._latest:
+        if self._num_env_runners == 0:
             return [("time", turns(results, self._width)), ("lost", lost_line(self._latest))]
         return [
             ("runners", runner_lane(results, self._width)),

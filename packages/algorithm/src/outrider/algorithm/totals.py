@@ -88,6 +88,7 @@ class Totals:
         """Start at nothing; `settings` say which dials there are to turn."""
         self._settings = settings
         self._cores = BusyCores()
+        self._has_cluster = settings.resources.ray_address not in (None, "local")
         self._newest: deque[Iteration] = deque(maxlen=NUM_SMOOTHED)
         self._cores_busy: deque[float] = deque(maxlen=NUM_SMOOTHED)
         self.iteration = 0
@@ -141,7 +142,9 @@ class Totals:
             env_runners=self._settings.env_runners,
             learners=self._settings.learners,
             is_asynchronous=any(one.learners.staleness for one in self._newest),
-            cores_busy=float(np.mean(self._cores_busy)) if self._cores_busy else None,
+            cores_busy=float(np.mean(self._cores_busy))
+            if self._cores_busy and not self._has_cluster
+            else None,
         )
         return {"bottleneck": sentence} | ({} if busy is None else {"cores_busy_share": busy})
 
