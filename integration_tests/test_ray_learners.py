@@ -241,7 +241,7 @@ class AsyncRun:
     """Feeds a group that trains by itself, as a training loop does."""
 
     def __init__(self) -> None:
-        before = rank_processes()
+        self._others = rank_processes()
         self.group = RayAsyncLearnerGroup(
             plan("impala"),
             num_learners=2,
@@ -250,7 +250,6 @@ class AsyncRun:
             max_staleness=20,
             queue_capacity=4,
         )
-        self.processes = sorted(rank_processes() - before)
         self.reports: list[UpdateReport] = []
         self.num_put = 0
 
@@ -266,46 +265,52 @@ class AsyncRun:
             self.reports += self.group.reports(0.05)
 
     @property
+    def processes(self) -> set[int]:
+        return rank_processes() - self._others
+
+    @property
     def num_updates(self) -> int:
         return sum(report.num_updates for report in self.reports)
 
 
-@pytest.fixture
-def run(cluster: None) -> Iterator[AsyncRun]:
+@pytest.fixture(scope="module")
+def run(pair: RayLearnerGroup) -> Iterator[AsyncRun]:
     run = AsyncRun()
     yield run
     run.group.close()
-    wait_until(lambda: not set(run.processes) & rank_processes())
-
-
-def test_ranks_that_train_by_themselves_stay_in_step_and_survive_a_death(run: AsyncRun) -> None:
-    run.until(lambda: run.num_updates >= 10)
-    before = run.reports[-1]
-    os.kill(run.processes[1], signal.SIGKILL)
-    run.until(lambda: sum(report.num_restarts for report in run.reports) == 1)
-    run.until(lambda: run.num_updates >= 20)
-    versions = [report.weights.version for report in run.reports]
-    assert versions == sorted(set(versions))
-    assert before.num_rows >= 100 * before.num_updates
-    assert sum(report.num_lost_updates for report in run.reports) <= 4
-    assert run.group.get_state()["version"] >= versions[-1]
-
-
-def test_an_error_in_a_ranks_background_thread_reaches_the_driver_with_its_traceback(run: AsyncRun) -> None:
-    bad = fragment(0, [40, 17, 60])
-    two_columns = {"": bad.observations[""][:, :2]}, {"": bad.next_observations[""][:, :2]}
-    bad = replace(bad, observations=two_columns[0], next_observations=two_columns[1])
-    run.group.put([LocalFragment(bad)])
-    with pytest.raises((ValueError, RuntimeError)) as caught:
-        run.until(lambda: False)
-    assert "update_rows" in "".join(caught.value.__notes__)
+    wait_until(lambda: not run.processes)
 
 
 def test_a_state_of_ranks_that_train_by_themselves_is_that_after_all_that_was_put(run: AsyncRun) -> None:
     run.until(lambda: run.num_updates >= 3)
     state = run.group.get_state()
-    assert state["version"] == run.group.publish().version
     run.reports += run.group.reports(0)
     assert state["num_updates"] == run.num_updates
+    assert state["version"] == run.group.publish().version
     run.group.set_state(state)
     run.until(lambda: run.num_updates >= state["num_updates"] + 2)
+
+
+def test_ranks_that_train_by_themselves_stay_in_step_and_survive_a_death(run: AsyncRun) -> None:
+    done = run.num_updates
+    run.until(lambda: run.num_updates >= done + 10)
+    before, lost = run.reports[-1], run.processes
+    os.kill(max(lost), signal.SIGKILL)
+    run.until(lambda: sum(report.num_restarts for report in run.reports) == 1)
+    done = run.num_updates
+    run.until(lambda: run.num_updates >= done + 10)
+    versions = [report.weights.version for report in run.reports]
+    assert versions == sorted(set(versions))
+    assert before.num_rows >= 100 * before.num_updates
+    assert sum(report.num_lost_updates for report in run.reports) <= 4
+    assert not lost & run.processes
+
+
+def test_an_error_in_a_ranks_background_thread_reaches_the_driver_with_its_traceback(run: AsyncRun) -> None:
+    bad = fragment(0, [40, 17, 60], version=run.group.publish().version)
+    columns, nexts = bad.observations[""][:, :2], bad.next_observations[""][:, :2]
+    run.until(lambda: run.group.room > 1)
+    run.group.put([LocalFragment(replace(bad, observations={"": columns}, next_observations={"": nexts}))])
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        run.until(lambda: False)
+    assert "learner_loop" in "".join(caught.value.__notes__)
