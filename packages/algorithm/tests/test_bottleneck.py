@@ -95,6 +95,7 @@ def test_a_machine_whose_cores_are_busy_is_the_limit() -> None:
     machines = "all cores of this machine are busy, and more machines are the next dial (ray_address)"
     assert said(shares(runners=1.0, learner=0.3), **busy).endswith(machines)
     assert said(shares(runners=1.0, learner=1.0), **busy).endswith(machines)
+    assert said(shares(runners=0.5, learner=0.5), **busy).endswith(machines)
     assert "(num_gpus_per_learner=1), as all cores" in said(shares(runners=0.5, learner=1.0), **busy)
     idle = busy | {"cores_busy": 0.4}
     assert said(shares(runners=1.0, learner=1.0), **idle).endswith(

@@ -5,7 +5,7 @@
     learners, and runners do not       sampling: environments or policy calls
     runners, and learners do not       learning
     both, by turns                     the order: `sample_ahead` lets them work side by side
-    both, at the same time             what lies between them: fragments that are too small
+    both, at the same time             the machine, or what lies between: fragments that are too small
     nobody                             the machine, or nothing: turn both dials
 
 Nothing here turns a dial: how many runners there are decides what they sample.
@@ -53,7 +53,8 @@ def bottleneck(
             return f"learning takes {shares.learner_work:.0%} of the time: {to_learn}"
         return f"sampling takes {shares.runner_work:.0%} of the time: {to_sample}"
     if shares.runner_wait > WAITS and shares.learner_wait > WAITS:
-        return _both_wait(shares, is_side_by_side=is_asynchronous or env_runners.sample_ahead)
+        is_side_by_side = is_asynchronous or env_runners.sample_ahead
+        return _both_wait(shares, is_side_by_side=is_side_by_side, has_cores=has_cores)
     if shares.learner_wait > WAITS:
         return f"the learner waits {shares.learner_wait:.0%} of the time for fragments: {to_sample}"
     if shares.runner_wait > WAITS:
@@ -62,8 +63,10 @@ def bottleneck(
     return f"runners and learner hardly wait: {more}"
 
 
-def _both_wait(shares: Shares, *, is_side_by_side: bool) -> str:
+def _both_wait(shares: Shares, *, is_side_by_side: bool, has_cores: bool) -> str:
     waits = f"runners wait {shares.runner_wait:.0%} and the learner {shares.learner_wait:.0%} of the time"
+    if is_side_by_side and not has_cores:
+        return f"{waits}: {_MORE_MACHINES}"
     if is_side_by_side:
         return f"{waits}: raise rollout_fragment_length, so that fewer and larger fragments travel"
     return f"{waits}, by turns: set sample_ahead=True, so that they work side by side"

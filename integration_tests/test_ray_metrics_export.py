@@ -1,0 +1,38 @@
+"""A run's metrics reach Ray, from where its dashboard and Prometheus have them."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from outrider.algorithm.ray_metrics import RayMetrics, ray_is_running
+
+DEADLINE_S = 30.0
+ALGORITHM: Any = None
+
+
+@pytest.fixture(scope="module")
+def metrics_url() -> Iterator[str]:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    [node] = ray.nodes()
+    yield f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    ray.shutdown()
+
+
+def test_a_result_is_a_gauge_that_prometheus_reads(metrics_url: str) -> None:
+    assert ray_is_running()
+    RayMetrics("my-run").on_train_result(ALGORITHM, {"num_env_steps": 4096, "bottleneck": "learning"})
+    wanted, deadline = "ray_outrider_num_env_steps{", time.monotonic() + DEADLINE_S
+    lines: list[str] = []
+    while not lines and time.monotonic() < deadline:
+        with urllib.request.urlopen(metrics_url, timeout=DEADLINE_S) as page:
+            lines = [line for line in page.read().decode().splitlines() if line.startswith(wanted)]
+        time.sleep(0.2)
+    [line] = lines
+    assert 'run="my-run"' in line
+    assert line.endswith(" 4096.0")
