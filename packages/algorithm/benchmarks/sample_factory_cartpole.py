@@ -21,13 +21,16 @@ WARM_UP_S = 5
 
 
 class Watch(AlgoObserver):
-    """Notes after each update how many environment steps were trained on."""
+    """Notes after each update how many environment steps were trained on, and ends training in time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.points: list[tuple[float, int]] = []
+        self._seconds = seconds
 
     def on_training_step(self, runner, _iteration) -> None:  # noqa: ANN001 - Sample Factory's
         self.points.append((time.perf_counter(), sum(runner.env_steps.values())))
+        if time.perf_counter() - self.points[0][0] > self._seconds:
+            runner.cfg.train_for_env_steps = 0  # its own train_for_seconds compares with a clock that stands
 
 
 def make_env(_name, _cfg, _env_config, render_mode=None):  # noqa: ANN001, ANN201 - Sample Factory's
@@ -51,14 +54,13 @@ def main() -> None:
             "batch_size": 1024,
             "num_epochs": 1,
             "use_rnn": False,
-            "train_for_seconds": int(seconds) + 2 * WARM_UP_S,
             "save_every_sec": 3600,
         }
         arguments = [f"--{name}={value}" for name, value in flags.items()]
         parser, _ = parse_sf_args(arguments)
         _, runner = make_runner(parse_full_cfg(parser, arguments))
         runner.init()
-        watch = Watch()
+        watch = Watch(WARM_UP_S + seconds)
         runner.register_observer(watch)
         runner.run()
     begun = watch.points[0][0] + WARM_UP_S
