@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from outrider.learner.appo import APPOLearner
     from outrider.learner.async_group import LocalAsyncLearnerGroup
     from outrider.learner.device import choose_device
-    from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup, UpdateReport
+    from outrider.learner.group import (
+        AsyncLearnerGroup,
+        LearnerGroup,
+        LearnerGroupStatistics,
+        LocalLearnerGroup,
+        UpdateReport,
+    )
     from outrider.learner.impala import IMPALALearner
     from outrider.learner.learner import Learner, StateTree
     from outrider.learner.learner_loop import LearnerLoop
@@ -33,6 +39,7 @@ __all__ = [
     "Learner",
     "LearnerGroup",
     "LearnerGroupSettings",
+    "LearnerGroupStatistics",
     "LearnerLoop",
     "LearnerPlan",
     "LocalAsyncLearnerGroup",
@@ -57,6 +64,7 @@ _HOMES = {
     "IMPALALearner": "impala",
     "Learner": "learner",
     "LearnerGroup": "group",
+    "LearnerGroupStatistics": "group",
     "LearnerLoop": "learner_loop",
     "LearnerPlan": "learner_plan",
     "LocalAsyncLearnerGroup": "async_group",
