@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -144,14 +145,30 @@ def kill_one(actor: str) -> None:
     os.kill(min(pids), signal.SIGKILL)
 
 
+def slowly(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """Let a fragment last for 0.3 s, so that one is under way whenever a runner is killed."""
+
+    class Slow(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            time.sleep(0.001)
+            return self.env.step(action)
+
+    return Slow(env)
+
+
 @pytest.mark.parametrize("config", [PPOConfig, IMPALAConfig])
-def test_a_run_goes_on_when_a_runner_is_killed(config: Any) -> None:
-    with small(config(), runners=2).build() as algorithm:
+def test_a_run_goes_on_when_a_runner_is_killed_in_the_middle_of_a_fragment(
+    config: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with small(config(), runners=2).environment(wrappers=(slowly,)).build() as algorithm:
         algorithm.train()
-        kill_one("RunnerActor")
+        killing = threading.Timer(0.1, kill_one, ("RunnerActor",))
+        killing.start()
         result = train_until(algorithm, lambda result: result["num_runner_restarts"] == 1)
+        killing.join()
         assert result["num_lost_rows"] > 0
         train_until(algorithm, lambda result: result["num_env_runners"] == 2)
+    assert "(raylet)" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("config", [PPOConfig, APPOConfig])

@@ -24,6 +24,9 @@ CONNECT_S = 3.0
 ANSWER_S = 10.0
 """Seconds in which what listens there answers as Ray does, which by itself would wait for minutes."""
 
+# A process that dies is told of in one line, by who makes it anew, and not in ten of Ray's beside it.
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
+
 log = logging.getLogger(__name__)
 
 
