@@ -4,7 +4,7 @@
     python packages/algorithm/benchmarks/asynchronous.py --sample-factory VENV/bin/python
 
 Each library trains in a process of its own, all of them in turn within a round, with as many cores and
-at the same niceness. Outrider trains with the settings below, RLlib with those of its examples
+at the same niceness. Outrider trains with its default settings and 8 copies a runner, RLlib with those of its examples
 cartpole_impala.py and cartpole_appo.py, except for two runners. What is reported:
 
     steps/s   environment steps that were sampled and trained on, each counted once however often it was
@@ -51,8 +51,7 @@ def train_outrider(name: str, seed: int) -> Training:
 
     config: Any = IMPALAConfig() if name == "impala" else APPOConfig()
     config.environment("CartPole-v1")
-    config.env_runners(num_env_runners=2, num_envs_per_env_runner=16)
-    config.training(train_batch_size_per_learner=1024 if name == "impala" else 2048, lr=1e-3)
+    config.env_runners(num_env_runners=2, num_envs_per_env_runner=8)
     config.evaluation(evaluation_duration=NUM_EPISODES)
     config.debugging(seed=seed)
     with config.build() as algorithm:
@@ -102,6 +101,7 @@ def train_rllib(name: str, seed: int) -> Training:
         evaluation_duration_unit="episodes",
         evaluation_config={"explore": False},
     )
+    config.reporting(min_time_s_per_iteration=1)  # 10 otherwise, and as long between two evaluations
     config.debugging(seed=seed)
     algorithm = config.build_algo()
 
