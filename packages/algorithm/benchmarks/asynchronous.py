@@ -4,8 +4,8 @@
     python packages/algorithm/benchmarks/asynchronous.py --sample-factory VENV/bin/python
 
 Each library trains in a process of its own, all of them in turn within a round, with as many cores and
-at the same niceness. Outrider trains with its default settings and 8 copies a runner, RLlib with those of its examples
-cartpole_impala.py and cartpole_appo.py, except for two runners. What is reported:
+at the same niceness. Outrider trains with its default settings and 8 copies for each runner, RLlib with
+those of its examples cartpole_impala.py and cartpole_appo.py, except for two runners. What is reported:
 
     steps/s   environment steps that were sampled and trained on, each counted once however often it was
               replayed, per second of training, from the second iteration on for at least --seconds
