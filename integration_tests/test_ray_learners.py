@@ -248,7 +248,7 @@ class AsyncRun:
             options=no_options,
             train_batch_size=100,
             max_staleness=20,
-            queue_capacity=4,
+            queue_capacity=2,
         )
         self.reports: list[UpdateReport] = []
         self.num_put = 0
@@ -258,7 +258,7 @@ class AsyncRun:
         while not condition():
             assert time.monotonic() < deadline
             version = self.group.publish().version
-            for _ in range(self.group.room):
+            while self.group.room:
                 self.num_put += 1
                 made = fragment(self.num_put, [40, 17], version=version)
                 self.group.put([LocalFragment(made)])

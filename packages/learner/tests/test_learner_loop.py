@@ -88,11 +88,16 @@ def learner() -> SteppedLearner:
 
 @pytest.fixture
 def group(learner: SteppedLearner) -> Iterator[LocalAsyncLearnerGroup]:
-    group = LocalAsyncLearnerGroup(learner, train_batch_size=20, max_staleness=2, queue_capacity=4)
+    group = LocalAsyncLearnerGroup(learner, train_batch_size=20, max_staleness=2, queue_capacity=2)
     yield group
     learner.go_on.release(100)
     group.close()
     assert not any(thread.is_alive() for thread in group._loop._threads)
+
+
+def put_each(group: LocalAsyncLearnerGroup, num_fragments: int) -> None:
+    for _ in range(num_fragments):
+        group.put([fragment()])
 
 
 def test_an_update_begins_once_there_are_enough_rows(
@@ -111,9 +116,9 @@ def test_an_update_begins_once_there_are_enough_rows(
 def test_the_next_portion_is_loaded_while_one_trains_and_no_further_one(
     group: LocalAsyncLearnerGroup, learner: SteppedLearner
 ) -> None:
-    group.put([fragment()] * 4)
+    put_each(group, 4)
     learner.begun.get(timeout=LONG)
-    group.put([fragment()] * 2)
+    put_each(group, 2)
     assert [learner.loaded.get(timeout=LONG) for _ in range(2)] == [20, 20]
     learner.go_on.release()
     learner.begun.get(timeout=LONG)
@@ -152,19 +157,19 @@ def test_what_would_be_too_old_when_its_turn_comes_is_thrown_away_and_counted(
     assert report.staleness == {2: 1, 0: 1}
 
 
-def test_a_portion_larger_than_the_capacity_comes_together(learner: SteppedLearner) -> None:
+def test_a_portion_of_many_fragments_comes_together(learner: SteppedLearner) -> None:
     group = LocalAsyncLearnerGroup(learner, train_batch_size=50, max_staleness=0, queue_capacity=1)
     learner.go_on.release()
-    for _ in range(5):
-        assert group.room == 1
+    for room in (1, 4, 3, 2, 1):
+        assert group.room == room
         group.put([fragment()])
     assert group.reports(LONG)[0].num_rows == 50
     group.close()
 
 
 def test_more_fragments_than_there_is_room_for_are_refused(group: LocalAsyncLearnerGroup) -> None:
-    with pytest.raises(ValueError, match="5 fragments for a learner that has room for 4"):
-        group.put([fragment()] * 5)
+    with pytest.raises(ValueError, match="3 fragments for a learner that has room for 2"):
+        group.put([fragment()] * 3)
 
 
 def test_weights_are_published_only_for_who_takes_them(
@@ -182,9 +187,9 @@ def test_weights_are_published_only_for_who_takes_them(
 def test_a_report_says_how_long_the_learner_worked_and_waited_and_what_lay_waiting(
     group: LocalAsyncLearnerGroup, learner: SteppedLearner
 ) -> None:
-    group.put([fragment()] * 2)
+    put_each(group, 2)
     learner.begun.get(timeout=LONG)
-    group.put([fragment()] * 4)
+    put_each(group, 4)
     learner.go_on.release(3)
     reports: list[Any] = []
     while sum(report.num_updates for report in reports) < 3:
@@ -204,12 +209,12 @@ def test_what_either_thread_raises_reaches_the_caller_with_its_traceback(
 
     setattr(learner, kind, fail_far_away)
     learner.go_on.release()
-    group.put([fragment()] * 2)
+    put_each(group, 2)
     with pytest.raises(ArithmeticError, match="a bad number") as caught:
         group.reports(LONG)
     assert "fail_far_away" in "".join(traceback.format_exception(caught.value))
     with pytest.raises(ArithmeticError, match="a bad number"):
-        group.put([fragment()] * 2)
+        put_each(group, 2)
     with pytest.raises(ArithmeticError, match="a bad number"):
         group.get_state()
 
@@ -218,7 +223,7 @@ def test_a_state_is_that_after_all_that_was_put_before(
     group: LocalAsyncLearnerGroup, learner: SteppedLearner
 ) -> None:
     learner.go_on.release(2)
-    group.put([fragment()] * 4)
+    put_each(group, 4)
     assert group.get_state() == {"version": 2}
 
 
@@ -226,7 +231,8 @@ def test_a_group_goes_on_from_a_state(group: LocalAsyncLearnerGroup, learner: St
     group.set_state({"version": 40})
     assert group.publish().version == 40
     learner.go_on.release()
-    group.put([fragment(39), fragment(37), fragment(38)])
+    for version in (39, 37, 38):
+        group.put([fragment(version)])
     (report,) = group.reports(LONG)
     assert (report.weights.version, report.num_stale_rows, report.staleness) == (41, 10, {1: 1, 2: 1})
 

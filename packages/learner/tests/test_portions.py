@@ -33,7 +33,7 @@ class Somewhere:
 
 
 def portions(**changes: Any) -> Portions:
-    arguments: dict[str, Any] = {"train_batch_size": 20, "max_staleness": 1, "capacity": 4, "version": 0}
+    arguments: dict[str, Any] = {"train_batch_size": 20, "max_staleness": 1, "capacity": 2, "version": 0}
     return Portions(**arguments | changes)
 
 
@@ -60,9 +60,12 @@ def test_a_portion_has_a_stream_for_every_rank() -> None:
     assert (portion.num_rows, len(portion.fragments)) == (70, 3)
 
 
-def test_room_is_what_is_left_of_the_capacity_by_what_waits() -> None:
+def test_room_is_for_the_fragments_that_complete_the_portions_that_may_wait() -> None:
     waiting = portions(max_staleness=9)
-    waiting.add([Somewhere()] * 4)
+    assert waiting.room == 2  # nobody knows yet how large fragments are: as large as an update, perhaps
+    waiting.add([Somewhere()])
+    assert waiting.room == 3
+    waiting.add([Somewhere()] * 3)
     assert waiting.room == 0
     waiting.begun(1)
     assert waiting.room == 2
@@ -72,11 +75,19 @@ def test_room_is_what_is_left_of_the_capacity_by_what_waits() -> None:
     assert (waiting.room, waiting.num_dealt) == (1, 1)
 
 
-@pytest.mark.parametrize("num_waiting", [0, 1, 2])
-def test_there_is_always_room_for_what_completes_a_portion(num_waiting: int) -> None:
+@pytest.mark.parametrize(("num_waiting", "room"), [(0, 1), (1, 9), (2, 8), (9, 1)])
+def test_there_is_always_room_for_what_completes_a_portion(num_waiting: int, room: int) -> None:
     waiting = portions(train_batch_size=100, capacity=1)
     waiting.add([Somewhere()] * num_waiting)
+    assert waiting.room == room
+
+
+def test_fragments_larger_than_an_update_come_one_by_one() -> None:
+    waiting = portions(train_batch_size=5, max_staleness=9)
+    waiting.add([Somewhere()])
     assert waiting.room == 1
+    waiting.add([Somewhere()])
+    assert waiting.room == 0
 
 
 def test_what_was_not_learned_from_is_cut_anew_for_learners_that_start_again() -> None:

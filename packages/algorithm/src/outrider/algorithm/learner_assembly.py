@@ -62,14 +62,13 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
     assert isinstance(training, VTraceSettings)
     num_learners = max(1, blueprint.num_learners)
     train_batch_size = training.train_batch_size_per_learner * num_learners
-    queue_capacity = training.learner_queue_size * num_learners
     if not blueprint.num_learners:
         # It trains while others read the policy of the blueprint, and so gets one of its own.
         return LocalAsyncLearnerGroup(
             _local_learner(blueprint, blueprint.recipe.build()),
             train_batch_size=train_batch_size,
             max_staleness=training.max_staleness,
-            queue_capacity=queue_capacity,
+            queue_capacity=training.learner_queue_size,
             timeout_s=blueprint.settings.learners.learner_timeout_s,
         )
     from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
@@ -81,7 +80,7 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
         options=blueprint.cluster.learner_options,
         train_batch_size=train_batch_size,
         max_staleness=training.max_staleness,
-        queue_capacity=queue_capacity,
+        queue_capacity=training.learner_queue_size,
         run=blueprint.run_name,
     )
 

@@ -24,7 +24,10 @@ class LocalAsyncLearnerGroup:
         queue_capacity: int,
         timeout_s: float = 600.0,
     ) -> None:
-        """Take the learner over. `timeout_s` is the longest wait for a pause between two updates."""
+        """Take the learner over and let `queue_capacity` updates wait.
+
+        `timeout_s` is the longest wait for a pause between two updates.
+        """
         self._learner = learner
         self._timeout_s = timeout_s
         self._weights: WeightsReference = LocalWeights(learner.publish())

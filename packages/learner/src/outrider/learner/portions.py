@@ -33,10 +33,9 @@ class Portions:
     def __init__(
         self, *, train_batch_size: int, max_staleness: int, capacity: int, version: int, num_ranks: int = 1
     ) -> None:
-        """Take at least `train_batch_size` rows for an update, and let about `capacity` fragments wait.
+        """Take at least `train_batch_size` rows for an update, and let `capacity` portions wait.
 
-        `version` is the learner's now. A portion has at least a stream for each of `num_ranks`. It may
-        need more fragments than `capacity`; then it gets them, one by one.
+        `version` is the learner's now. A portion has at least a stream for each of `num_ranks`.
         """
         self._train_batch_size = train_batch_size
         self._max_staleness = max_staleness
@@ -49,13 +48,17 @@ class Portions:
         self._num_begun = 0
         """Portions at the front of `_dealt` that the learner no longer lets wait."""
         self._num_stale_rows = 0
+        self._largest = 0
+        """Rows of the largest fragment so far."""
 
     @property
     def room(self) -> int:
-        """How many more fragments may come: at least one while no whole portion waits."""
-        waiting = list(self._dealt)[self._num_begun :]
-        num_waiting = len(self._growing) + sum(len(portion.fragments) for portion in waiting)
-        return max(self._capacity - num_waiting, 0 if waiting else 1)
+        """How many more fragments may come: about what completes the portions that may wait, or 0."""
+        num_free = self._capacity - (len(self._dealt) - self._num_begun)
+        if num_free <= 0:
+            return 0
+        num_rows = num_free * self._train_batch_size - sum(each.summary.num_rows for each in self._growing)
+        return max(1, num_rows // (self._largest or self._train_batch_size))
 
     @property
     def num_dealt(self) -> int:
@@ -66,6 +69,7 @@ class Portions:
         """Take fragments in; return the portions that they completed, for the learner to train on."""
         completed = []
         for fragment in fragments:
+            self._largest = max(self._largest, fragment.summary.num_rows)
             if self._version - fragment.summary.policy_version > self._max_staleness:
                 self._num_stale_rows += fragment.summary.num_rows
                 continue

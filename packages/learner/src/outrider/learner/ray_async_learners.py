@@ -53,7 +53,7 @@ class RayAsyncLearnerGroup:
     ) -> None:
         """Start the ranks and wait until they are up; see `RayLearnerGroup`.
 
-        `train_batch_size` and `queue_capacity` are those of all ranks together.
+        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait.
         """
         self._every = plan.settings.num_updates_between_snapshots
         self._timeout_s = plan.settings.learner_timeout_s

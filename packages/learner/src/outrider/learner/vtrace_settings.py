@@ -59,8 +59,9 @@ class VTraceSettings:
     max_staleness: int = 20
     """How many versions older than the learner's weights a fragment's may be; at least 0. Older ones are
     thrown away and counted."""
-    learner_queue_size: int = 32
-    """Fragments that may wait for each learner; at least 1. Runners whose fragments find no room wait."""
+    learner_queue_size: int = 2
+    """Updates whose fragments may wait for the learners, the next one included; at least 1. Runners whose
+    fragments find no room wait. More bridge longer pauses of the runners, and make fragments older."""
     min_time_s_per_iteration: float = 0.5
     """Seconds that an iteration lasts at least, so that a fast learner reports in a readable rhythm; at
     least 0."""
