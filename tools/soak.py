@@ -66,18 +66,13 @@ def title(pid: int) -> str:
 
 
 def victims() -> dict[str, list[int]]:
-    """Return the processes of each kind that are up now.
-
-    Environments that are still being made are spared: one that dies then ends the run, as it would die
-    again wherever its constructor is to blame.
-    """
+    """Return the processes of each kind that are up now."""
     below = descendants(os.getpid())
     titles = {pid: title(pid) for pid in below}
     runners = [pid for pid in below if titles[pid].startswith("ray::RunnerActor")]
-    ready = [pid for pid in runners if not titles[pid].startswith("ray::RunnerActor.make")]
     return {
         "runner": runners,
-        "environment": [pid for pid in below if below[pid] in ready],
+        "environment": [pid for pid in below if below[pid] in runners],
         "rank": [pid for pid in below if titles[pid].startswith("ray::RankActor")],
     }
 

@@ -22,6 +22,7 @@ from gymnasium.vector.utils import batch_space, iterate
 from outrider.envrunner.ends import Ends
 from outrider.envrunner.environment_process import (
     CLOSE_TIMEOUT_S,
+    EnvironmentKilledError,
     EnvironmentProcess,
     EnvironmentProcessError,
 )
@@ -52,7 +53,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self.num_envs = len(self._make)
         self._processes = [EnvironmentProcess(make_one, spec) for make_one in self._make]
         try:
-            spaces = [process.spaces() for process in self._processes]
+            spaces = [self._spaces(index) for index in range(self.num_envs)]
         except BaseException as error:
             for process in self._processes:
                 process.kill()
@@ -65,6 +66,15 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._shown = ObservationBatch(self.single_observation_space, self.num_envs)
         self._no_ends = np.zeros(self.num_envs, np.bool_)
+
+    def _spaces(self, index: int) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
+        """Wait for an environment to be made; one whose process is killed meanwhile is made once more."""
+        try:
+            return self._processes[index].spaces()
+        except EnvironmentKilledError:
+            self._processes[index].kill()  # closes its pipe
+            self._processes[index] = EnvironmentProcess(self._make[index], self._spec)
+            return self._processes[index].spaces()
 
     @property
     def process_ids(self) -> list[int]:

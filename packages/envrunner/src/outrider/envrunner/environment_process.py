@@ -45,6 +45,10 @@ class EnvironmentProcessError(RuntimeError):
     """Raised where an environment raised in its process, or the process died or did not answer."""
 
 
+class EnvironmentKilledError(EnvironmentProcessError):
+    """Raised where a signal ended the process, which need not come again."""
+
+
 class EnvironmentProcess:
     """The parent's side. Every request has one answer, to be fetched before the next request."""
 
@@ -120,7 +124,9 @@ class EnvironmentProcess:
                 )
             answer, remote_traceback = self._pipe.recv()
         except (EOFError, OSError):
-            raise EnvironmentProcessError(f"environment process {self.pid} {self._end()}") from None
+            sentence = f"environment process {self.pid} {self._end()}"
+            killed = (self._process.returncode or 0) < 0
+            raise (EnvironmentKilledError if killed else EnvironmentProcessError)(sentence) from None
         if remote_traceback is not None:
             error = EnvironmentProcessError(answer)
             error.add_note(f"In the environment's process {self.pid}:\n{remote_traceback}")
