@@ -40,8 +40,8 @@ from outrider.wire import PROTOCOL
 PACKAGES = Path(__file__).parents[1] / "packages"
 COPIED = ("wire", "transport", "envrunner", "rlmodule", "learner")
 RENAMED = re.compile(
-    r"\b(EnvironmentSettings|EnvRunnerSettings|EnvRunner|RunnerPlan|RunnerProcess|RayWeights|RayFragment"
-    r"|PPOSettings|LearnerPlan|LearnerGroupSettings|ModuleSettings|PolicyRecipe)\b"
+    r"\b(EnvironmentSettings|EnvRunnerSettings|EnvRunner|RunnerPlan|RunnerProcess|RankProcess|RayWeights"
+    r"|RayFragment|PPOSettings|LearnerPlan|LearnerGroupSettings|ModuleSettings|PolicyRecipe)\b"
 )
 CARTPOLE = EnvironmentSettings("CartPole-v1")
 NUM_STEPS = 20
@@ -73,12 +73,38 @@ def release(folder: Path, version: str, *, protocol: str, missing: str = "") -> 
     return {"num_cpus": 0, "runtime_env": {"env_vars": {"PYTHONPATH": str(folder)}}}
 
 
+def edit(module: Path, **replaced: str) -> None:
+    """Call things otherwise, or not at all, in one module of a release."""
+    text = module.read_text()
+    for name, other in replaced.items():
+        assert re.search(rf"\b{name}\b", text), f"{module} has no {name}"
+        text = re.sub(rf"\b{name}\b", other, text)
+    module.write_text(text)
+
+
 def plan(**settings: Any) -> RunnerPlan:
     return RunnerPlan(
         environment=CARTPOLE,
         settings=EnvRunnerSettings(num_envs_per_env_runner=2, **settings),
         policy=mlp_graph(*spaces_of(CARTPOLE, "sync"), num_hidden=8),
         num_steps=NUM_STEPS,
+        seed=5,
+    )
+
+
+def plan_of_learner() -> LearnerPlan:
+    observation_space, action_space = spaces_of(CARTPOLE, "sync")
+    recipe = PolicyRecipe(
+        observation_space=observation_space,
+        action_space=action_space,
+        settings=ModuleSettings(fcnet_hiddens=(8,)),
+        seed=3,
+    )
+    return LearnerPlan(
+        algorithm="ppo",
+        policy=recipe,
+        training=PPOSettings(minibatch_size=16, num_epochs=2),
+        settings=LearnerGroupSettings(num_learners=1, num_cpus_per_learner=0),
         seed=5,
     )
 
@@ -97,21 +123,8 @@ def sample_once(made: RunnerPlan, options: dict[str, Any]) -> None:
 def test_driver_runner_and_learner_of_three_releases_learn_what_one_release_learns(tmp_path: Path) -> None:
     older = release(tmp_path / "older", "0.0.9", protocol=f"{PROTOCOL.major}.{PROTOCOL.minor}")
     newer = release(tmp_path / "newer", "0.2.0", protocol=f"{PROTOCOL.major}.{PROTOCOL.minor + 1}")
-    observation_space, action_space = spaces_of(CARTPOLE, "sync")
-    recipe = PolicyRecipe(
-        observation_space=observation_space,
-        action_space=action_space,
-        settings=ModuleSettings(fcnet_hiddens=(8,)),
-        seed=3,
-    )
-    learner_plan = LearnerPlan(
-        algorithm="ppo",
-        policy=recipe,
-        training=PPOSettings(minibatch_size=16, num_epochs=2),
-        settings=LearnerGroupSettings(num_learners=1, num_cpus_per_learner=0),
-        seed=5,
-    )
-    runner_plan = replace(plan(), policy=recipe.build().policy_graph())
+    learner_plan = plan_of_learner()
+    runner_plan = replace(plan(), policy=learner_plan.policy.build().policy_graph())
 
     runners = RayRunners(runner_plan, num_runners=1, options=lambda _: newer)
     fleet = RunnerFleet(runners, runner_plan.settings, num_steps=NUM_STEPS)
@@ -143,6 +156,31 @@ def release_of(actor: Any) -> tuple[Path, str]:
 
     (folder,), version = ray.get(actor.__ray_call__.remote(look), timeout=20)
     return Path(folder), version
+
+
+def test_a_learner_with_other_methods_learns_and_says_which_call_it_does_not_know(tmp_path: Path) -> None:
+    options = release(tmp_path, "0.0.9", protocol=str(PROTOCOL))
+    renamed = {"_publish": "_publish_now", "_running": "_loop_of", "fetch": "look_at"}
+    edit(tmp_path / "outrider/learner/ray_rank.py", **renamed)
+    made = plan_of_learner()
+    runner = replace(plan(), policy=made.policy.build().policy_graph()).make_runner(0, 0)
+    with (
+        closing(LocalRunnerPool(runner)) as runners,
+        closing(RayLearnerGroup(made, num_learners=1, options=lambda _: options)) as group,
+    ):
+        fragments = runners.sample(group.publish())
+        assert group.update(fragments)
+        assert group.publish().version == 1
+        with pytest.raises(ValueError, match=r"outrider-learner 0\.0\.9.* knows no call 'fetch'; upgrade it"):
+            group._ranks.answers([group._ranks.call(0, "fetch", None)])
+
+
+def test_a_learner_without_its_part_says_what_to_install(tmp_path: Path) -> None:
+    options = release(tmp_path, "0.0.1", protocol=str(PROTOCOL), missing="learner/ray_rank.py")
+    with pytest.raises(
+        RuntimeError, match=r"learner 0's process could not load its part; install outrider-l"
+    ):
+        RayLearnerGroup(plan_of_learner(), num_learners=1, options=lambda _: options)
 
 
 def test_a_runner_of_another_major_protocol_is_refused_in_one_sentence(tmp_path: Path) -> None:

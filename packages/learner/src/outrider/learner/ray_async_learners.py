@@ -115,7 +115,7 @@ class RayAsyncLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._ranks.set_state(state)
         self._recovery.set_state(copied(for_all(state)))
-        self._weights = published(self._ranks, self._ranks.call(0, "publish"))
+        self._weights = published(self._ranks)
         self._portions.restart(self._weights.version)
 
     def close(self) -> None:
@@ -129,15 +129,17 @@ class RayAsyncLearnerGroup:
         """Reports under way: the rank of each, and the reference of its weights."""
         self._ask_next_s = [0.0] * self._ranks.num_ranks
         self._num_learned = 0
-        calls = [self._ranks.call(rank, "begin", self._every) for rank in range(self._ranks.num_ranks)]
+        calls = [
+            self._ranks.call_with_weights(rank, "begin", self._every) for rank in range(self._ranks.num_ranks)
+        ]
         answers = self._ranks.answers([answer for answer, _ in calls])
         self._weights = RayWeights(calls[0][1], int(answers[0]["version"]))
 
     def _deal(self, portions: Iterable[Portion]) -> None:
         for portion in portions:
             held = [put_fragment(fragment) for fragment in portion.fragments]
-            calls = deal(self._ranks, "put", held, max(portion.staleness))
-            self._calls |= {answer: rank for rank, answer in enumerate(calls)}
+            for rank, shard in enumerate(deal(held, self._ranks.num_ranks, max(portion.staleness))):
+                self._calls[self._ranks.call(rank, "put", *shard)] = rank
 
     def _ask(self) -> None:
         """Have a question under way to rank 0 at all times, and to the others now and then."""
@@ -145,7 +147,7 @@ class RayAsyncLearnerGroup:
         now = time.monotonic()
         for rank in range(self._ranks.num_ranks):
             if rank not in under_way and now >= self._ask_next_s[rank]:
-                answer, weights = self._ranks.call(rank, "report", _POLL_S)
+                answer, weights = self._ranks.report(rank, _POLL_S)
                 self._asked[answer] = (rank, weights)
 
     def _hear(self, timeout_s: float) -> bool:

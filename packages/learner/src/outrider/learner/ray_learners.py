@@ -92,12 +92,15 @@ class RayLearnerGroup:
         self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
 
     def _update(self, held: Sequence[RayFragment]) -> tuple[list[Any], Any]:
-        calls = deal(self._ranks, "update", held)
+        calls = [
+            self._ranks.call_with_weights(rank, "update", *shard)
+            for rank, shard in enumerate(deal(held, self._ranks.num_ranks))
+        ]
         answers = self._ranks.answers([answer for answer, _ in calls])
         return answers, calls[0][1]
 
     def _publish(self) -> RayWeights:
-        return published(self._ranks, self._ranks.call(0, "publish"))
+        return published(self._ranks)
 
     def _take_snapshot(self) -> None:
         """Ask for a snapshot where it is time, and keep the one before once it is here."""
@@ -108,14 +111,14 @@ class RayLearnerGroup:
             self._snapshot = self._ranks.call(0, "get_state", None)
 
 
-def deal(ranks: RayRanks, method: str, held: Sequence[RayFragment], *args: Any) -> list[Any]:  # noqa: ANN401
-    """Call a method of every rank with its shards of the fragments; return what each call returns."""
-    calls = []
-    for rank, shards in enumerate(deal_streams([each.summary.num_streams for each in held], ranks.num_ranks)):
+def deal(held: Sequence[RayFragment], num_ranks: int, *staleness: int) -> list[list[Any]]:
+    """Return for each rank the arguments of its call: shards, what else there is, the shards' fragments."""
+    dealt = []
+    for shards in deal_streams([each.summary.num_streams for each in held], num_ranks):
         used = sorted({shard.fragment for shard in shards})
         plain = [(used.index(shard.fragment), shard.first, shard.stop) for shard in shards]
-        calls.append(ranks.call(rank, method, plain, *args, *(held[number].ref for number in used)))
-    return calls
+        dealt.append([plain, *staleness, *(held[number].ref for number in used)])
+    return dealt
 
 
 def made_anew(
@@ -136,8 +139,8 @@ def made_anew(
         return ranks
 
 
-def published(ranks: RayRanks, call: Sequence[Any]) -> RayWeights:
-    answer, weights = call
+def published(ranks: RayRanks) -> RayWeights:
+    answer, weights = ranks.call_with_weights(0, "publish")
     return RayWeights(weights, int(ranks.answers([answer])[0]["version"]))
 
 

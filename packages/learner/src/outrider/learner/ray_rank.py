@@ -1,38 +1,36 @@
 """A learner rank in a process of Ray's: the far side of `outrider.learner.ray_learners`.
 
-    driver                                              actor
-    greet(hello) ------------------------------------>  welcome, or a refusal
-    meet(timeout_s) --------------------------------->  {"host", "port"} where rank 0 awaits the others
-    join(plan, rank, num_ranks, host, port, run) ---->  {}                 once all have joined
-    set_state(state of all, what differs here) ------>  {}
-    get_state(digests of rank 0, or None) ----------->  {"state", "digests"}
-
-    fetch(fragment) --------------------------------->  {}                 an error where it is lost
+    driver                                                  actor
+    call("greet", hello) -------------------------------->  {"welcome": bytes}
+    call("meet", timeout_s) ----------------------------->  {"host", "port"} where rank 0 awaits the others
+    call("join", plan, rank, num_ranks, host, port, run) >  {}             once all have joined
+    call("set_state", state of all, what differs here) -->  {}
+    call("get_state", digests of rank 0, or None) ------->  {"state", "digests"}
+    call("fetch", fragment) ----------------------------->  {}             an error where it is lost
 
     of a group that is waited for:
-    update(shards, *fragments) ---------------------->  {"metrics", "version"}, weights of rank 0
-    publish() --------------------------------------->  {"version"}, weights
+    call_with_weights("update", shards, *fragments) ----->  {"metrics", "version"}, weights of rank 0
+    call_with_weights("publish") ------------------------>  {"version"}, weights
 
     of a group that trains by itself:
-    begin(num_updates_between_snapshots) ------------>  {"version"}, weights
-    put(shards, staleness, *fragments) -------------->  {}                 before they are trained on
-    state_after_all(digests or None, timeout_s) ----->  as get_state, after all that was put
-    report(timeout_s) ------------------------------->  {"num_updates", ...}, weights of rank 0
+    call_with_weights("begin", num_updates_between_snapshots)
+                                                        ->  {"version"}, weights
+    call("put", shards, staleness, *fragments) ---------->  {}             before they are trained on
+    call("state_after_all", digests or None, timeout_s) ->  as get_state, after all that was put
+    report(timeout_s) ----------------------------------->  {"num_updates", ...}, weights of rank 0
 
 Shards are lists of (argument number, first stream, stop stream); fragments are arguments of the call, so
 that Ray has fetched them when it begins. What went wrong is answered as {"error": kind, "text": sentence,
-"traceback": text}. Nothing but plain values, arrays, bytes and buffers crosses, and Ray pickles the class
-by its name: the two sides may be of different releases. So this drawing is a contract as the protos are: a
-name or an argument in it never changes.
+"traceback": text}. Only plain values, arrays, bytes and buffers cross: the two sides may be of different
+releases, and this drawing is a contract as the protos are.
 """
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import cloudpickle
 import ray
@@ -67,16 +65,8 @@ if TYPE_CHECKING:
 
 REPORTS_GROUP = "reports"
 """Calls of `report` have a thread of their own and do not wait for an update."""
-CALLS: Mapping[str, Mapping[str, Any]] = {
-    "update": {"num_returns": 2},
-    "publish": {"num_returns": 2},
-    "begin": {"num_returns": 2},
-    "report": {"num_returns": 2, "concurrency_group": REPORTS_GROUP},
-}
-"""Ray's options of the methods that answer with weights beside."""
 Answer: TypeAlias = dict[str, Any]
 Shards: TypeAlias = Sequence[tuple[int, int, int]]
-P = ParamSpec("P")
 
 
 def introduction(who: str) -> Hello:
@@ -87,43 +77,37 @@ def introduction(who: str) -> Hello:
     return Hello(component=f"{who} ({listed})", versions=versions)
 
 
-def _telling(
-    method: Callable[Concatenate[RankActor, P], Answer],
-) -> Callable[Concatenate[RankActor, P], Answer]:
-    """Answer with what a method raised."""
-
-    @functools.wraps(method)
-    def told(self: RankActor, /, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - told to the driver
-            return error_message(error)
-
-    return told
-
-
 _WithWeights: TypeAlias = tuple[Answer, Message | None]
 _Published: TypeAlias = "tuple[int, Message | None, StateTree | None]"
 """Version, weights, snapshot."""
-
-
-def _telling_with_weights(
-    method: Callable[Concatenate[RankActor, P], _WithWeights],
-) -> Callable[Concatenate[RankActor, P], _WithWeights]:
-    """Answer with what a method raised, and without weights."""
-
-    @functools.wraps(method)
-    def told(self: RankActor, /, *args: P.args, **kwargs: P.kwargs) -> _WithWeights:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - told to the driver
-            return error_message(error), None
-
-    return told
+_Call = TypeVar("_Call", bound=Callable[..., Any])
 
 
 class RankActor:
-    """One learner of a group; each method is a call of the drawing above."""
+    """What Ray calls. It never changes.
+
+    Ray hands each method of the driver's release on by its name, and makes no actor where one of them is
+    missing in the learner's release. So there are exactly these, and new calls are new words for the first
+    two.
+    """
+
+    def __init__(self) -> None:
+        self._rank = RankProcess()
+
+    def call(self, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        return self._rank.call(name, *arguments)
+
+    @ray.method(num_returns=2)
+    def call_with_weights(self, name: str, *arguments: Any) -> _WithWeights:  # noqa: ANN401 - plain values
+        return self._rank.call_with_weights(name, *arguments)
+
+    @ray.method(num_returns=2, concurrency_group=REPORTS_GROUP)
+    def report(self, timeout_s: float) -> _WithWeights:
+        return self._rank.call_with_weights("report", timeout_s)
+
+
+class RankProcess:
+    """One learner of a group; each public method but the calls is a word of the drawing above."""
 
     def __init__(self) -> None:
         self._learner: Learner
@@ -135,10 +119,40 @@ class RankActor:
         self._snapshot_version = 0
         self._staleness = 0
 
-    def greet(self, hello: bytes) -> bytes:
-        return encode_welcome(answer_hello(decode_hello(hello), introduction("a learner on Ray")))
+    def call(self, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Answer a call, also one that goes wrong."""
+        calls: dict[str, Callable[..., Answer]] = {
+            "greet": self.greet,
+            "meet": self.meet,
+            "join": self.join,
+            "set_state": self.set_state,
+            "get_state": self.get_state,
+            "fetch": self.fetch,
+            "put": self.put,
+            "state_after_all": self.state_after_all,
+        }
+        try:
+            return _known(calls, name)(*arguments)
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return error_message(error)
 
-    @_telling
+    def call_with_weights(self, name: str, *arguments: Any) -> _WithWeights:  # noqa: ANN401 - plain values
+        """Answer a call that weights come with; one that goes wrong without them."""
+        calls: dict[str, Callable[..., _WithWeights]] = {
+            "update": self.update,
+            "publish": self.publish,
+            "begin": self.begin,
+            "report": self.report,
+        }
+        try:
+            return _known(calls, name)(*arguments)
+        except Exception as error:  # noqa: BLE001 - told to the driver
+            return error_message(error), None
+
+    def greet(self, hello: bytes) -> Answer:
+        welcome = answer_hello(decode_hello(hello), introduction("a learner on Ray"))
+        return {"welcome": encode_welcome(welcome)}
+
     def meet(self, timeout_s: float) -> Answer:
         """Open the place where the ranks find each other, on a port that the system chooses."""
         host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
@@ -146,7 +160,6 @@ class RankActor:
         self._store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=timeout)
         return {"host": host, "port": self._store.port}
 
-    @_telling
     def join(
         self, plan: Mapping[str, Any], rank: int, num_ranks: int, host: str, port: int, run: str
     ) -> Answer:
@@ -158,12 +171,10 @@ class RankActor:
         self._metrics = LearnerMetrics(run, rank)
         return {}
 
-    @_telling
     def set_state(self, common: StateTree, own: StateTree) -> Answer:
         self._learner.set_state({**common, **own})
         return {}
 
-    @_telling
     def get_state(self, of_rank_0: Mapping[str, str] | None) -> Answer:
         """Return the state; of another rank only the entries whose digests are not those of rank 0."""
         return _state_answer(self._learner.get_state(), of_rank_0)
@@ -172,8 +183,7 @@ class RankActor:
         """Do nothing; Ray has fetched the fragment."""
         return {}
 
-    @_telling_with_weights
-    def update(self, shards: Shards, *fragments: Message) -> tuple[Answer, Message | None]:
+    def update(self, shards: Shards, *fragments: Message) -> _WithWeights:
         """Train once, together with all ranks."""
         shard = _take(shards, fragments)
         metrics = self._learner.update(shard)
@@ -183,12 +193,10 @@ class RankActor:
         answer, weights = self._publish()
         return {"metrics": metrics} | answer, weights
 
-    @_telling_with_weights
-    def publish(self) -> tuple[Answer, Message | None]:
+    def publish(self) -> _WithWeights:
         return self._publish()
 
-    @_telling_with_weights
-    def begin(self, num_updates_between_snapshots: int) -> tuple[Answer, Message | None]:
+    def begin(self, num_updates_between_snapshots: int) -> _WithWeights:
         """Train from now on without being asked."""
         self._every = num_updates_between_snapshots
         published = self._publish()
@@ -196,20 +204,17 @@ class RankActor:
         self._loop = LearnerLoop(self._learner, publish=self._publish_between_updates)
         return published
 
-    @_telling
     def put(self, shards: Shards, staleness: int, *fragments: Message) -> Answer:
         """Let the shards of one update queue up, the oldest of which is `staleness` versions old."""
         self._running().put([LocalFragment(fragment) for fragment in _take(shards, fragments)])
         self._staleness = staleness
         return {}
 
-    @_telling
     def state_after_all(self, of_rank_0: Mapping[str, str] | None, timeout_s: float) -> Answer:
         state = self._running().between_updates(self._learner.get_state, timeout_s)
         return _state_answer(state, of_rank_0)
 
-    @_telling_with_weights
-    def report(self, timeout_s: float) -> tuple[Answer, Message | None]:
+    def report(self, timeout_s: float) -> _WithWeights:
         """Return what was learned since the last call, and wait for the first update to end."""
         loop = self._running()
         report = loop.report(timeout_s)
@@ -252,6 +257,12 @@ class RankActor:
     def _running(self) -> LearnerLoop[_Published]:
         assert self._loop is not None, "begin comes first"
         return self._loop
+
+
+def _known(calls: Mapping[str, _Call], name: str) -> _Call:
+    if name not in calls:
+        raise ValueError(f"{introduction('a learner on Ray').component} knows no call {name!r}; upgrade it")
+    return calls[name]
 
 
 def _join_ranks(settings: LearnerGroupSettings, rank: int, num_ranks: int, host: str, port: int) -> Ranks:

@@ -31,7 +31,7 @@ from outrider.learner.learner import StateTree
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.rank_error import LostRankError, read_error
 from outrider.learner.rank_state import for_all, join_ranks, part_for
-from outrider.learner.ray_rank import CALLS, REPORTS_GROUP, Answer, RankActor, introduction
+from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor, introduction
 from outrider.transport import FragmentReference
 from outrider.transport.ray_references import RayFragment, put_fragment
 from outrider.wire import decode_welcome, encode_hello
@@ -76,10 +76,19 @@ class RayRanks:
             raise ValueError("the learners are closed; make new ones")
         return len(self._actors)
 
-    def call(self, rank: int, method: str, *args: Any) -> Any:  # noqa: ANN401 - one reference, or two
-        """Ask one rank and return at once with what Ray returns."""
-        bound = getattr(self._actors[rank], method)
-        return bound.options(**CALLS[method]).remote(*args) if method in CALLS else bound.remote(*args)
+    def call(self, rank: int, name: str, *args: Any) -> Any:  # noqa: ANN401 - a reference of Ray's
+        """Ask one rank and return at once with the reference of its answer."""
+        return self._actors[rank].call.remote(name, *args)
+
+    def call_with_weights(self, rank: int, name: str, *args: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        """Ask one rank and return at once with the references of its answer and of its weights."""
+        answer, weights = self._actors[rank].call_with_weights.remote(name, *args)
+        return answer, weights
+
+    def report(self, rank: int, timeout_s: float) -> tuple[Any, Any]:
+        """Ask one rank what it learned, beside what it is at; return as `call_with_weights`."""
+        answer, weights = self._actors[rank].report.remote(timeout_s)
+        return answer, weights
 
     def answers(self, refs: Sequence[Any]) -> list[Answer]:
         """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
@@ -124,14 +133,14 @@ class RayRanks:
         def left_s() -> float:
             return max(0.0, deadline - time.monotonic())
 
-        own = introduction("a training loop on Ray")
-        for welcome in settle([actor.greet.remote(encode_hello(own)) for actor in self._actors], left_s()):
-            refusal = decode_welcome(welcome).refusal
+        num = self.num_ranks
+        hello = encode_hello(introduction("a training loop on Ray"))
+        for answer in settle([self.call(rank, "greet", hello) for rank in range(num)], left_s()):
+            refusal = decode_welcome(answer["welcome"]).refusal
             if refusal is not None:
                 raise ValueError(f"a learner refused: {refusal.sentence}")
         (place,) = settle([self.call(0, "meet", left_s())], left_s())
         message = plan.to_message(cloudpickle.dumps)
-        num = self.num_ranks
         settle(
             [
                 self.call(rank, "join", message, rank, num, place["host"], place["port"], run)
@@ -187,6 +196,11 @@ def read_answer(ref: Any, rank: int) -> Any:  # noqa: ANN401 - a reference of Ra
     except _NEVER as error:
         raise ValueError(f"learner {rank} cannot be started: {error}") from error
     except _LOST as error:
+        if isinstance(error, RayActorError) and error.actor_init_failed:
+            raise RuntimeError(
+                f"learner {rank}'s process could not load its part; install outrider-learner[ray] where it "
+                f"runs, or correct the learners' runtime environment: {error}"
+            ) from error
         raise LostRankError(f"learner {rank} is gone ({type(error).__name__})") from error
     if isinstance(answer, dict) and "error" in answer:
         raise read_error(answer, f"learner {rank}")
