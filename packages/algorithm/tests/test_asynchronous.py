@@ -133,6 +133,15 @@ def test_no_more_is_collected_than_there_is_room_for_and_then_the_learners_are_w
     assert learners.waited_s[0] > 0
 
 
+def test_weights_of_learners_that_went_back_are_offered_before_they_learn_again() -> None:
+    runners, learners = ScriptedRunners(), ScriptedLearners([report(1)], [], [report(3)])
+    going = loop(runners, learners)
+    going.iterate()
+    learners.version = 2  # with max_staleness=0 they take nothing that older weights sampled
+    going.iterate()
+    assert runners.offered == [0, 1, 1, 2, 3]
+
+
 def test_an_iteration_has_an_update_and_lasts_as_long_as_it_should() -> None:
     learners = ScriptedLearners([], [], [], [report(1)])
     assert loop(ScriptedRunners(), learners).iterate().learners.num_updates == 1

@@ -64,9 +64,10 @@ class AsynchronousLoop:
                 fragments = self._runners.collect(at_most=room, timeout_s=WAIT_S)
                 self._learners.put(fragments)
             learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
-            if learned:
-                self._weights = learned[-1].weights
-                self._runners.offer(self._weights)
+            newest = learned[-1].weights if learned else self._learners.publish()
+            if newest.version > self._weights.version:  # also without a report: ranks that went back
+                self._weights = newest
+                self._runners.offer(newest)
             summaries += [fragment.summary for fragment in fragments]
             reports += learned
             moved = self._watch(moved, moves=bool(room or learned))
