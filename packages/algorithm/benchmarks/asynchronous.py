@@ -4,11 +4,11 @@
     python packages/algorithm/benchmarks/asynchronous.py --sample-factory VENV/bin/python
 
 Each library trains in a process of its own, all of them in turn within a round, with as many cores and
-at the same niceness. Outrider trains with its default settings and 8 copies for each runner, RLlib with
-those of its examples cartpole_impala.py and cartpole_appo.py, except for two runners. What is reported:
+at the same niceness. All have two runners of 16 copies; Outrider trains with its default settings, RLlib
+with those of its examples cartpole_impala.py and cartpole_appo.py. What is reported:
 
     steps/s   environment steps that were sampled and trained on, each counted once however often it was
-              replayed, per second of training, from the second iteration on for at least --seconds
+              replayed, per second of training, from the first iteration that trained on any on, for at least --seconds
     steps     environment steps until a separate evaluation of 100 episodes without exploration reached
               450; it comes each time another --steps-between-evaluations were trained on
     wall      seconds of training until then, from the first call that trains; evaluations do not count
@@ -51,7 +51,7 @@ def train_outrider(name: str, seed: int) -> Training:
 
     config: Any = IMPALAConfig() if name == "impala" else APPOConfig()
     config.environment("CartPole-v1")
-    config.env_runners(num_env_runners=2, num_envs_per_env_runner=8)
+    config.env_runners(num_env_runners=2, num_envs_per_env_runner=16)
     config.evaluation(evaluation_duration=NUM_EPISODES)
     config.debugging(seed=seed)
     with config.build() as algorithm:
@@ -113,7 +113,7 @@ def train_rllib(name: str, seed: int) -> Training:
         metrics = algorithm.train()
         learned = metrics.get("learners", {}).get("__all_modules__", {})
         num_steps = min(  # a row that is replayed counts once, one that is dropped does not
-            metrics["env_runners"]["num_env_steps_sampled_lifetime"],
+            metrics.get("env_runners", {}).get("num_env_steps_sampled_lifetime", 0),
             learned.get("num_env_steps_trained_lifetime", 0),
         )
         yield int(num_steps), evaluate
@@ -133,7 +133,8 @@ def race(library: str, name: str, seed: int, given: argparse.Namespace) -> dict[
         start = time.perf_counter()
         num_steps, evaluate = next(training)
         trained_s += time.perf_counter() - start
-        since = since or (num_steps, trained_s)
+        if since is None and num_steps:
+            since = num_steps, trained_s
         if reached is None and num_steps - evaluated_at >= given.steps_between_evaluations:
             evaluated_at = num_steps
             if evaluate() >= TARGET_RETURN:
