@@ -133,7 +133,7 @@ def _init(what_failed: str, **options: Any) -> None:  # noqa: ANN401 - Ray's
 
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # also a bare one, where a node of its own does not come up in 30 s
         ray.shutdown()
         raise ValueError(f"{what_failed}: {' '.join(str(error).split())}") from error
 

@@ -23,7 +23,8 @@ class ResourceSettings:
     """PACK puts processes on few nodes, SPREAD on many; STRICT_PACK on exactly one, STRICT_SPREAD each on
     a node of its own, or the run does not start."""
     ray_start_timeout_s: float = 60.0
-    """Seconds within which a cluster answers, or Ray has started on this machine. Range (0, 1e6]."""
+    """Seconds within which a cluster at an address answers; 10 at most, whatever stands here. A Ray that is
+    started on this machine ends its own wait after 30 s. Range (0, 1e6]."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
