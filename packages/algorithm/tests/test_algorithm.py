@@ -92,3 +92,12 @@ def test_leaving_a_with_block_closes_the_environments(make_algorithm: MakeAlgori
     with make_algorithm() as algorithm:
         assert algorithm.runners.num_closed == 0
     assert algorithm.runners.num_closed == 1
+
+
+def test_what_was_stopped_neither_trains_nor_is_saved(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:
+    algorithm = make_algorithm()
+    algorithm.stop()
+    with pytest.raises(ValueError, match=r"train\(\) after stop\(\): the runners and learners"):
+        algorithm.train()
+    with pytest.raises(ValueError, match=r"save\(\) after stop\(\): the runners and learners"):
+        algorithm.save(tmp_path / "c")

@@ -56,6 +56,11 @@ def test_a_fragment_begun_before_the_iteration_does_not_work_more_than_there_was
     assert (shares.environment, shares.policy, shares.runner_work) == (0.5, 0.25, 1.0)
 
 
+def test_work_and_waiting_begun_before_the_iteration_are_not_more_than_all_of_it() -> None:
+    shares = shares_of([iteration(learners=LearnerWork(work_s=0.5, wait_s=1.5))])
+    assert (shares.learner_work, shares.learner_wait) == (0.25, 0.75)
+
+
 def test_shares_of_several_iterations_weigh_them_by_their_time() -> None:
     one = iteration(learners=LearnerWork(work_s=1.0, wait_s=0.0), total_s=1.0)
     other = iteration(learners=LearnerWork(work_s=0.0, wait_s=3.0), total_s=3.0)

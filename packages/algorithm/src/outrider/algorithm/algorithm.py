@@ -43,14 +43,16 @@ class Algorithm:
         self._policy_version: int | None = None
         self._evaluator = evaluator
         self._parts = parts
+        self._is_stopped = False
         self._totals = Totals(settings)
 
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
 
         The loop is `outrider.algorithm.synchronous` (collect, learn, publish) or
-        `outrider.algorithm.asynchronous` (all three at once).
+        `outrider.algorithm.asynchronous` (all three at once). Raises ValueError after `stop`.
         """
+        self._check_running("train")
         return self._totals.add(self._loop.iterate())
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class Algorithm:
 
     def save(self, path: Path | str) -> Path:
         """Write a checkpoint to the directory `path`, whole or not at all, and return the path."""
+        self._check_running("save")
         tree = {
             "algorithm": self.name,
             "settings": to_json(self.settings),
@@ -146,7 +149,15 @@ class Algorithm:
 
     def stop(self) -> None:
         """Close the environments, stop the learners and leave the cluster. May be called twice."""
+        self._is_stopped = True
         self._parts.close()
+
+    def _check_running(self, what: str) -> None:
+        if self._is_stopped:
+            raise ValueError(
+                f"{what}() after stop(): the runners and learners of this algorithm are gone; make a new one "
+                "with config.build() or Algorithm.from_checkpoint()"
+            )
 
     def __enter__(self) -> Self:
         return self

@@ -36,8 +36,8 @@ class Shares:
 def shares_of(iterations: Sequence[Iteration]) -> Shares:
     """Return the shares of all these iterations taken together.
 
-    A fragment counts in the iteration in which it came in; where it was begun long before, the sum is
-    more than the time there was, and is cut to it.
+    Fragments and updates count in the iteration in which they came in; where they were begun long
+    before, the sum is more than the time there was, and is cut to it.
     """
     total_s = sum(one.total_s for one in iterations)
     runner_s = sum(one.total_s * one.runners.num_runners for one in iterations)
@@ -45,12 +45,15 @@ def shares_of(iterations: Sequence[Iteration]) -> Shares:
     work_s = sum(one.statistics.total_s for one in summaries)
     environment_s = sum(one.statistics.environment_s for one in summaries)
     runner_s = max(runner_s, work_s)
+    learner_work_s = sum(one.learners.work_s for one in iterations)
+    learner_wait_s = sum(one.learners.wait_s for one in iterations)
+    learner_s = max(total_s, learner_work_s + learner_wait_s)
     return Shares(
         environment=_share(environment_s, runner_s),
         policy=_share(sum(one.statistics.policy_s for one in summaries), runner_s),
         runner_work=_share(work_s, runner_s),
-        learner_work=_share(sum(one.learners.work_s for one in iterations), total_s),
-        learner_wait=_share(sum(one.learners.wait_s for one in iterations), total_s),
+        learner_work=_share(learner_work_s, learner_s),
+        learner_wait=_share(learner_wait_s, learner_s),
         env_step_s=environment_s / max(1, sum(one.num_rows for one in summaries)),
     )
 
