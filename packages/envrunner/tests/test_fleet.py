@@ -5,6 +5,7 @@ A start takes one second, a fragment another, and has 10 rows.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -154,9 +155,40 @@ def test_where_no_runner_is_ever_ready_nobody_waits_for_ten_restarts() -> None:
     made = Fleet()
     for index in range(2):
         made.remote.hang(index)
-    with pytest.raises(TimeoutError, match=r"no runner could be started: runner 0 .* room for it"):
+    with pytest.raises(TimeoutError, match=r"no runner could be started. Of runner 0: .* room for it"):
         made.sample()
     assert made.remote.clock() == 21.0
+
+
+def test_where_there_is_room_for_no_runner_the_run_ends_and_says_what_they_wait_for() -> None:
+    made = Fleet()
+    for index in range(2):
+        made.remote.take_room(index, for_s=math.inf, told_after_s=20)
+    with pytest.raises(TimeoutError, match=r"could be started. Of runner 0: the moon is taken$"):
+        made.sample()
+
+
+def test_a_runner_that_waits_for_room_is_no_loss_and_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    made = Fleet(max_env_runner_restarts=1)
+    made.sample()
+    made.remote.take_room(1, for_s=500, told_after_s=20)
+    made.remote.lose(1)
+    while made.fleet.statistics().num_runners == 1 or made.remote.clock() < 100:
+        made.sample()
+    assert made.remote.clock() == pytest.approx(503, abs=2)
+    assert made.counts == (1, 0, 0)
+    told = [record.getMessage() for record in caplog.records if "room" in record.getMessage()]
+    assert told == ["the run goes on without runner 1 until there is room for it: the moon is taken"]
+
+
+def test_a_runner_that_nobody_samples_beside_may_not_wait_for_room_for_ever() -> None:
+    made = Fleet(max_env_runner_restarts=2)
+    made.sample()
+    for index in range(2):
+        made.remote.take_room(index, for_s=math.inf, told_after_s=20)
+        made.remote.lose(index)
+    with pytest.raises(RunnersLostError, match=r"was lost 3 times .* the last time the moon is taken"):
+        made.sample()
 
 
 def test_a_runner_that_does_not_become_ready_is_made_anew() -> None:

@@ -26,6 +26,9 @@ deed: st.SearchStrategy[Deed] = st.one_of(
     st.builds(lambda i, s: lambda remote: remote.lose(i, in_s=s), runner, st.sampled_from([0.0, 0.5, 1.5])),
     st.builds(lambda i: lambda remote: remote.hang(i), runner),
     st.builds(lambda i, n: lambda remote: remote.lose_starts(i, n), runner, st.integers(1, 3)),
+    st.builds(
+        lambda i, s: lambda remote: remote.take_room(i, for_s=s, told_after_s=5), runner, st.integers(6, 60)
+    ),
     st.builds(lambda i, s: lambda remote: remote.slow(i, seconds=s), runner, seconds),
     st.builds(lambda i: lambda remote: remote.fail(i, ArithmeticError("scripted")), runner),
     st.builds(lambda s: lambda remote: remote.pass_time(s), seconds),

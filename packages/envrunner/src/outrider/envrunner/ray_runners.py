@@ -1,7 +1,7 @@
 """Runners as Ray actors: the driver's side of `outrider.envrunner.ray_runner_actor`.
 
     RunnerFleet --- ask, offer, start, stop ---> RayRunners --- calls ---> one actor for each runner
-                <-- Ready, Sampled, Lost, Failed ---        <-- ray.wait on all answers at once ---
+                <-- Ready, Waiting, Sampled, ... ---        <-- ray.wait on all answers at once ---
 
 The driver reads summaries and moves references; fragments and weights stay in Ray's object store. Ray
 restarts nothing by itself here: whether a lost runner is made anew is decided by the fleet.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias
 
@@ -34,7 +35,7 @@ from outrider.envrunner.ray_runner_actor import (
     introduction,
     raise_failure,
 )
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled
+from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled, Waiting
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.transport import WeightsReference
 from outrider.transport.ray_references import Message, RayFragment, RayWeights, put_weights
@@ -78,7 +79,7 @@ class _Actor:
     handle: Any
     incarnation: int
     start_deadline: float | None
-    """When it must have made its environments; None once it has."""
+    """When it must have made its environments; infinity while it waits for room, None once it has."""
     calls: deque[_Call] = field(default_factory=deque)
     """In the order in which they will be answered."""
     version_sent: int | None = None
@@ -99,8 +100,9 @@ class RayRunners:
     ) -> None:
         """Put the plan into the object store; no actor is made before `start`.
 
-        A runner that is not ready `start_timeout_s` seconds after its `start` is lost. `run` names the
-        run in Ray's metrics.
+        A runner whose environments are not made `start_timeout_s` seconds after its `start` is lost; one
+        that Ray has not even placed is left to wait, and has as long from then on. `run` names the run in
+        Ray's metrics.
         """
         self._num_runners = num_runners
         self._options = options
@@ -122,12 +124,13 @@ class RayRunners:
     def start(self, index: int, *, incarnation: int) -> None:
         """Ask Ray for an actor; the handshake comes first, then environments are made."""
         assert index not in self._actors, f"runner {index} is up; stop it before it is made anew"
+        deadline = monotonic() + self._start_timeout_s  # making an actor may take a second
         try:
             handle = _ACTOR_CLASS.options(**self._options(index)).remote()
         except (TypeError, ValueError) as error:  # Ray refuses an option
             self._events.append(Failed(index, ValueError(f"runner {index} cannot be started: {error}")))
             return
-        actor = _Actor(handle, incarnation, monotonic() + self._start_timeout_s)
+        actor = _Actor(handle, incarnation, deadline)
         actor.calls.append(_Call("greet", handle.call.remote("greet", self._hello)))
         self._actors[index] = actor
 
@@ -241,6 +244,8 @@ class RayRunners:
         refusal = decode_welcome(welcome).refusal
         if refusal is not None:
             raise ValueError(f"runner {index} was refused: {refusal.sentence}")
+        if actor.start_deadline == inf:
+            actor.start_deadline = monotonic() + self._start_timeout_s
         made = actor.handle.call.remote("make", self._plan, index, actor.incarnation, self._run)
         actor.calls.append(_Call("make", made))
 
@@ -264,18 +269,25 @@ class RayRunners:
     def _give_up_slow_starts(self) -> None:
         now = monotonic()
         for index, actor in list(self._actors.items()):
-            if actor.start_deadline is not None and now >= actor.start_deadline:
-                waiting = (
-                    "Ray has not started its process, which waits for what it reserves "
-                    f"({dict(self._options(index))}) or for its runtime environment"
-                    if actor.calls and actor.calls[0].method == "greet"
-                    else "it is still making its environments"
-                )
-                self.stop(index)
-                reason = f"it was not ready within {self._start_timeout_s:g} s: {waiting}"
+            if actor.start_deadline is None or now < actor.start_deadline:
+                continue
+            late = f"it was not ready within runner_start_timeout_s={self._start_timeout_s:g}"
+            if actor.calls and actor.calls[0].method == "greet":
+                actor.start_deadline = inf
+                wanted = _in_words(self._options(index))
                 self._events.append(
-                    Lost(index, f"{reason}; raise runner_start_timeout_s if that takes so long")
+                    Waiting(
+                        index,
+                        f"{late}, because Ray has not placed its process, which waits for {wanted}; add a "
+                        "node with room, end what uses it, or raise that",
+                    )
                 )
+            else:
+                self.stop(index)
+                reason = (
+                    f"{late}, because it is still making its environments; raise that if they take so long"
+                )
+                self._events.append(Lost(index, reason))
 
     def _call_now(self, index: int, name: str, timeout_s: float, *arguments: object) -> Answer:
         """Call a runner and wait. Raises ConnectionError, TimeoutError, or what the runner raised."""
@@ -290,6 +302,17 @@ class RayRunners:
             raise ConnectionError(f"runner {index} is gone: {_reason(error)}") from error
         raise_failure(answer, index)
         return answer
+
+
+def _in_words(options: Mapping[str, Any]) -> str:
+    """Say what Ray has to find for an actor with these options."""
+    amounts = {"CPU": options.get("num_cpus"), "GPU": options.get("num_gpus")}
+    wanted = [
+        f"{amount:g} {name}" for name, amount in {**amounts, **options.get("resources", {})}.items() if amount
+    ]
+    if options.get("runtime_env"):
+        wanted.append("its runtime environment")
+    return " and ".join(wanted) or "a free process"
 
 
 def _reason(error: Exception) -> str:

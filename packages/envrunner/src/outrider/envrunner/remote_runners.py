@@ -1,7 +1,7 @@
 """Runners in other processes, as the fleet sees them: asked without waiting, answering with events.
 
     fleet --- ask(index, weights) ---> runner          (returns at once)
-    fleet <-- events(timeout_s) -----  all runners     Ready, Sampled, Lost, Failed
+    fleet <-- events(timeout_s) -----  all runners     Ready, Waiting, Sampled, Lost, Failed
 
 How messages get there (Ray's actor calls, gRPC, a Unix socket) is the implementation's own affair.
 Nothing here counts, restarts or decides: that is `outrider.envrunner.roster`.
@@ -21,6 +21,15 @@ class Ready:
     """A runner has made its environments and waits for requests."""
 
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A runner that was started has found no room in time; it goes on waiting until it is stopped."""
+
+    index: int
+    reason: str
+    """One sentence, which says what it waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Failed:
     error: Exception
 
 
-RunnerEvent: TypeAlias = Ready | Sampled | Lost | Failed
+RunnerEvent: TypeAlias = Ready | Waiting | Sampled | Lost | Failed
 
 
 class RemoteRunners(Protocol):
@@ -62,6 +71,7 @@ class RemoteRunners(Protocol):
     def start(self, index: int, *, incarnation: int) -> None:
         """Begin to make a runner and return at once; `Ready`, `Failed` or `Lost` follows.
 
+        Before them `Waiting` may come once, where no process could be had for it so far.
         `incarnation` counts from 0 how often this runner was made in the whole run, so that no
         incarnation plays the episodes of an earlier one.
         """

@@ -2,6 +2,11 @@
 
     starting ---Ready---> up ---Lost, silent---> resting ---pause over---> starting
     starting ---Lost, not ready in time--------> resting
+    starting ---Waiting, others are up---> waiting ---Ready---> up
+                                           waiting ---Lost----> resting
+
+A runner that waits for room is no loss while others sample, and may wait for as long as they do. Where
+none is up, it is one: then the run ends after so many.
 
 Nothing here decides what a runner is asked, or waits in any other way than for the runners' events.
 """
@@ -16,7 +21,15 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from outrider.envrunner.pool import PoolStatistics
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RemoteRunners, RunnerEvent, Sampled
+from outrider.envrunner.remote_runners import (
+    Failed,
+    Lost,
+    Ready,
+    RemoteRunners,
+    RunnerEvent,
+    Sampled,
+    Waiting,
+)
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 
@@ -31,6 +44,7 @@ class RunnersLostError(RuntimeError):
 
 class _Status(Enum):
     STARTING = auto()
+    WAITING = auto()
     UP = auto()
     RESTING = auto()
 
@@ -147,9 +161,11 @@ class Roster:
         """Note what happened; what comes of a runner that was given up already is nothing."""
         member = self._members[event.index]
         match event:
-            case Ready() if member.status is _Status.STARTING:
+            case Ready() if member.status in (_Status.STARTING, _Status.WAITING):
                 member.status = _Status.UP
                 self._any_was_up = True
+            case Waiting(index, reason) if member.status is _Status.STARTING:
+                self._let_wait(index, reason)
             case Sampled() if member.num_requests:
                 member.num_requests -= 1
                 member.num_losses = 0
@@ -160,6 +176,14 @@ class Roster:
             case Failed(index, error):
                 self._dismiss(index)
                 self._errors.append(error)
+
+    def _let_wait(self, index: int, reason: str) -> None:
+        """Go on without a runner that there is no room for, unless nobody is left to go on."""
+        if not self.up:
+            self.lose(index, reason)
+            return
+        self._members[index].status = _Status.WAITING
+        _LOGGER.warning("the run goes on without runner %d until there is room for it: %s", index, reason)
 
     def _start(self, index: int) -> None:
         member = self._members[index]
@@ -182,6 +206,8 @@ class Roster:
             return member.until
         if member.status is _Status.STARTING:
             return member.until + _GRACE_S
+        if member.status is _Status.WAITING:
+            return math.inf
         return member.silent_since + self._patience_s if member.num_requests else math.inf
 
     @property
@@ -201,7 +227,11 @@ class Roster:
                 )
                 continue
             timeout_s = self._settings.runner_start_timeout_s
-            self.lose(index, f"it was not ready within runner_start_timeout_s={timeout_s:g}")
+            self.lose(
+                index,
+                f"it was not ready within runner_start_timeout_s={timeout_s:g}; raise that if its "
+                "environments take so long to make, or see whether there is room for it",
+            )
 
     def _record_loss(self, index: int, reason: str) -> None:
         member = self._members[index]
@@ -224,12 +254,7 @@ class Roster:
         """Let the next `wait` raise an error where there is no sense in going on."""
         num_losses, limit = self._members[index].num_losses, self._settings.max_env_runner_restarts
         if is_hopeless:
-            self._errors.append(
-                TimeoutError(
-                    f"no runner could be started: runner {index} is lost, {reason}; raise that if its "
-                    "environments take so long to make, or see whether there is room for it"
-                )
-            )
+            self._errors.append(TimeoutError(f"no runner could be started. Of runner {index}: {reason}"))
         elif num_losses > limit:
             self._errors.append(
                 RunnersLostError(

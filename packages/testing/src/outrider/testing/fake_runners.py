@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled
+from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled, Waiting
 from outrider.transport import LocalFragment, WeightsReference
 from outrider.wire import Fragment, Weights
 
@@ -47,6 +47,8 @@ class _Process:
     acting: WeightsReference | None = None
     requests: deque[WeightsReference | None] = field(default_factory=deque)
     hangs: bool = False
+    room_at: float | None = None
+    """When it finds room, until it has said that there is none."""
 
     @property
     def is_idle(self) -> bool:
@@ -67,6 +69,8 @@ class FakeRunners:
         self._sample_s = dict.fromkeys(range(num_runners), 1.0)
         self._errors: dict[int, Exception] = {}
         self._num_bad_starts: Counter[int] = Counter()
+        self._no_room: dict[int, tuple[float, float]] = {}
+        """Of starts: seconds until it is told, and until there is room."""
         self._deaths: list[tuple[float, int]] = []
         self._num_idle_reads = 0
         self.is_closed = False
@@ -101,6 +105,13 @@ class FakeRunners:
         if index in self._processes:
             self._processes[index].hangs = True
 
+    def take_room(self, index: int, *, for_s: float, told_after_s: float) -> None:
+        """Let a runner that starts wait for room for so long, and say so meanwhile; so its next starts."""
+        self._no_room[index] = (told_after_s, for_s)
+        process = self._processes.get(index)
+        if process and process.runner is None:
+            self._let_wait(index, process)
+
     def slow(self, index: int, *, seconds: float) -> None:
         """Let a runner take so long for each of its next fragments."""
         self._sample_s[index] = seconds
@@ -121,6 +132,8 @@ class FakeRunners:
         assert index not in self._processes, f"runner {index} was started and is there already"
         self.starts.append((index, incarnation))
         self._processes[index] = _Process(incarnation, self._now + 1.0)
+        if index in self._no_room:
+            self._let_wait(index, self._processes[index])
 
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask a runner for a fragment; where its process is gone, nothing comes of it."""
@@ -197,6 +210,10 @@ class FakeRunners:
 
     def _finish(self, index: int, process: _Process) -> None:
         """Do what takes no time at the end of the time that it takes."""
+        if process.room_at is not None:
+            self._events.append(Waiting(index, "the moon is taken"))
+            process.done_at, process.room_at = process.room_at + 1.0, None
+            return
         if process.runner is None and self._num_bad_starts[index]:
             self._num_bad_starts[index] -= 1
             self.lose(index)
@@ -211,6 +228,10 @@ class FakeRunners:
             self._events.append(Failed(index, error))
         process.acting = None
         self._begin(index, process)
+
+    def _let_wait(self, index: int, process: _Process) -> None:
+        told_after_s, for_s = self._no_room[index]
+        process.done_at, process.room_at = self._now + told_after_s, self._now + for_s
 
     def _sample(self, index: int, process: _Process) -> Fragment:
         if index in self._errors:
