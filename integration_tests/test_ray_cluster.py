@@ -29,7 +29,7 @@ WITHIN_S = 5.0
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[str]:
+def head(no_ray: None) -> Iterator[str]:
     cluster = RayCluster(initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"simulator": 1}})
     yield cluster.address
     cluster.shutdown()
@@ -210,7 +210,7 @@ def test_a_ray_of_our_own_is_quiet_and_ends_with_a_driver_that_is_killed(tmp_pat
         session = driver.stdout.readline().strip()
         assert len(processes_of(session)) >= 4
         driver.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while processes_of(session) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert processes_of(session) == []

@@ -52,7 +52,7 @@ TRAINING = {
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def cluster(no_ray: None) -> Iterator[None]:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

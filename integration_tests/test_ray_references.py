@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,8 @@ from outrider.transport.ray_references import (
 )
 from outrider.wire import Fragment, Weights, encode_fragment, encode_fragment_summary, summarise
 
-pytestmark = pytest.mark.usefixtures("cluster")
-DEADLINE_S = 20.0
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
+DEADLINE_S = 60.0
 
 
 @ray.remote(num_cpus=0)
@@ -55,7 +48,7 @@ class Runner:
 
 
 @pytest.fixture(scope="module")
-def runner(cluster: None) -> Any:
+def runner(local_ray: None) -> Any:
     return Runner.remote()
 
 

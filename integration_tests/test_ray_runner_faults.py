@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,13 @@ from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import FragmentReference, LocalWeights
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = pytest.mark.usefixtures("local_ray")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot import a test
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 NUM_STEPS = 20
 STEP_S = 0.03
 HALFWAY = 10
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 class Halfway(gym.Wrapper[Any, Any, Any, Any]):

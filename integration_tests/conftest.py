@@ -1,0 +1,58 @@
+"""One Ray on this machine for all tests that need none of their own: each start takes seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from outrider.algorithm.demand import demand_of
+from outrider.algorithm.ray_session import RaySession
+from outrider.algorithm.resource_settings import ResourceSettings
+from outrider.envrunner import EnvRunnerSettings
+from outrider.learner import LearnerGroupSettings
+
+NUM_PROCESSES = 4
+"""For which it is made; more find room too, since they share the cores."""
+
+
+class SharedRay:
+    """Starts when the first module asks for it, and stays until one asks that there is none."""
+
+    def __init__(self) -> None:
+        self._session: RaySession | None = None
+
+    def start(self) -> None:
+        """Start as a run starts it, unless it is up."""
+        if self._session is None:
+            # Otherwise metrics come out every ten seconds.
+            os.environ.setdefault("RAY_metrics_report_interval_ms", "200")
+            runners = EnvRunnerSettings(num_env_runners=NUM_PROCESSES)
+            demand = demand_of(runners, LearnerGroupSettings(), num_learners=0)
+            self._session = RaySession.join(ResourceSettings(ray_address="local"), demand)
+
+    def end(self) -> None:
+        if self._session is not None:
+            self._session.leave()
+            self._session = None
+
+
+@pytest.fixture(scope="session")
+def shared_ray() -> Iterator[SharedRay]:
+    """Own the Ray of this process of tests; modules ask for one of the two below."""
+    shared = SharedRay()
+    yield shared
+    shared.end()
+
+
+@pytest.fixture(scope="module")
+def local_ray(shared_ray: SharedRay) -> None:
+    """Provide a Ray that other modules have used before and will use again."""
+    shared_ray.start()
+
+
+@pytest.fixture(scope="module")
+def no_ray(shared_ray: SharedRay) -> None:
+    """Make sure that this process is connected to no Ray."""
+    shared_ray.end()
