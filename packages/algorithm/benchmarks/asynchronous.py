@@ -8,7 +8,8 @@ at the same niceness. All have two runners of 16 copies; Outrider trains with it
 with those of its examples cartpole_impala.py and cartpole_appo.py. What is reported:
 
     steps/s   environment steps that were sampled and trained on, each counted once however often it was
-              replayed, per second of training, from the first iteration that trained on any on, for at least --seconds
+              replayed, per second of training, from the first iteration that trained on any on, for at
+              least --seconds
     steps     environment steps until a separate evaluation of 100 episodes without exploration reached
               450; it comes each time another --steps-between-evaluations were trained on
     wall      seconds of training until then, from the first call that trains; evaluations do not count
