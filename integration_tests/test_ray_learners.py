@@ -214,7 +214,7 @@ def test_a_rank_killed_in_an_update_costs_the_updates_since_the_newest_snapshot(
     os.kill(processes[1], signal.SIGSTOP)
     update = threading.Thread(target=learn, args=(fresh, [5]))
     update.start()
-    wait_until(lambda: processes[0] in rank_processes("update"))
+    wait_until(lambda: processes[0] in rank_processes("call_with_weights"))
     os.kill(processes[1], signal.SIGKILL)
     update.join(DEADLINE_S)
     assert fresh.publish().version > 5

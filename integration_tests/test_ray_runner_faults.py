@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -215,13 +216,40 @@ def test_an_environment_that_takes_its_process_with_it_is_a_lost_runner() -> Non
     )
 
 
-def test_a_runner_that_cannot_be_placed_says_what_it_waits_for() -> None:
+def test_runners_that_cannot_be_placed_end_the_run_and_say_what_they_wait_for() -> None:
+    plan = plan_of("CartPole-v1", runner_start_timeout_s=1)
+    options = {"num_cpus": 1, "resources": {"moon": 1}}
+    runners = RayRunners(plan, num_runners=2, options=lambda _: options, start_timeout_s=1)
+    sentence = (
+        r"^no runner could be started\. Of runner 0: it was not ready within runner_start_timeout_s=1, "
+        r"because Ray has not placed its process, which waits for 1 CPU and 1 moon; add a node"
+    )
+    with (
+        closing(RunnerFleet(runners, plan.settings, num_steps=NUM_STEPS)) as fleet,
+        pytest.raises(TimeoutError, match=sentence),
+    ):
+        fleet.sample(weights_of(plan, 0))
+
+
+def test_the_others_sample_while_a_runner_waits_for_room_and_it_joins_when_there_is_some() -> None:
     plan = plan_of("CartPole-v1")
-    runners = RayRunners(plan, num_runners=1, options=lambda _: {"resources": {"moon": 1}}, start_timeout_s=1)
-    (event,) = events_of(runners)
-    assert isinstance(event, Lost)
-    assert "within 1 s: Ray has not started its process" in event.reason
-    assert "'moon': 1" in event.reason
+    cpus = ray.cluster_resources()["CPU"]  # type: ignore[no-untyped-call]
+    other_run = ray.remote(lambda: time.sleep(DEADLINE_S)).options(num_cpus=cpus, max_retries=0).remote()
+    available: Any = ray.available_resources
+    wait_until(lambda: not available().get("CPU"), "the other run")
+    runners = RayRunners(plan, num_runners=2, options=lambda index: {"num_cpus": index})
+    with closing(AsyncRunnerFleet(runners, plan.settings, num_steps=NUM_STEPS)) as fleet:
+        fleet.offer(weights_of(plan, 0))
+        wait_until(lambda: bool(fleet.collect(at_most=1, timeout_s=1)), "a fragment")
+        runners._actors[1].start_deadline = time.monotonic()  # it is over
+        assert fleet.collect(at_most=9, timeout_s=1)
+        assert runners._actors[1].start_deadline == math.inf
+        ray.cancel(other_run, force=True)
+        wait_until(
+            lambda: bool(fleet.collect(at_most=9, timeout_s=1)) and fleet.statistics().num_runners == 2,
+            "room",
+        )
+        assert fleet.statistics().num_runner_restarts == 0
 
 
 def test_an_environment_that_is_never_made_says_so() -> None:
@@ -234,7 +262,7 @@ def test_an_environment_that_is_never_made_says_so() -> None:
         runners._actors[0].start_deadline = time.monotonic()  # it is over
         (event,) = runners.events(DEADLINE_S)
     assert isinstance(event, Lost)
-    assert "within 60 s: it is still making its environments" in event.reason
+    assert "within runner_start_timeout_s=60, because it is still making its environments" in event.reason
 
 
 def test_an_option_that_ray_refuses_is_an_error_of_the_settings() -> None:
