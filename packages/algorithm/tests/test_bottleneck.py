@@ -34,6 +34,7 @@ def said(
     *,
     asynchronous: bool = False,
     gpus: float = 0,
+    up: int | None = None,
     cores_busy: float | None = None,
     **env_runners: Any,
 ) -> str:
@@ -42,6 +43,7 @@ def said(
         env_runners=EnvRunnerSettings(**env_runners),
         learners=LearnerGroupSettings(num_gpus_per_learner=gpus),
         is_asynchronous=asynchronous,
+        num_runners_up=up,
         cores_busy=cores_busy,
     )
 
@@ -64,6 +66,24 @@ def test_runners_and_a_learner_that_take_turns_are_told_to_overlap() -> None:
     assert "set sample_ahead=True" in said(at, num_env_runners=2)
     assert "raise rollout_fragment_length" in said(at, num_env_runners=2, sample_ahead=True)
     assert "raise rollout_fragment_length" in said(at, num_env_runners=2, asynchronous=True)
+
+
+def test_taking_turns_is_no_matter_where_one_of_the_two_hardly_works() -> None:
+    sentence = said(shares(runners=0.09, learner=0.70), num_env_runners=2)
+    assert sentence == (
+        "learning takes 70% of the time: "
+        "give the learner a GPU (num_gpus_per_learner=1) or raise num_learners"
+    )
+    sentence = said(shares(runners=0.75, learner=0.1), num_env_runners=2)
+    assert sentence == "sampling takes 75% of the time: raise num_env_runners"
+    assert "set sample_ahead=True" in said(shares(runners=0.2, learner=0.70), num_env_runners=2)
+
+
+def test_runners_that_are_not_up_are_what_a_run_waits_for() -> None:
+    at = shares(runners=1.0, learner=0.3)
+    sentence = "1 of 3 runners are up: the others are still starting, or were lost and are made anew"
+    assert said(at, num_env_runners=3, up=1, cores_busy=0.97) == sentence
+    assert said(at, num_env_runners=3, up=3) == said(at, num_env_runners=3)
 
 
 def test_policy_calls_that_are_most_of_a_step_need_more_copies_until_there_are_many() -> None:

@@ -4,9 +4,12 @@
     ----------------------------------------------------------------------------------
     learners, and runners do not       sampling: environments or policy calls
     runners, and learners do not       learning
-    both, by turns                     the order: `sample_ahead` lets them work side by side
+    both, by turns                     the order: `sample_ahead` lets them work side by side; where that
+                                       gains little, the one that works longer
     both, at the same time             the machine, or what lies between: fragments that are too small
     nobody                             the machine, or nothing: turn both dials
+
+While fewer runners are up than were asked for, that is what holds the run up.
 
 Nothing here turns a dial: how many runners there are decides what they sample.
 """
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 WAITS = 0.2
 """Who waits for more than this share of the time is held up."""
+WORTH_OVERLAPPING = 0.2
+"""Side by side, at most the smaller of the two shares of work is gained; below this it is not worth a lag."""
 BUSY = 0.9
 """A machine whose cores work for more than this share of the time has none left."""
 SLOW_STEP_S = 1e-3
@@ -38,10 +43,12 @@ def bottleneck(
     env_runners: EnvRunnerSettings,
     learners: LearnerGroupSettings,
     is_asynchronous: bool,
+    num_runners_up: int | None = None,
     cores_busy: float | None = None,
 ) -> str:
     """Return who waits, why, and the dial to turn.
 
+    `num_runners_up` is how many runners there are now; None stands for all.
     `cores_busy` is the share of the time in which this machine's cores worked; None where it is not
     known or other machines work too.
     """
@@ -49,12 +56,17 @@ def bottleneck(
     to_sample = _to_sample_faster(shares, env_runners, has_cores=has_cores)
     to_learn = _to_learn_faster(learners, has_cores=has_cores)
     if env_runners.num_env_runners == 0:
-        if shares.learner_work > shares.runner_work:
-            return f"learning takes {shares.learner_work:.0%} of the time: {to_learn}"
-        return f"sampling takes {shares.runner_work:.0%} of the time: {to_sample}"
+        return _takes(shares, to_sample=to_sample, to_learn=to_learn)
+    if num_runners_up is not None and num_runners_up < env_runners.num_env_runners:
+        up = f"{num_runners_up} of {env_runners.num_env_runners} runners are up"
+        return f"{up}: the others are still starting, or were lost and are made anew"
     if shares.runner_wait > WAITS and shares.learner_wait > WAITS:
         is_side_by_side = is_asynchronous or env_runners.sample_ahead
-        return _both_wait(shares, is_side_by_side=is_side_by_side, has_cores=has_cores)
+        return (
+            _both_wait_side_by_side(shares, has_cores=has_cores)
+            if is_side_by_side
+            else _both_wait_by_turns(shares, to_sample=to_sample, to_learn=to_learn)
+        )
     if shares.learner_wait > WAITS:
         return f"the learner waits {shares.learner_wait:.0%} of the time for fragments: {to_sample}"
     if shares.runner_wait > WAITS:
@@ -63,13 +75,26 @@ def bottleneck(
     return f"runners and learner hardly wait: {more}"
 
 
-def _both_wait(shares: Shares, *, is_side_by_side: bool, has_cores: bool) -> str:
-    waits = f"runners wait {shares.runner_wait:.0%} and the learner {shares.learner_wait:.0%} of the time"
-    if is_side_by_side and not has_cores:
-        return f"{waits}: {_MORE_MACHINES}"
-    if is_side_by_side:
-        return f"{waits}: raise rollout_fragment_length, so that fewer and larger fragments travel"
-    return f"{waits}, by turns: set sample_ahead=True, so that they work side by side"
+def _both_wait_side_by_side(shares: Shares, *, has_cores: bool) -> str:
+    if not has_cores:
+        return f"{_waits(shares)}: {_MORE_MACHINES}"
+    return f"{_waits(shares)}: raise rollout_fragment_length, so that fewer and larger fragments travel"
+
+
+def _both_wait_by_turns(shares: Shares, *, to_sample: str, to_learn: str) -> str:
+    if min(shares.runner_work, shares.learner_work) >= WORTH_OVERLAPPING:
+        return f"{_waits(shares)}, by turns: set sample_ahead=True, so that they work side by side"
+    return _takes(shares, to_sample=to_sample, to_learn=to_learn)
+
+
+def _takes(shares: Shares, *, to_sample: str, to_learn: str) -> str:
+    if shares.learner_work > shares.runner_work:
+        return f"learning takes {shares.learner_work:.0%} of the time: {to_learn}"
+    return f"sampling takes {shares.runner_work:.0%} of the time: {to_sample}"
+
+
+def _waits(shares: Shares) -> str:
+    return f"runners wait {shares.runner_wait:.0%} and the learner {shares.learner_wait:.0%} of the time"
 
 
 _MORE_MACHINES = "all cores of this machine are busy, and more machines are the next dial (ray_address)"

@@ -142,6 +142,7 @@ class Totals:
             env_runners=self._settings.env_runners,
             learners=self._settings.learners,
             is_asynchronous=any(one.learners.staleness for one in self._newest),
+            num_runners_up=iteration.runners.num_runners,
             cores_busy=float(np.mean(self._cores_busy))
             if self._cores_busy and not self._has_cluster
             else None,
