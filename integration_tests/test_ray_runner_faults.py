@@ -211,9 +211,7 @@ def test_an_environment_that_cannot_be_made_is_no_lost_runner() -> None:
 def test_an_environment_that_takes_its_process_with_it_is_a_lost_runner() -> None:
     (event,) = events_of(runners_of(plan_of(lambda: os._exit(3))))
     assert isinstance(event, Lost)
-    assert event.reason.startswith(
-        "its process is gone: The actor is dead because its worker process has died"
-    )
+    assert event.reason == "its process is gone"
 
 
 def test_runners_that_cannot_be_placed_end_the_run_and_say_what_they_wait_for() -> None:

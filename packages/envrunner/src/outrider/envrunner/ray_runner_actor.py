@@ -27,6 +27,7 @@ from outrider.envrunner.ray_runner_metrics import RunnerMetrics
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.weights_loading import LostWeightsError, load_newer
 from outrider.transport.ray_references import Message, RayWeights, to_message
 from outrider.wire import (
     Hello,
@@ -45,7 +46,8 @@ WeightsRefs: TypeAlias = Sequence["ray.ObjectRef[Message]"]
 WEIGHTS_GROUP = "weights"
 """Calls of this concurrency group have a thread of their own and do not wait for a fragment."""
 _ERRORS: dict[str, type[Exception]] = {
-    kind.__name__: kind for kind in (EnvironmentsFailedError, ValueError, ConnectionError, TimeoutError)
+    kind.__name__: kind
+    for kind in (EnvironmentsFailedError, LostWeightsError, ValueError, ConnectionError, TimeoutError)
 }
 """Errors that keep their class on the way to the driver; others are told as RuntimeError."""
 
@@ -115,10 +117,11 @@ class RunnerProcess:
     def sample(self, exact: bool, version: int, weights: WeightsRefs) -> tuple[Answer, Message | None]:  # noqa: FBT001
         """Sample a fragment with the weights of `version`, or unless `exact` with newer ones that came.
 
-        `weights` is empty where this runner was given that version before.
+        `weights` is empty where this runner was given that version before. Where they do not come it
+        goes on with those that it has, and the summary says so by their version.
         """
         try:
-            self._load(_newer(None if exact else self._offered, version, weights))
+            load_newer(self._runner, _newer(None if exact else self._offered, version, weights))
             fragment = self._runner.sample()
         except Exception as error:  # noqa: BLE001 - told to the driver
             return _failure(error), None
@@ -137,11 +140,6 @@ class RunnerProcess:
         """Close the environments."""
         self._runner.close()
         return {}
-
-    def _load(self, weights: RayWeights | None) -> None:
-        if weights is None or (self._runner.version is not None and weights.version <= self._runner.version):
-            return
-        self._runner.set_weights(weights.load())
 
 
 def introduction(who: str) -> Hello:

@@ -9,6 +9,7 @@ restarts nothing by itself here: whether a lost runner is made anew is decided b
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from outrider.envrunner.ray_runner_actor import (
 )
 from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled, Waiting
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.weights_loading import LostWeightsError
 from outrider.transport import WeightsReference
 from outrider.transport.ray_references import Message, RayFragment, RayWeights, put_weights
 from outrider.wire import decode_fragment_summary, decode_welcome, encode_hello
@@ -44,6 +46,7 @@ from outrider.wire import decode_fragment_summary, decode_welcome, encode_hello
 Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 """What to pass to Ray's `.options` for the actor of a runner: resources, placement, runtime environment."""
 
+_LOGGER = logging.getLogger("outrider.envrunner")
 _CLOSE_TIMEOUT_S = 3.0
 _LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
 _remote: Any = ray.remote  # its overloads know no concurrency groups
@@ -70,6 +73,8 @@ class _Call:
     method: Literal["greet", "make", "sample"]
     answer: ray.ObjectRef[Any]
     fragment: ray.ObjectRef[Message] | None = None
+    version: int = 0
+    """Of the weights that a sample was asked for with."""
 
 
 @dataclass(slots=True)
@@ -142,7 +147,7 @@ class RayRunners:
         is_new = actor.version_sent is None or acting.version > actor.version_sent
         refs = [acting.ref] if is_new else []
         answer, fragment = actor.handle.sample.remote(weights is not None, acting.version, refs)
-        actor.calls.append(_Call("sample", answer, fragment))
+        actor.calls.append(_Call("sample", answer, fragment, acting.version))
         actor.version_sent = acting.version
 
     def offer(self, weights: WeightsReference) -> None:
@@ -235,6 +240,8 @@ class RayRunners:
                 case "sample":
                     assert call.fragment is not None
                     summary = decode_fragment_summary(answer["summary"])
+                    if summary.policy_version < call.version:
+                        actor.version_sent = None  # the weights did not reach it; send them once more
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
         except Exception as error:  # noqa: BLE001 - all of it is told
             self._tell(index, error)
@@ -258,7 +265,12 @@ class RayRunners:
             )
         elif isinstance(error, _LOST):
             self.stop(index)
-            self._events.append(Lost(index, f"its process is gone: {_reason(error)}"))
+            _LOGGER.debug("runner %d is gone: %s", index, error)
+            self._events.append(Lost(index, "its process is gone"))
+            return
+        elif isinstance(error, LostWeightsError):
+            self.stop(index)
+            self._events.append(Lost(index, str(error)))
             return
         elif isinstance(error, RayError):
             error = RuntimeError(f"runner {index} cannot be called: {error}")
@@ -299,7 +311,7 @@ class RayRunners:
         except GetTimeoutError:
             raise TimeoutError(f"runner {index} did not answer {name!r} within {timeout_s:g} s") from None
         except _LOST as error:
-            raise ConnectionError(f"runner {index} is gone: {_reason(error)}") from error
+            raise ConnectionError(f"runner {index} is gone") from error
         raise_failure(answer, index)
         return answer
 
@@ -313,9 +325,3 @@ def _in_words(options: Mapping[str, Any]) -> str:
     if options.get("runtime_env"):
         wanted.append("its runtime environment")
     return " and ".join(wanted) or "a free process"
-
-
-def _reason(error: Exception) -> str:
-    """Return the last line of what Ray says, which names the cause, without guesses that follow it."""
-    lines = str(error).strip().splitlines()
-    return lines[-1].partition(" Some common causes")[0] if lines else type(error).__name__
