@@ -133,3 +133,14 @@ def test_plain_lines_say_who_waits_and_at_the_end_which_dial_to_turn(
     first, dial, _ = capsys.readouterr().out.splitlines()
     assert first.endswith("3/4 runners  wait  20%  learner waits  75%")
     assert dial == "dial: the learner waits 75% of the time for fragments: raise num_env_runners"
+
+
+def test_plain_lines_average_waits_over_all_that_happened_since_the_line_before(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    view = PlainLines(num_env_runners=4)
+    view.on_train_result(ALGORITHM, result(1))
+    view.on_train_result(ALGORITHM, result(2, iteration_s=3.0, learner_wait_share=1.0))
+    view.on_train_result(ALGORITHM, result(3, iteration_s=1.0, learner_wait_share=0.0, runner_wait_share=0.6))
+    view.on_stop(ALGORITHM, "done")
+    assert capsys.readouterr().out.splitlines()[1].endswith("wait  30%  learner waits  75%")

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.figure import figure
+from outrider.algorithm.shares import mean_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,7 @@ INTERVAL_S = 2.0
 
 
 class PlainLines:
-    """Prints how a run goes, first and last iterations included."""
+    """Prints how a run goes, first and last iterations included; waits are means since the line before."""
 
     def __init__(self, *, num_env_runners: int = 0) -> None:
         """Print nothing yet; 0 runners sample in this process."""
@@ -26,6 +27,7 @@ class PlainLines:
         self._bottleneck: str | None = None
         self._printed_at = -INTERVAL_S
         self._held_back: str | None = None
+        self._since_printed: list[Mapping[str, Any]] = []
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +37,7 @@ class PlainLines:
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Print a line unless the last one is younger than two seconds."""
+        self._since_printed.append(result)
         line = "  ".join([*_parts(result), *self._of_runners(result)])
         self._bottleneck = result.get("bottleneck")
         now = time.monotonic()
@@ -60,12 +63,13 @@ class PlainLines:
             return []
         return [
             f"{result['num_env_runners']}/{self._num_env_runners} runners",
-            f"wait {result['runner_wait_share']:>4.0%}",
-            f"learner waits {result['learner_wait_share']:>4.0%}",
+            f"wait {mean_share(self._since_printed, 'runner_wait_share'):>4.0%}",
+            f"learner waits {mean_share(self._since_printed, 'learner_wait_share'):>4.0%}",
         ]
 
     def _print(self, line: str) -> None:
         self._held_back = None
+        self._since_printed = []
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from outrider.algorithm.iteration import Iteration
 
@@ -56,6 +56,13 @@ def shares_of(iterations: Sequence[Iteration]) -> Shares:
         learner_wait=_share(learner_wait_s, learner_s),
         env_step_s=environment_s / max(1, sum(one.num_rows for one in summaries)),
     )
+
+
+def mean_share(results: Sequence[Mapping[str, Any]], name: str) -> float:
+    """Return the mean of a share that iterations reported, each weighing as much as it lasted."""
+    total_s: float = sum(result["iteration_s"] for result in results)
+    weighted: float = sum(result[name] * result["iteration_s"] for result in results)
+    return weighted / total_s
 
 
 def _share(part_s: float, whole_s: float) -> float:

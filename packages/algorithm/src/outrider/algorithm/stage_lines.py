@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from outrider.algorithm.bars import Part, bar, curve
+from outrider.algorithm.shares import mean_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def turns(results: Sequence[Result], width: int) -> Text:
 def runner_lane(results: Sequence[Result], width: int) -> Text:
     """Draw what runners did, mean over all of them."""
     total_s = sum(result["iteration_s"] for result in results)
-    working = _mean(results, "runner_work_share")
+    working = mean_share(results, "runner_work_share")
     environment, policy = (
         min(1.0, sum(result[place] for result in results) / total_s)
         for place in ("environment_s", "policy_s")
@@ -56,7 +57,7 @@ def runner_lane(results: Sequence[Result], width: int) -> Text:
 
 def learner_lane(results: Sequence[Result], width: int) -> Text:
     """Draw what learners did, mean over all of them."""
-    working, waiting = _mean(results, "learner_work_share"), _mean(results, "learner_wait_share")
+    working, waiting = mean_share(results, "learner_work_share"), mean_share(results, "learner_wait_share")
     return bar(
         [
             Part("learning", working, LEARNER),
@@ -88,9 +89,3 @@ def lost_line(result: Result) -> Text | None:
     """Say what was lost since the run began; None where nothing was."""
     words = [f"{result[name]:,} {what}" for name, what in LOST.items() if result.get(name)]
     return Text(", ".join(words), style="red") if words else None
-
-
-def _mean(results: Sequence[Result], name: str) -> float:
-    total_s: float = sum(result["iteration_s"] for result in results)
-    weighted: float = sum(result[name] * result["iteration_s"] for result in results)
-    return weighted / total_s
