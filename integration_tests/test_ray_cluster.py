@@ -140,7 +140,9 @@ def test_a_ray_that_is_not_installed_is_said_with_the_cure(monkeypatch: pytest.M
         raise ray_session.PackageNotFoundError(name)
 
     monkeypatch.setattr(ray_session, "version", missing)
-    with pytest.raises(ValueError, match="not installed; pip install 'outrider\\[ray\\]'"):
+    with pytest.raises(
+        ValueError, match="not installed; install outrider's extra ray: pip install 'outrider\\[ray\\]'"
+    ):
         connect(ResourceSettings(), demand(1))
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from outrider.algorithm.demand import demand_of
-from outrider.algorithm.ray_session import RaySession
+from outrider.algorithm.ray_session import RaySession, _say_once
 from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
@@ -41,3 +41,19 @@ def test_a_ray_that_does_not_start_is_one_sentence_and_leaves_nothing(
     ):
         RaySession.join(ResourceSettings(ray_address="local"), demand)
     assert ray.has_shut_down
+
+
+def test_that_processes_share_cores_is_said_once_by_a_process(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SlowRay("ray"))
+    monkeypatch.setattr("outrider.algorithm.ray_session.check_ray_version", lambda: None)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    _say_once.cache_clear()
+    demand = demand_of(EnvRunnerSettings(num_env_runners=3), LearnerGroupSettings(), num_learners=0)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="did not start"):
+            RaySession.join(ResourceSettings(ray_address="local"), demand)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 processes share the 2 cores of this machine"
+    ]

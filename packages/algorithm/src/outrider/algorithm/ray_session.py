@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 OLDEST_RAY, FIRST_UNKNOWN_RAY = (2, 50), (3, 0)
 """Releases of Ray that Outrider works with, the second one excluded."""
+INSTALL_RAY = (
+    "install outrider's extra ray: pip install 'outrider[ray]', or 'packages/outrider[ray]' of a checkout"
+)
 CONNECT_S = 3.0
 """Seconds in which the port of a head node opens."""
 ANSWER_S = 10.0
@@ -74,12 +78,12 @@ def check_ray_version() -> None:
     except PackageNotFoundError:
         raise ValueError(
             "runners and learners in processes of their own need Ray, which is not installed; "
-            "pip install 'outrider[ray]', or set num_env_runners=0 and num_learners=0"
+            f"{INSTALL_RAY}, or set num_env_runners=0 and num_learners=0"
         ) from None
     if not OLDEST_RAY <= _release(installed) < FIRST_UNKNOWN_RAY:
         raise ValueError(
             f"Ray {installed} is installed, and Outrider works with releases from {_dotted(OLDEST_RAY)} on, "
-            f"before {_dotted(FIRST_UNKNOWN_RAY)}; pip install 'outrider[ray]'"
+            f"before {_dotted(FIRST_UNKNOWN_RAY)}; {INSTALL_RAY}"
         )
 
 
@@ -110,12 +114,7 @@ def _start(settings: ResourceSettings, demand: Demand) -> None:
     if missing:
         raise ValueError(missing)
     if asked > num_cores:
-        log.warning(
-            "%d processes share the %d cores of this machine, which has fewer than the %g that they ask for",
-            demand.num_processes,
-            num_cores,
-            asked,
-        )
+        _say_once(f"{demand.num_processes} processes share the {num_cores} cores of this machine")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _init(
         "Ray did not start on this machine",
@@ -126,6 +125,12 @@ def _start(settings: ResourceSettings, demand: Demand) -> None:
         _node_ip_address="127.0.0.1",  # a laptop's own address changes
         _system_config={"worker_niceness": 0},  # 15 otherwise: the driver would starve them
     )
+
+
+@lru_cache
+def _say_once(sentence: str) -> None:
+    """Warn, unless a run before in this process has."""
+    log.warning(sentence)
 
 
 def _init(what_failed: str, **options: Any) -> None:  # noqa: ANN401 - Ray's

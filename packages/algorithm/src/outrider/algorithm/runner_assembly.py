@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from outrider.rlmodule import Policy
     from outrider.wire import PolicyGraph
 
+MANY_RUNNERS = 8
+"""From this number on starting them takes long enough to be announced."""
+
 log = logging.getLogger(__name__)
 
 
@@ -73,6 +76,8 @@ def _on_ray(blueprint: Blueprint) -> RayRunners:
 
     settings = blueprint.settings.env_runners
     assert blueprint.cluster is not None
+    if settings.num_env_runners >= MANY_RUNNERS:
+        log.warning("starting %d runners", settings.num_env_runners)
     plan = RunnerPlan(
         environment=environment_elsewhere(blueprint.settings.environment, settings.gym_env_vectorize_mode),
         settings=settings,
