@@ -10,11 +10,13 @@ to rise from about -50 towards 0: the policy learns to pull a point to where the
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 
 from outrider.algorithm import PPOConfig
 
@@ -23,11 +25,8 @@ class PointOnGPU(gym.Env[Any, Any]):
     """A point in the plane that is pushed about; what it costs is its distance from the middle."""
 
     def __init__(self) -> None:
-        import torch
-
         self.observation_space = gym.spaces.Box(-10.0, 10.0, (2,), np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self._torch = torch
         self._point = torch.zeros(2)
         self._num_steps = 0
 
@@ -37,12 +36,12 @@ class PointOnGPU(gym.Env[Any, Any]):
         super().reset(seed=seed)
         start = self.np_random.uniform(-5.0, 5.0, 2).astype(np.float32)
         # Only now: the trainer makes a copy too, to learn its spaces, and has no GPU reserved.
-        self._point = self._torch.from_numpy(start).cuda()
+        self._point = torch.from_numpy(start).cuda()
         self._num_steps = 0
         return start, {}
 
     def step(self, action: object) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        push = self._torch.from_numpy(np.asarray(action, np.float32)).cuda()
+        push = torch.from_numpy(np.asarray(action, np.float32)).cuda()
         self._point = (self._point + push.clamp(-1.0, 1.0)).clamp(-10.0, 10.0)
         self._num_steps += 1
         cost = float(self._point.norm())
@@ -58,6 +57,11 @@ def main() -> None:
     parser.add_argument("--ray-address", help="host:port of a head node, or auto")
     parser.add_argument("--iterations", type=int, default=20)
     given = parser.parse_args()
+    if not (given.ray_address or os.environ.get("RAY_ADDRESS") or torch.cuda.is_available()):
+        sys.exit(
+            "this example needs a GPU, and torch finds none on this machine; join a cluster that has one "
+            "with --ray-address"
+        )
     config = (
         PPOConfig()
         .environment(PointOnGPU)

@@ -7,11 +7,15 @@ The pole's equations: Barto, Sutton and Anderson 1983; the numbers are those of 
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
-policy = onnxruntime.InferenceSession(sys.argv[1] if sys.argv[1:] else "policy.onnx")
+path = sys.argv[1] if sys.argv[1:] else "policy.onnx"
+if not Path(path).is_file():
+    sys.exit(f"{path} is no file; write it with  outrider export RUN_DIR -o {path}")
+policy = onnxruntime.InferenceSession(path)
 x, speed, angle, spin = np.random.default_rng(0).uniform(-0.05, 0.05, 4)
 for num_steps in range(1, 501):  # noqa: B007 - printed below
     [action] = policy.run(["action"], {"observation": np.array([[x, speed, angle, spin]], np.float32)})

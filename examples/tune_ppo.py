@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 
-import ray
-from ray import tune
-from ray.tune.schedulers import ASHAScheduler
+try:
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+except ImportError as error:
+    missing = error.name or "a part of it"
+    sys.exit(f"this example needs Ray Tune, and {missing} is not installed; install outrider-algorithm[tune]")
 
 from outrider.algorithm import PPOConfig
 from outrider.algorithm.ray_tune import tune_trainable
