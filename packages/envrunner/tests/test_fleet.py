@@ -77,6 +77,21 @@ def test_where_no_runner_is_left_the_first_one_to_come_back_is_waited_for() -> N
     assert made.remote.clock() == 4.5
 
 
+def test_a_runner_that_starts_while_nobody_listens_has_its_time_from_when_it_is_heard_of() -> None:
+    made = Fleet()
+    made.sample()
+    made.remote.slow(0, seconds=0.5)
+    made.remote.lose(1)
+    assert made.sample() == [(0, 0, 1)]
+    made.remote.place(1, ready_in_s=1000)
+    made.remote.pass_time(30)  # an update, longer than the start may take
+    made.remote.place(1, ready_in_s=15)
+    assert made.sample() == [(0, 0, 2)]
+    made.remote.pass_time(18)
+    assert made.sample() == [(0, 0, 3), (1, 1, 0)]
+    assert made.counts == (1, 0, 0)
+
+
 def test_half_of_the_runners_lost_at_once_cost_their_rows_only() -> None:
     made = Fleet(num_runners=4)
     made.sample()

@@ -36,7 +36,7 @@ from outrider.envrunner.ray_runner_actor import (
     introduction,
     raise_failure,
 )
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.weights_loading import LostWeightsError
 from outrider.transport import WeightsReference
@@ -105,9 +105,9 @@ class RayRunners:
     ) -> None:
         """Put the plan into the object store; no actor is made before `start`.
 
-        A runner whose environments are not made `start_timeout_s` seconds after its `start` is lost; one
-        that Ray has not even placed is left to wait, and has as long from then on. `run` names the run in
-        Ray's metrics.
+        A runner whose environments are not made `start_timeout_s` seconds after its process was heard of
+        is lost; one that Ray has not placed as long after its `start` is left to wait. `run` names the run
+        in Ray's metrics.
         """
         self._num_runners = num_runners
         self._options = options
@@ -251,8 +251,8 @@ class RayRunners:
         refusal = decode_welcome(welcome).refusal
         if refusal is not None:
             raise ValueError(f"runner {index} was refused: {refusal.sentence}")
-        if actor.start_deadline == inf:
-            actor.start_deadline = monotonic() + self._start_timeout_s
+        actor.start_deadline = monotonic() + self._start_timeout_s  # nobody may have listened for long
+        self._events.append(Placed(index))
         made = actor.handle.call.remote("make", self._plan, index, actor.incarnation, self._run)
         actor.calls.append(_Call("make", made))
 

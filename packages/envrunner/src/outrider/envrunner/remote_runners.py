@@ -1,7 +1,7 @@
 """Runners in other processes, as the fleet sees them: asked without waiting, answering with events.
 
     fleet --- ask(index, weights) ---> runner          (returns at once)
-    fleet <-- events(timeout_s) -----  all runners     Ready, Waiting, Sampled, Lost, Failed
+    fleet <-- events(timeout_s) -----  all runners     Ready, Sampled, Lost, ...
 
 How messages get there (Ray's actor calls, gRPC, a Unix socket) is the implementation's own affair.
 Nothing here counts, restarts or decides: that is `outrider.envrunner.roster`.
@@ -19,6 +19,13 @@ from outrider.transport import FragmentReference, WeightsReference
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A runner has made its environments and waits for requests."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The process of a runner that was started is there, and begins only now to make its environments."""
 
     index: int
 
@@ -57,7 +64,7 @@ class Failed:
     error: Exception
 
 
-RunnerEvent: TypeAlias = Ready | Waiting | Sampled | Lost | Failed
+RunnerEvent: TypeAlias = Placed | Ready | Waiting | Sampled | Lost | Failed
 
 
 class RemoteRunners(Protocol):
@@ -71,7 +78,8 @@ class RemoteRunners(Protocol):
     def start(self, index: int, *, incarnation: int) -> None:
         """Begin to make a runner and return at once; `Ready`, `Failed` or `Lost` follows.
 
-        Before them `Waiting` may come once, where no process could be had for it so far.
+        Before them `Waiting` may come once, where no process could be had for it so far, and `Placed`
+        once, from when on it has its time to start anew.
         `incarnation` counts from 0 how often this runner was made in the whole run, so that no
         incarnation plays the episodes of an earlier one.
         """

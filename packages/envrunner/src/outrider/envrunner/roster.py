@@ -24,6 +24,7 @@ from outrider.envrunner.pool import PoolStatistics
 from outrider.envrunner.remote_runners import (
     Failed,
     Lost,
+    Placed,
     Ready,
     RemoteRunners,
     RunnerEvent,
@@ -164,6 +165,8 @@ class Roster:
             case Ready() if member.status in (_Status.STARTING, _Status.WAITING):
                 member.status = _Status.UP
                 self._any_was_up = True
+            case Placed() if member.status is _Status.STARTING:
+                member.until = self._clock() + self._settings.runner_start_timeout_s
             case Waiting(index, reason) if member.status is _Status.STARTING:
                 self._let_wait(index, reason)
             case Sampled() if member.num_requests:

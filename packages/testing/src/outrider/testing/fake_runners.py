@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
 from outrider.transport import LocalFragment, WeightsReference
 from outrider.wire import Fragment, Weights
 
@@ -111,6 +111,11 @@ class FakeRunners:
         process = self._processes.get(index)
         if process and process.runner is None:
             self._let_wait(index, process)
+
+    def place(self, index: int, *, ready_in_s: float) -> None:
+        """Let the process of a runner that starts be heard of now, and have it ready so much later."""
+        self._events.append(Placed(index))
+        self._processes[index].done_at = self._now + ready_in_s
 
     def slow(self, index: int, *, seconds: float) -> None:
         """Let a runner take so long for each of its next fragments."""
