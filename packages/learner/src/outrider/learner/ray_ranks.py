@@ -109,7 +109,10 @@ class RayRanks:
         return join_ranks(first["state"], [part["state"] for part in parts])
 
     def still_there(self, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
-        """Return those fragments that can be fetched; others went with the node that held them."""
+        """Return those fragments that can be fetched; others went with the node that held them.
+
+        Raises LostRankError where the rank that fetches them is gone.
+        """
         held = [put_fragment(fragment) for fragment in fragments]
         calls = [self.call(0, "fetch", fragment.ref) for fragment in held]
         deadline = time.monotonic() + self._timeout_s
@@ -119,15 +122,19 @@ class RayRanks:
                 ray.get(call, timeout=max(0.0, deadline - time.monotonic()))
             except (ObjectLostError, GetTimeoutError):
                 _LOGGER.warning("%d rows are lost with the node that held them", fragment.summary.num_rows)
+            except _LOST as error:
+                raise LostRankError(f"learner 0 is gone ({type(error).__name__})") from error
             else:
                 there.append(fragment)
         return there
 
     def kill(self) -> None:
         """End all ranks at once; what they do is lost."""
-        for actor in self._actors:
+        actors, self._actors = self._actors, []
+        if not ray.is_initialized():  # then they have ended already, and a call would start a Ray
+            return
+        for actor in actors:
             ray.kill(actor)
-        self._actors = []
 
     def _start(self, plan: LearnerPlan, run: str, deadline: float) -> None:
         def left_s() -> float:
