@@ -28,10 +28,12 @@ from outrider.learner import (
 )
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
+from outrider.learner.rank_error import LostRankError
 from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.ray_learners import RayLearnerGroup
+from outrider.learner.ray_ranks import RayRanks
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
-from outrider.transport import LocalFragment
+from outrider.transport import FragmentReference, LocalFragment
 from outrider.transport.ray_references import RayFragment, RayWeights
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
 
@@ -224,6 +226,33 @@ def test_a_rank_killed_in_an_update_costs_the_updates_since_the_newest_snapshot(
     assert "go back by" in caplog.text
     wait_until(lambda: not set(processes) & rank_processes())
     learn(fresh, [6])
+
+
+def test_an_update_is_left_out_where_its_fragments_went_with_a_rank(
+    fresh: RayLearnerGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fresh.publish().version
+    held = [LocalFragment(each) for each in update_input(0)]
+    killed = max(rank_processes())
+
+    def gone(self: RayRanks, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
+        return []
+
+    monkeypatch.setattr(RayRanks, "still_there", gone)
+    os.kill(killed, signal.SIGKILL)
+    assert fresh.update(held) == {}
+    assert fresh.statistics().num_lost_rows == sum(each.summary.num_rows for each in held)
+    assert fresh.publish().version > before
+    learn(fresh, [1])
+
+
+def test_a_rank_that_dies_while_fragments_are_looked_for_is_a_lost_rank(fresh: RayLearnerGroup) -> None:
+    held = [LocalFragment(each) for each in update_input(0)]
+    for process in rank_processes():
+        os.kill(process, signal.SIGKILL)
+    with pytest.raises(LostRankError, match="learner 0 is gone"):
+        fresh._ranks.still_there(held)
+    learn(fresh, [1])
 
 
 def test_a_learner_that_dies_again_and_again_ends_in_a_sentence() -> None:

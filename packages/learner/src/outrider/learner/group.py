@@ -18,13 +18,18 @@ class LearnerGroupStatistics:
     """How often they were made anew because a rank died."""
     num_lost_updates: int = 0
     """Updates that were undone because they then went on from an earlier state."""
+    num_lost_rows: int = 0
+    """Rows that were to be trained on and went with the node that held them."""
 
 
 class LearnerGroup(Protocol):
     """Learners that a training loop waits for (PPO)."""
 
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
-        """Train on `fragments` and return metrics (see `outrider.learner.metrics`); blocks until done."""
+        """Train on `fragments` and return metrics (see `outrider.learner.metrics`); blocks until done.
+
+        Metrics are empty where nothing was trained on, because the fragments were lost meanwhile.
+        """
         ...
 
     def publish(self) -> WeightsReference:
@@ -74,6 +79,8 @@ class UpdateReport:
     """Updates that were undone because a rank died and the group went on from an earlier state."""
     num_restarts: int = 0
     """How often the group was made anew because a rank died."""
+    num_lost_rows: int = 0
+    """Rows that were handed over and went with the node that held them."""
 
 
 class AsyncLearnerGroup(Protocol):

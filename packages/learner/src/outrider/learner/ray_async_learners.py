@@ -26,7 +26,14 @@ from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.portions import Portion, Portions
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied, for_all
-from outrider.learner.ray_learners import deal, made_anew, published, recovery_from, statistics_of
+from outrider.learner.ray_learners import (
+    deal,
+    made_anew,
+    num_rows_of,
+    published,
+    recovery_from,
+    statistics_of,
+)
 from outrider.learner.ray_ranks import Options, RayRanks, raise_cause, read_answer
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayWeights, put_fragment
@@ -196,6 +203,7 @@ class RayAsyncLearnerGroup:
             queue_depth=answer["queue_depth"],
             num_lost_updates=self._statistics.num_lost_updates - told.num_lost_updates,
             num_restarts=self._statistics.num_restarts - told.num_restarts,
+            num_lost_rows=self._statistics.num_lost_rows - told.num_lost_rows,
         )
         self._unread.append(report)
 
@@ -215,12 +223,16 @@ class RayAsyncLearnerGroup:
 
     def _go_back(self, error: LostRankError) -> None:
         """Make the ranks anew, and deal to them what the lost ones had not learned from."""
+        waiting: list[FragmentReference] = []
         while True:
             self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
+            waiting += self._portions.restart(self._recovery.version)
             try:
                 self._begin()
-                fragments = self._ranks.still_there(self._portions.restart(self._recovery.version))
-                self._deal(self._portions.add(fragments))
+                there = self._ranks.still_there(waiting)
+                self._recovery.num_lost_rows += num_rows_of(waiting) - num_rows_of(there)
+                waiting = []
+                self._deal(self._portions.add(there))
             except LostRankError as again:
                 error = again
                 continue

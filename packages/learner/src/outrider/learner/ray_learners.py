@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -49,14 +50,19 @@ class RayLearnerGroup:
         self._weights = self._publish()
 
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
-        """Train on all ranks. After the loss of a rank, train again from the newest snapshot."""
+        """Train on all ranks. After the loss of a rank, train again from the newest snapshot.
+
+        Fragments that were lost with it are left out and counted. Returns nothing, after no training,
+        where too few are left to go round.
+        """
         held = [put_fragment(fragment) for fragment in fragments]
         while True:
             try:
                 answers, weights = self._update(held)
             except LostRankError as error:
-                self._go_back(error)
-                held = self._ranks.still_there(held)
+                held = self._go_back_with(held, error)
+                if not held:
+                    return {}
                 continue
             version = int(answers[0]["version"])
             self._recovery.learned(version)
@@ -80,6 +86,7 @@ class RayLearnerGroup:
                 self._go_back(error)
 
     def set_state(self, state: StateTree) -> None:
+        self._snapshot = None
         self._ranks.set_state(state)
         self._recovery.set_state(copied(for_all(state)))
         self._weights = self._publish()
@@ -90,6 +97,22 @@ class RayLearnerGroup:
     def _go_back(self, error: LostRankError) -> None:
         self._snapshot = None
         self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
+
+    def _go_back_with(self, held: Sequence[RayFragment], error: LostRankError) -> list[RayFragment]:
+        """Make the ranks anew; return the fragments that are left, or none where they do not go round."""
+        while True:
+            self._go_back(error)
+            try:
+                self._weights = self._publish()
+                there = self._ranks.still_there(held)
+            except LostRankError as again:
+                error = again
+                continue
+            if sum(each.summary.num_streams for each in there) < self._ranks.num_ranks:
+                _LOGGER.warning("this update is left out: too few of its fragments are left")
+                there = []
+            self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
+            return there
 
     def _update(self, held: Sequence[RayFragment]) -> tuple[list[Any], Any]:
         calls = [
@@ -105,8 +128,9 @@ class RayLearnerGroup:
     def _take_snapshot(self) -> None:
         """Ask for a snapshot where it is time, and keep the one before once it is here."""
         if self._snapshot is not None and ray.wait([self._snapshot], timeout=0)[0]:
-            self._recovery.keep(copied(read_answer(self._snapshot, 0)["state"]))
-            self._snapshot = None
+            snapshot, self._snapshot = self._snapshot, None
+            with suppress(LostRankError):  # the next update finds that out
+                self._recovery.keep(copied(read_answer(snapshot, 0)["state"]))
         if self._snapshot is None and self._recovery.is_due:
             self._snapshot = self._ranks.call(0, "get_state", None)
 
@@ -152,7 +176,13 @@ def recovery_from(state: StateTree, plan: LearnerPlan) -> Recovery:
     )
 
 
+def num_rows_of(fragments: Sequence[FragmentReference]) -> int:
+    return sum(each.summary.num_rows for each in fragments)
+
+
 def statistics_of(recovery: Recovery) -> LearnerGroupStatistics:
     return LearnerGroupStatistics(
-        num_restarts=recovery.num_restarts, num_lost_updates=recovery.num_lost_updates
+        num_restarts=recovery.num_restarts,
+        num_lost_updates=recovery.num_lost_updates,
+        num_lost_rows=recovery.num_lost_rows,
     )

@@ -25,6 +25,8 @@ class Recovery:
         """The newest that is known of."""
         self.num_restarts = 0
         self.num_lost_updates = 0
+        self.num_lost_rows = 0
+        """Counted by whoever finds them lost."""
 
     @property
     def is_due(self) -> bool:
