@@ -78,12 +78,14 @@ def test_the_seconds_of_sampling_are_means_over_runners_and_the_rest_is_what_nob
     assert (result["learner_s"], result["rest_s"]) == (0.25, pytest.approx(0.3))
 
 
-def test_lost_rows_are_those_of_environments_and_of_runners() -> None:
+def test_lost_rows_are_those_of_environments_runners_and_nodes() -> None:
     totals = new_totals()
+    learners = LearnerWork(work_s=0.25, wait_s=0.75, num_lost_rows=7)
     for num_lost_rows in (100, 100, 300):
         runners = PoolStatistics(num_runners=1, num_runner_restarts=1, num_lost_rows=num_lost_rows)
-        result = totals.add(iteration(summaries=[summary(num_lost_rows=5)], runners=runners))
-    assert (result["num_lost_rows"], result["num_runner_restarts"]) == (315, 1)
+        summaries = [summary(num_lost_rows=5)]
+        result = totals.add(iteration(summaries=summaries, learners=learners, runners=runners))
+    assert (result["num_lost_rows"], result["num_runner_restarts"]) == (336, 1)
 
 
 def test_counts_go_on_after_an_interruption_with_runners_that_count_anew() -> None:

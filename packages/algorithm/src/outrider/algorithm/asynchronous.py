@@ -119,5 +119,6 @@ def _sum_up(reports: Sequence[UpdateReport], num_restarts: int) -> LearnerWork:
         staleness=dict(staleness),
         num_stale_rows=sum(report.num_stale_rows for report in reports),
         num_lost_updates=sum(report.num_lost_updates for report in reports),
+        num_lost_rows=sum(report.num_lost_rows for report in reports),
         num_restarts=num_restarts,
     )

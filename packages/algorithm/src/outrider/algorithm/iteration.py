@@ -29,6 +29,8 @@ class LearnerWork:
     """Rows thrown away because they were older than the bound."""
     num_lost_updates: int = 0
     """Updates undone because a rank died."""
+    num_lost_rows: int = 0
+    """Rows that learners were given and that went with the node that held them."""
     num_restarts: int = 0
     """How often the learners were made anew since the run began."""
 

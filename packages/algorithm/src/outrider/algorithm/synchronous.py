@@ -8,7 +8,7 @@ from typing import Any
 
 from outrider.algorithm.iteration import Iteration, LearnerWork
 from outrider.envrunner import RunnerPool
-from outrider.learner import LearnerGroup
+from outrider.learner import LearnerGroup, LearnerGroupStatistics
 from outrider.transport import WeightsReference
 
 
@@ -23,7 +23,7 @@ class SynchronousLoop:
         self._runners = runners
         self._learners = learners
         self._weights = learners.publish()
-        self._num_lost_updates = 0
+        self._before = LearnerGroupStatistics()
 
     def iterate(self) -> Iteration:
         """Collect, learn, publish."""
@@ -36,7 +36,7 @@ class SynchronousLoop:
         return Iteration(
             summaries=[fragment.summary for fragment in fragments],
             metrics=metrics,
-            learners=self._work(ended - sampled, sampled - started),
+            learners=self._work(ended - sampled, sampled - started, num_updates=int(bool(metrics))),
             runners=self._runners.statistics(),
             total_s=ended - started,
         )
@@ -56,12 +56,14 @@ class SynchronousLoop:
         self._runners.set_state(state["runners"])
         self._weights = self._learners.publish()
 
-    def _work(self, work_s: float, wait_s: float) -> LearnerWork:
-        now, before = self._learners.statistics(), self._num_lost_updates
-        self._num_lost_updates = now.num_lost_updates
+    def _work(self, work_s: float, wait_s: float, *, num_updates: int) -> LearnerWork:
+        now, before = self._learners.statistics(), self._before
+        self._before = now
         return LearnerWork(
             work_s=work_s,
             wait_s=wait_s,
+            num_updates=num_updates,
             num_restarts=now.num_restarts,
-            num_lost_updates=now.num_lost_updates - before,
+            num_lost_updates=now.num_lost_updates - before.num_lost_updates,
+            num_lost_rows=now.num_lost_rows - before.num_lost_rows,
         )

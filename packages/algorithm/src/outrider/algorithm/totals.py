@@ -34,7 +34,7 @@ num_env_runners         the exception: runners that are up now, that of this pro
 num_runner_restarts     runners made anew because their process ended or did not answer
 num_late_fragments      fragments that an update did not wait for; they came with a later one
 num_env_restarts        environments rebuilt
-num_lost_rows           rows lost with a runner's process or with an environment
+num_lost_rows           rows lost with a runner's process, an environment or a node
 num_stale_rows          rows thrown away because they were older than `max_staleness`
 num_learner_restarts    how often the learners were made anew because one of them ended
 num_lost_updates        updates that were undone by that
@@ -182,7 +182,8 @@ def _news(now: Iteration, runners_before: PoolStatistics, restarts_before: int) 
         "num_env_restarts": sum(one.num_restarts for one in statistics),
         "num_lost_rows": sum(one.num_lost_rows for one in statistics)
         + runners.num_lost_rows
-        - runners_before.num_lost_rows,
+        - runners_before.num_lost_rows
+        + learners.num_lost_rows,
         "num_stale_rows": learners.num_stale_rows,
         "num_learner_restarts": learners.num_restarts - restarts_before,
         "num_lost_updates": learners.num_lost_updates,
