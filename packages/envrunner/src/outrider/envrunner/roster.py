@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from outrider.envrunner.failure_lines import FailureLines
 from outrider.envrunner.pool import PoolStatistics
 from outrider.envrunner.remote_runners import (
     Failed,
@@ -84,6 +85,7 @@ class Roster:
         self._members = [_Member() for _ in range(remote.num_runners)]
         self._sampled: list[Sampled] = []
         self._errors: list[Exception] = []
+        self._failures = FailureLines(clock)
         self._any_was_up = False
         self._num_restarts = self._num_lost_rows = 0
         for index in range(len(self._members)):
@@ -173,6 +175,7 @@ class Roster:
                 member.num_requests -= 1
                 member.num_losses = 0
                 member.silent_since = self._clock()
+                self._failures.add(event.index, event.fragment.summary.statistics.num_restarts)
                 self._sampled.append(event)
             case Lost(index, reason) if member.status is not _Status.RESTING:
                 self._record_loss(index, reason)

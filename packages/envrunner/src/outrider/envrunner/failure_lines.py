@@ -1,0 +1,36 @@
+"""Says in this process that environments fail in others, now and then and in one line."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+_EVERY_S = 10.0
+
+
+class FailureLines:
+    """Adds up what runners elsewhere tell of environments that were rebuilt."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with no failure."""
+        self._clock = clock
+        self._num_failures = 0
+        self._quiet_until = -math.inf
+
+    def add(self, index: int, num_failures: int) -> None:
+        """Count the failures of runner `index` since its fragment before; log the first, and seldom more."""
+        if not num_failures:
+            return
+        self._num_failures += num_failures
+        if self._clock() < self._quiet_until:
+            return
+        self._quiet_until = self._clock() + _EVERY_S
+        _LOGGER.warning(
+            "environments failed and were rebuilt %d times so far, just now in runner %d; the log of its "
+            "process says why (of Ray: logs/worker-*.err in the directory of its session, on that node)",
+            self._num_failures,
+            index,
+        )
