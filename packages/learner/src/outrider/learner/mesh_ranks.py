@@ -53,4 +53,5 @@ def _loss_of_a_rank() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo and NCCL have no kind of their own for it
-        raise LostRankError(f"a sum over the ranks failed: {error}") from error
+        what, _, _advice = str(error).partition(" This is typically")  # gloo's, of no use to the reader
+        raise LostRankError(f"a sum over the ranks failed: {what}") from error
