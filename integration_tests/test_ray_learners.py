@@ -336,9 +336,9 @@ def test_ranks_that_train_by_themselves_stay_in_step_and_survive_a_death(run: As
 
 
 def test_an_error_in_a_ranks_background_thread_reaches_the_driver_with_its_traceback(run: AsyncRun) -> None:
-    bad = fragment(0, [40, 17, 60], version=run.group.publish().version)
-    columns, nexts = bad.observations[""][:, :2], bad.next_observations[""][:, :2]
     run.until(lambda: run.group.room > 1)
+    bad = fragment(0, [40, 17, 60], version=run.group.publish().version)  # now, or it may be too old
+    columns, nexts = bad.observations[""][:, :2], bad.next_observations[""][:, :2]
     run.group.put([LocalFragment(replace(bad, observations={"": columns}, next_observations={"": nexts}))])
     with pytest.raises((ValueError, RuntimeError)) as caught:
         run.until(lambda: False)
