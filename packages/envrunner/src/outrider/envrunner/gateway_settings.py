@@ -27,7 +27,8 @@ class GatewaySettings:
     min_runners: int = 1
     """Runners with which training begins, and below which it waits. Range >= 1."""
     join_timeout_s: float = 600.0
-    """Seconds to wait, whenever there are fewer than `min_runners`, before the run gives up. Range (0, 1e6]."""
+    """Seconds to wait, whenever there are fewer than `min_runners`, before the run gives up. Range
+    (0, 1e6]."""
     reconnect_timeout_s: float = 30.0
     """Seconds for which a farm's runner whose connection broke is waited for before it counts as lost.
     Range (0, 1e6]."""

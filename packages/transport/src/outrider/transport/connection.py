@@ -75,5 +75,18 @@ class Receiver(Protocol):
         ...
 
     def closed(self, connection: Connection, reason: str) -> None:
-        """Note that nothing more comes, whoever closed it; `reason` is a sentence."""
+        """Note that nothing more comes, whoever closed it; `reason` is a sentence.
+
+        A goodbye of the other side came through `received` before.
+        """
         ...
+
+
+class DialError(ConnectionError):
+    """Raised where a peer could not be dialled. The sentence says who did not answer, or refused, and why."""
+
+    def __init__(self, sentence: str, *, is_final: bool) -> None:
+        super().__init__(sentence)
+        self.is_final = is_final
+        """Whether dialling again in the same way cannot help: a wrong token, a certificate that is not
+        trusted or has expired, no such service."""
