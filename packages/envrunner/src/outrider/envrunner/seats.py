@@ -1,4 +1,4 @@
-"""Whoever sits at one of a gateway's seats: a runner elsewhere, or one here that plays a peer's environments."""
+"""Who sits at a gateway's seats: a runner elsewhere, or one here that plays a peer's environments."""
 
 from __future__ import annotations
 
