@@ -30,6 +30,9 @@ DISTRIBUTION_OF_IMPORT = {
     "yaml": "pyyaml",
 }
 
+# What a part does without, unless asked, is imported by files whose names begin so.
+KNOWN_BY_FILES_THAT_SAY_SO = {"ray": ("Ray", "ray_"), "grpcio": ("gRPC", "grpc_")}
+
 # Not preceded by what makes it a part of a longer path or of an address.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|work|Users)/[\w.]")
 
@@ -46,7 +49,7 @@ def findings(root: Path) -> list[str]:
         found += missing_from_lists(package, workspace)
         found += unsatisfied_ranges(package, packages)
         found += undeclared_imports(package)
-        found += ray_elsewhere(package)
+        found += known_elsewhere(package)
         found += changelog_behind(package)
     found += machine_paths(root, tracked_files(root))
     return found
@@ -133,11 +136,14 @@ def undeclared_imports(package: Package) -> Iterator[str]:
                 )
 
 
-def ray_elsewhere(package: Package) -> Iterator[str]:
-    """Find modules that know Ray and do not say so: import-linter has no pattern for parts of names."""
+def known_elsewhere(package: Package) -> Iterator[str]:
+    """Find modules that know Ray or gRPC and do not say so; import-linter matches no parts of names."""
     for file in sorted((package.folder / "src").rglob("*.py")):
-        if "ray" in imported_distributions(file) and not file.name.startswith("ray_"):
-            yield f"{_shown(file, package)} imports Ray: move that to a file called ray_<subject>.py."
+        imported = imported_distributions(file)
+        for distribution, (name, prefix) in KNOWN_BY_FILES_THAT_SAY_SO.items():
+            if distribution in imported and not file.name.startswith(prefix):
+                cure = f"move that to a file called {prefix}<subject>.py."
+                yield f"{_shown(file, package)} imports {name}: {cure}"
 
 
 def imported_distributions(file: Path) -> set[str]:

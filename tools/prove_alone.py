@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from workspace import Package, read_packages, siblings
+from workspace import Package, brought_by_extras, read_packages, siblings
 
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = ROOT / "dist" / "wheels"
@@ -32,7 +32,8 @@ import importlib, pkgutil, sys
 package, optional = sys.argv[1], set(sys.argv[2:])
 def distribution(module):
     names = module.split(".")
-    return "-".join(names[:2] if names[0] == "outrider" else names[:1]).replace("_", "-").lower()
+    name = "-".join(names[:2] if names[0] == "outrider" else names[:1]).replace("_", "-").lower()
+    return {"grpc": "grpcio"}.get(name, name)
 path = importlib.import_module(package).__path__
 names = [found.name for found in pkgutil.walk_packages(path, package + ".")]
 for name in names:
@@ -54,13 +55,20 @@ def lower_bounds(packages: Sequence[Package]) -> list[str]:
     """
     ours = {package.name for package in packages}
     smallest: dict[str, Version] = {}
-    for requirement in (requirement for package in packages for requirement in package.dependencies):
-        name = canonicalize_name(requirement.name)
+    for requirement in (requirement for package in packages for requirement in _proven(package)):
+        name = _name(requirement)
         if name in ours or name == "torch":
             continue
         bound = _lower_bound(requirement)
         smallest[name] = max(bound, smallest.get(name, bound))
     return [f"{name}=={version}" for name, version in sorted(smallest.items())]
+
+
+def _proven(package: Package) -> list[Requirement]:
+    """Return what `package` requires, and of its extras what its tests ask for."""
+    tested = {_name(wanted) for wanted in package.groups.get("test", ())}
+    extras = [wanted for extra in package.extras.values() for wanted in extra if _name(wanted) in tested]
+    return [*package.dependencies, *extras]
 
 
 def _lower_bound(requirement: Requirement) -> Version:
@@ -100,8 +108,8 @@ def prove(package: Package, packages: dict[str, Package], versions: str) -> int:
     constraints = lower_bounds(needed) if versions == "lowest" else []
     install(needed, [], constraints)
     if package.has_modules:
-        optional = {_name(wanted) for extra in package.extras.values() for wanted in extra}
-        command = [sys.executable, "-c", IMPORT_EVERY_MODULE, package.module, *sorted(optional)]
+        optional = sorted(brought_by_extras(package, packages))
+        command = [sys.executable, "-c", IMPORT_EVERY_MODULE, package.module, *optional]
         subprocess.run(command, check=True)
 
     # Only now what the tests need besides, lest it help the package to import.

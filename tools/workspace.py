@@ -65,6 +65,20 @@ def siblings(package: Package, packages: dict[str, Package]) -> list[Package]:
     return [found[name] for name in sorted(found)]
 
 
+def brought_by_extras(package: Package, packages: dict[str, Package]) -> set[str]:
+    """Return the distributions that the extras of `package` bring, directly or as extras of siblings."""
+    found: set[str] = set()
+    waiting = [requirement for extra in package.extras.values() for requirement in extra]
+    while waiting:
+        requirement = waiting.pop()
+        name = str(canonicalize_name(requirement.name))
+        found.add(name)
+        sibling = packages.get(name)
+        if sibling is not None and sibling is not package:
+            waiting += [wanted for extra in requirement.extras for wanted in sibling.extras[extra]]
+    return found
+
+
 def _read_package(file: Path) -> Package:
     described: dict[str, Any] = tomllib.loads(file.read_text())
     project = described["project"]

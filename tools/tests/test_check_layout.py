@@ -95,13 +95,16 @@ def test_an_import_of_what_an_extra_brings_is_declared(workspace: Path) -> None:
     assert findings(workspace) == []
 
 
-def test_ray_is_known_to_files_that_say_so(workspace: Path) -> None:
+@pytest.mark.parametrize(("module", "name"), [("ray", "Ray"), ("grpc", "gRPC")])
+def test_what_a_part_can_do_without_is_known_to_files_that_say_so(
+    workspace: Path, module: str, name: str
+) -> None:
     sources = workspace / "packages/brain/src/outrider/brain"
-    (sources / "ray_runners.py").write_text("import ray\n")
-    (sources / "fleet.py").write_text("from ray.exceptions import RayError\n")
+    (sources / f"{module}_runners.py").write_text(f"import {module}\n")
+    (sources / "fleet.py").write_text(f"from {module}.exceptions import Lost\n")
     track(workspace)
-    (finding,) = (finding for finding in findings(workspace) if "imports Ray" in finding)
-    assert finding.startswith("packages/brain/src/outrider/brain/fleet.py imports Ray: move that")
+    (finding,) = (finding for finding in findings(workspace) if f"imports {name}" in finding)
+    assert finding.startswith(f"packages/brain/src/outrider/brain/fleet.py imports {name}: move that")
 
 
 def test_what_only_tests_may_import_is_found_in_the_source(workspace: Path) -> None:

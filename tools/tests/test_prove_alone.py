@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prove_alone import lower_bounds
-from workspace import read_packages, siblings
+from workspace import brought_by_extras, read_packages, siblings
 
 
 def test_the_lowest_versions_are_the_lower_bounds(workspace: Path) -> None:
@@ -18,6 +18,12 @@ def test_the_lowest_versions_are_the_lower_bounds(workspace: Path) -> None:
 def test_of_two_lower_bounds_the_larger_satisfies_both(workspace: Path) -> None:
     packages = read_packages(workspace)
     assert lower_bounds(list(packages.values())) == ["numpy==2.0", "protobuf==4.25.3"]
+
+
+def test_of_an_extra_the_lower_bound_counts_where_tests_ask_for_it(workspace: Path) -> None:
+    file = workspace / "packages/nerve/pyproject.toml"
+    file.write_text(file.read_text().replace('test = ["pytest"]', 'test = ["cython", "pytest"]'))
+    assert "cython==3" in lower_bounds([read_packages(workspace)["outrider-nerve"]])
 
 
 def test_a_requirement_without_lower_bound_is_refused(workspace: Path) -> None:
@@ -31,3 +37,10 @@ def test_siblings_are_found_through_siblings(workspace: Path) -> None:
     packages = read_packages(workspace)
     names = [sibling.name for sibling in siblings(packages["outrider-brain"], packages)]
     assert names == ["outrider-nerve"]
+
+
+def test_an_extra_brings_what_extras_of_siblings_bring(workspace: Path) -> None:
+    file = workspace / "packages/brain/pyproject.toml"
+    file.write_text(file.read_text().replace('fast = ["cython>=3"]', 'fast = ["outrider-nerve[fast]"]'))
+    packages = read_packages(workspace)
+    assert brought_by_extras(packages["outrider-brain"], packages) == {"outrider-nerve", "cython"}
