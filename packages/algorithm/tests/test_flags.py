@@ -73,6 +73,15 @@ def test_the_help_is_what_stands_under_the_field(capsys: pytest.CaptureFixture[s
     assert "--num-wheels N|none (default: none)" in text
 
 
+def test_inherited_flags_stand_last_and_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="race")
+    add_flags(parser, [FlagGroup(section="racing", settings=Racing)])
+    with pytest.raises(SystemExit):
+        parser.parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.index("--num-wheels N|none How many.") < text.index("--lambda X Weight of longer returns")
+
+
 def test_field_docs_are_inherited_and_overridden() -> None:
     assert field_docs(Racing) == {
         "lambda_": "Weight of longer returns, in 100 %.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from outrider.algorithm.field_docs import field_docs
@@ -61,7 +61,7 @@ def add_flags(parser: Parser, groups: Sequence[FlagGroup]) -> None:
     for group in groups:
         described = parser.add_argument_group(group.section)
         hints, docs = field_types(group.settings), field_docs(group.settings)
-        for field in fields(group.settings):
+        for field in _own_first(group.settings):
             name = f"--{group.prefix}{field.name.strip('_').replace('_', '-')}"
             kind = hints[field.name]
             described.add_argument(
@@ -81,6 +81,12 @@ def given_settings(namespace: argparse.Namespace, groups: Sequence[FlagGroup]) -
         if dot:
             given[section][field] = value
     return given
+
+
+def _own_first(settings: type[Any]) -> list[Field[Any]]:
+    """Return the fields of a dataclass, those that it inherits last."""
+    own = vars(settings)["__annotations__"]
+    return sorted(fields(settings), key=lambda field: field.name not in own)
 
 
 def _reading(kind: Any) -> Mapping[str, Any]:  # noqa: ANN401 - an annotation
@@ -108,7 +114,7 @@ def _metavar(kind: Any) -> str:  # noqa: ANN401 - an annotation
     return "|".join(words)
 
 
-def _help(text: str, field: Any) -> str:  # noqa: ANN401 - a dataclass field
+def _help(text: str, field: Field[Any]) -> str:
     if field.default is not MISSING:
         default = to_json(field.default)
     elif field.default_factory is not MISSING:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from outrider.envrunner.setting_checks import require_one_of, require_seconds, require_text, require_whole
 
 Backend = Literal["ray", "process"]
+Compression = Literal["none", "lz4", "zstd"]
+WeightsDtype = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +54,37 @@ class GatewaySettings:
     max_messages_per_s: float = 20_000.0
     """Messages that one connection may send in a second, on average over five; one that sends more is cut
     off. Range (0, 1e6]."""
-    fragment_compression: Literal["none", "lz4", "zstd"] = "none"
+    fragment_compression: Compression = "none"
     """How farms that can do so compress what shrinks: observations and actions of whole numbers, flags. zstd
     and lz4 need the extra "compression" on both sides."""
-    weights_dtype: Literal["float32", "bfloat16"] = "float32"
+    weights_dtype: WeightsDtype = "float32"
     """How weights travel to farms that can read it; bfloat16 halves them, and rounds to 3 digits."""
     act_batch_delay_s: float = 0.002
     """Seconds that a request for actions (`ActService`) waits for others, to be computed with them.
     Range [0, 1]."""
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their ranges; what does not fit each other is found before a run starts."""
+        require_one_of("env_runner_backend", self.env_runner_backend, get_args(Backend))
+        require_one_of("fragment_compression", self.fragment_compression, get_args(Compression))
+        require_one_of("weights_dtype", self.weights_dtype, get_args(WeightsDtype))
+        require_text("listen", self.listen, example='an address such as "0.0.0.0:50051"')
+        for name in ("token_file", "tls_certificate", "tls_key", "tls_client_ca"):
+            require_text(name, getattr(self, name), example="the name of a file")
+        if self.num_farm_runners is not None:
+            require_whole("num_farm_runners", self.num_farm_runners, at_least=0)
+        if self.max_runners is not None:
+            require_whole("max_runners", self.max_runners, at_least=1)
+        require_whole("min_runners", self.min_runners, at_least=1)
+        require_whole("max_runners_per_token", self.max_runners_per_token, at_least=1)
+        require_seconds("join_timeout_s", self.join_timeout_s)
+        require_seconds("reconnect_timeout_s", self.reconnect_timeout_s)
+        if not 0 < self.max_messages_per_s <= 1e6:
+            raise ValueError(
+                f"max_messages_per_s is {self.max_messages_per_s!r}; it must be a number above 0 and not "
+                "above 1e6"
+            )
+        if not 0 <= self.act_batch_delay_s <= 1:
+            raise ValueError(
+                f"act_batch_delay_s is {self.act_batch_delay_s!r}; it must be a number of seconds from 0 to 1"
+            )

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 from gymnasium.envs.registration import VectorizeMode
 
+from outrider.envrunner.gateway_settings import GatewaySettings
+from outrider.envrunner.setting_checks import require_seconds, require_whole
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EnvRunnerSettings:
-    """How many runners step how many environment copies, and how."""
+class EnvRunnerSettings(GatewaySettings):
+    """How many runners step how many environment copies, how, and where they come from."""
 
     num_env_runners: int = 0
     """Runners in processes of their own; 0 samples in the calling process. Range >= 0."""
@@ -61,22 +64,35 @@ class EnvRunnerSettings:
     """ASYNC only: seconds after which an environment process that does not answer a step or a reset is
     killed and rebuilt. Range (0, 1e6]."""
 
+    @property
+    def num_farm_env_runners(self) -> int:
+        """Of `num_env_runners`, those that come from farms."""
+        if self.listen is None:
+            return 0
+        return self.num_env_runners if self.num_farm_runners is None else self.num_farm_runners
+
+    @property
+    def num_own_env_runners(self) -> int:
+        """Of `num_env_runners`, those that the run starts itself."""
+        return self.num_env_runners - self.num_farm_env_runners
+
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
+        GatewaySettings.__post_init__(self)
         object.__setattr__(self, "gym_env_vectorize_mode", _vectorize_mode(self.gym_env_vectorize_mode))
-        _require_whole("num_env_runners", self.num_env_runners, at_least=0)
-        _require_whole("num_envs_per_env_runner", self.num_envs_per_env_runner, at_least=1)
-        _require_whole("max_env_restarts", self.max_env_restarts, at_least=0)
-        _require_whole("max_env_runner_restarts", self.max_env_runner_restarts, at_least=0)
+        require_whole("num_env_runners", self.num_env_runners, at_least=0)
+        require_whole("num_envs_per_env_runner", self.num_envs_per_env_runner, at_least=1)
+        require_whole("max_env_restarts", self.max_env_restarts, at_least=0)
+        require_whole("max_env_runner_restarts", self.max_env_runner_restarts, at_least=0)
         in_flight = self.max_requests_in_flight_per_env_runner
-        _require_whole("max_requests_in_flight_per_env_runner", in_flight, at_least=1)
+        require_whole("max_requests_in_flight_per_env_runner", in_flight, at_least=1)
         if self.rollout_fragment_length != "auto":
-            _require_whole("rollout_fragment_length", self.rollout_fragment_length, at_least=1)
+            require_whole("rollout_fragment_length", self.rollout_fragment_length, at_least=1)
         for name in ("num_cpus_per_env_runner", "num_gpus_per_env_runner"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be a number >= 0")
         for name in ("env_step_timeout_s", "sample_timeout_s", "runner_start_timeout_s"):
-            _require_seconds(name, getattr(self, name))
+            require_seconds(name, getattr(self, name))
         _require_amounts("custom_resources_per_env_runner", self.custom_resources_per_env_runner)
         if not isinstance(self.env_runner_runtime_env, Mapping):
             raise ValueError(
@@ -91,16 +107,6 @@ def _vectorize_mode(mode: object) -> VectorizeMode:
     except ValueError:
         allowed = ", ".join(repr(each.value) for each in VectorizeMode)
         raise ValueError(f"gym_env_vectorize_mode is {mode!r}; allowed are {allowed}") from None
-
-
-def _require_whole(name: str, value: object, *, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} is {value!r}; it must be a whole number >= {at_least}")
-
-
-def _require_seconds(name: str, value: float) -> None:
-    if not 0 < value <= 1e6:  # the operating system waits no longer than 24 days
-        raise ValueError(f"{name} is {value!r}; it must be a number of seconds above 0 and not above 1e6")
 
 
 def _require_amounts(name: str, amounts: object) -> None:
