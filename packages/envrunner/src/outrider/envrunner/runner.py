@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
@@ -59,11 +60,13 @@ class EnvRunner:
         seed: int,
         first_environment: int = 0,
         incarnation: int = 0,
+        vector: gym.vector.VectorEnv[Any, Any, Any] | None = None,
     ) -> None:
         """Make the environments; a fragment will have `num_steps` vector steps.
 
         `incarnation` says how often this runner was made before in the run: later ones play other
-        episodes and draw other actions.
+        episodes and draw other actions. A `vector` environment that is given is stepped as it is, and
+        cannot be made anew (`RunningVector`).
 
         Raises ValueError where the environment cannot be made or is not what the policy was made for.
         """
@@ -79,7 +82,12 @@ class EnvRunner:
             action_heads=action_heads,
         )
         self._running = RunningVector(
-            environment, settings, seed=seed, first_environment=first_environment, incarnation=incarnation
+            environment,
+            settings,
+            seed=seed,
+            first_environment=first_environment,
+            incarnation=incarnation,
+            given=vector,
         )
         vector = self._running.vector
         _require_same_leaves(space_from_gymnasium(vector.single_observation_space), observation_space)

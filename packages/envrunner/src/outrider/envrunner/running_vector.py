@@ -33,8 +33,13 @@ class RunningVector:
         seed: int,
         first_environment: int,
         incarnation: int = 0,
+        given: gym.vector.VectorEnv[Any, Any, Any] | None = None,
     ) -> None:
-        """Make the environments. Raises ValueError where they cannot be made."""
+        """Make the environments, or keep those that are `given`. Raises ValueError where they cannot be made.
+
+        Given ones must not fail but with EnvironmentsFailedError: nobody here can make them anew.
+        """
+        self._given = given
         self._environment = environment
         self._settings = settings
         self._seed = seed
@@ -97,6 +102,8 @@ class RunningVector:
                 error = next_error
 
     def _make(self) -> gym.vector.VectorEnv[Any, Any, Any]:
+        if self._given is not None:
+            return self._given
         num_envs = self._settings.num_envs_per_env_runner
         return make_vector_environment(
             self._environment, self._settings, num_envs=num_envs, on_failure=self._replace
