@@ -52,6 +52,11 @@ def test_runners_of_a_plan_have_environments_of_their_own() -> None:
     assert environments == [0, 3, 6]
 
 
+def test_a_plan_for_the_later_runners_of_a_run_makes_those() -> None:
+    later = RunnerPlan.from_message(replace(SETUP.plan, first_runner=2).to_message())
+    assert_same_fragment(sample(later.make_runner(1, 0)), sample(SETUP.plan.make_runner(3, 0)))
+
+
 def test_an_environment_that_is_a_callable_is_pickled_only_where_that_is_asked_for() -> None:
     plan = replace(SETUP.plan, environment=EnvironmentSettings(make_cart_pole))
     with pytest.raises(ValueError, match="has no plain form"):

@@ -51,6 +51,8 @@ class RunnerPlan:
     """Vector steps of one fragment."""
     seed: int
     """Seed of the run."""
+    first_runner: int = 0
+    """Number within the run of the runner that `make_runner` knows as 0, where others are made elsewhere."""
 
     @property
     def num_rows(self) -> int:
@@ -58,7 +60,7 @@ class RunnerPlan:
         return self.num_steps * self.settings.num_envs_per_env_runner
 
     def make_runner(self, index: int, incarnation: int) -> EnvRunner:
-        """Make runner number `index`, which was made `incarnation` times before in the run.
+        """Make the runner number `index` of this plan, which was made `incarnation` times before in the run.
 
         Blocks while its environments are made. Raises ValueError where they cannot be made.
         """
@@ -71,7 +73,7 @@ class RunnerPlan:
             action_heads=action_heads,
             num_steps=self.num_steps,
             seed=self.seed,
-            first_environment=index * self.settings.num_envs_per_env_runner,
+            first_environment=(self.first_runner + index) * self.settings.num_envs_per_env_runner,
             incarnation=incarnation,
         )
 
@@ -87,6 +89,8 @@ class RunnerPlan:
             "num_steps": self.num_steps,
             "seed": self.seed,
         }
+        if self.first_runner:
+            message["first_runner"] = self.first_runner
         if isinstance(self.policy, PolicyGraph):
             message["policy_graph"] = encode_policy_graph(self.policy).to_bytes()
         else:
@@ -110,6 +114,7 @@ class RunnerPlan:
             ),
             num_steps=message["num_steps"],
             seed=message["seed"],
+            first_runner=message.get("first_runner", 0),
         )
 
     def _acting(self) -> tuple[ActingPolicy, Space, tuple[ActionHead, ...]]:
