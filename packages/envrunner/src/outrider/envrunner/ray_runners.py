@@ -36,7 +36,17 @@ from outrider.envrunner.ray_runner_actor import (
     introduction,
     raise_failure,
 )
-from outrider.envrunner.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.remote_runners import (
+    NOBODY,
+    Admission,
+    Failed,
+    Lost,
+    Placed,
+    Ready,
+    RunnerEvent,
+    Sampled,
+    Waiting,
+)
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.weights_loading import LostWeightsError
 from outrider.transport import WeightsReference
@@ -125,6 +135,11 @@ class RayRunners:
     def num_runners(self) -> int:
         """How many there can be."""
         return self._num_runners
+
+    @property
+    def admission(self) -> Admission:
+        """Nobody comes by himself."""
+        return NOBODY
 
     def start(self, index: int, *, incarnation: int) -> None:
         """Ask Ray for an actor; the handshake comes first, then environments are made."""

@@ -57,6 +57,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """A runner has delivered all that it sampled, and is gone for good; its number can be started again."""
+
+    index: int
+    reason: str
+    """One sentence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A runner raised an error that would come again: a wrong setting, an environment beyond repair."""
 
@@ -64,7 +73,26 @@ class Failed:
     error: Exception
 
 
-RunnerEvent: TypeAlias = Placed | Ready | Waiting | Sampled | Lost | Failed
+RunnerEvent: TypeAlias = Placed | Ready | Waiting | Sampled | Lost | Left | Failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """Which runners come by themselves, from elsewhere, and what became of others that tried."""
+
+    seats: frozenset[int] = frozenset()
+    """Numbers of runners that nobody starts: an empty seat may stay empty, and one that is left is no loss.
+    `start` opens it, `Waiting` says that nobody is there, `Placed` that somebody came. It never changes."""
+    num_refused: int = 0
+    """Peers that did not fit: another protocol, other spaces."""
+    num_cut_off: int = 0
+    """Peers that were sent away because they broke a rule."""
+    num_duplicates: int = 0
+    """Fragments that came again and were dropped."""
+
+
+NOBODY = Admission()
+"""For those who start all of their runners."""
 
 
 class RemoteRunners(Protocol):
@@ -73,6 +101,11 @@ class RemoteRunners(Protocol):
     @property
     def num_runners(self) -> int:
         """How many there can be."""
+        ...
+
+    @property
+    def admission(self) -> Admission:
+        """Who may come by himself; `NOBODY` where each runner is started here."""
         ...
 
     def start(self, index: int, *, incarnation: int) -> None:

@@ -17,7 +17,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from outrider.envrunner.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.remote_runners import (
+    NOBODY,
+    Admission,
+    Failed,
+    Lost,
+    Placed,
+    Ready,
+    RunnerEvent,
+    Sampled,
+    Waiting,
+)
 from outrider.transport import LocalFragment, WeightsReference
 from outrider.wire import Fragment, Weights
 
@@ -131,6 +141,11 @@ class FakeRunners:
     def num_runners(self) -> int:
         """How many there can be."""
         return self._num_runners
+
+    @property
+    def admission(self) -> Admission:
+        """Nobody comes by himself."""
+        return NOBODY
 
     def start(self, index: int, *, incarnation: int) -> None:
         """Begin to make a runner."""
