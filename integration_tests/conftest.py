@@ -17,6 +17,14 @@ NUM_PROCESSES = 4
 """For which it is made; more find room too, since they share the cores."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deal whole files out to processes of tests, and all that know Ray to one: there they share it."""
+    for item in items:
+        on_ray = {"local_ray", "no_ray"} & set(getattr(item, "fixturenames", ()))
+        ray = on_ray or item.path.name.startswith("test_ray_")
+        item.add_marker(pytest.mark.xdist_group("ray" if ray else item.path.stem))
+
+
 class SharedRay:
     """Starts when the first module asks for it, and stays until one asks that there is none."""
 

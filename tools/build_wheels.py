@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from workspace import read_packages
+from hatchling.builders.wheel import WheelBuilder
+
+from workspace import Package, read_packages
 
 ROOT = Path(__file__).resolve().parents[1]
 WHEELS = ROOT / "dist" / "wheels"
 
 
+def build_wheels(packages: Iterable[Package], folder: Path) -> list[Path]:
+    """Build them into `folder`, with the hatchling of this environment: half a second for all."""
+    artifacts = [
+        artifact
+        for package in packages
+        for artifact in WheelBuilder(str(package.folder)).build(directory=str(folder), versions=["standard"])
+    ]
+    return [Path(artifact) for artifact in artifacts]
+
+
 def main() -> int:
-    """Build them all with the hatchling of this environment."""
+    """Build them all."""
     shutil.rmtree(WHEELS, ignore_errors=True)
-    folders = [str(package.folder) for package in read_packages(ROOT).values()]
-    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(WHEELS)]
-    return subprocess.run([sys.executable, *build, *folders], check=False).returncode
+    for wheel in build_wheels(read_packages(ROOT).values(), WHEELS):
+        print(wheel.relative_to(ROOT))
+    return 0
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ KNOWN_BY_FILES_THAT_SAY_SO = {"ray": ("Ray", "ray_"), "grpcio": ("gRPC", "grpc_"
 # Not preceded by what makes it a part of a longer path or of an address.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|work|Users)/[\w.]")
 
-BINARY_SUFFIXES = {".png", ".gif", ".mp4", ".npz", ".npy", ".onnx", ".bin", ".pb"}
+BINARY_SUFFIXES = {".png", ".gif", ".mp4", ".npz", ".npy", ".onnx", ".bin", ".binpb", ".pb", ".whl"}
 
 
 def findings(root: Path) -> list[str]:
