@@ -1,5 +1,6 @@
 """Messages of Outrider and their NumPy views."""
 
+from outrider.wire import session
 from outrider.wire.action_head import ActionHead, BoxDistribution, action_heads
 from outrider.wire.episode_statistics_codec import decode_episode_statistics, encode_episode_statistics
 from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
@@ -27,6 +28,20 @@ from outrider.wire.policy_graph_codec import (
     encode_policy_graph,
 )
 from outrider.wire.same_space import same_space
+from outrider.wire.session_codec import (
+    decode_act_request,
+    decode_act_response,
+    decode_learn_request,
+    decode_learn_response,
+    decode_sample_request,
+    decode_sample_response,
+    encode_act_request,
+    encode_act_response,
+    encode_learn_request,
+    encode_learn_response,
+    encode_sample_request,
+    encode_sample_response,
+)
 from outrider.wire.settings_message import decode_settings, encode_settings
 from outrider.wire.space import (
     BoxSpace,
@@ -46,11 +61,22 @@ from outrider.wire.space import (
     leaves,
 )
 from outrider.wire.space_codec import decode_space, encode_space
+from outrider.wire.stream import (
+    HEARTBEAT,
+    MAX_CHUNK_BYTES,
+    StreamMessage,
+    chunk_message,
+    goodbye_message,
+    read_stream_message,
+)
+from outrider.wire.tree_codec import decode_tree, encode_tree
 from outrider.wire.weights import Weights
 from outrider.wire.weights_codec import decode_weights, decode_weights_frame, encode_weights
 from outrider.wire.wire_error import WireError
 
 __all__ = [
+    "HEARTBEAT",
+    "MAX_CHUNK_BYTES",
     "PROTOCOL",
     "ActionHead",
     "BoxDistribution",
@@ -77,6 +103,7 @@ __all__ = [
     "SamplingStatistics",
     "SequenceSpace",
     "Space",
+    "StreamMessage",
     "Streams",
     "TensorSpec",
     "TextSpace",
@@ -87,32 +114,50 @@ __all__ = [
     "action_heads",
     "answer_hello",
     "check_fragment",
+    "chunk_message",
+    "decode_act_request",
+    "decode_act_response",
     "decode_episode_statistics",
     "decode_fragment",
     "decode_fragment_frame",
     "decode_fragment_summary",
     "decode_hello",
+    "decode_learn_request",
+    "decode_learn_response",
     "decode_policy_graph",
     "decode_policy_graph_frame",
+    "decode_sample_request",
+    "decode_sample_response",
     "decode_settings",
     "decode_space",
+    "decode_tree",
     "decode_weights",
     "decode_weights_frame",
     "decode_welcome",
+    "encode_act_request",
+    "encode_act_response",
     "encode_episode_statistics",
     "encode_fragment",
     "encode_fragment_summary",
     "encode_hello",
+    "encode_learn_request",
+    "encode_learn_response",
     "encode_policy_graph",
+    "encode_sample_request",
+    "encode_sample_response",
     "encode_settings",
     "encode_space",
+    "encode_tree",
     "encode_weights",
     "encode_welcome",
+    "goodbye_message",
     "leaf_dtype",
     "leaf_shape",
     "leaves",
     "read_frame",
+    "read_stream_message",
     "same_space",
+    "session",
     "summarise",
     "take_streams",
 ]

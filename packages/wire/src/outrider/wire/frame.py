@@ -14,6 +14,7 @@ from typing import TypeAlias
 from outrider.wire.limits import Limits
 from outrider.wire.v1 import frame_pb2
 from outrider.wire.wire_error import WireError, reading
+from outrider.wire.wire_format import LENGTH_DELIMITED, field_prefix, read_varint, varint
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes, wherever they lie."""
@@ -21,7 +22,6 @@ Bytes: TypeAlias = bytes | bytearray | memoryview
 ALIGNMENT = 64
 _ZEROS = bytes(ALIGNMENT)
 _HEADER, _ARRAY_SIZES, _PADDING, _BODY = 1, 2, 3, 4
-_LENGTH_DELIMITED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Frame:
     """A header and the arrays that it describes, which still belong to whoever made them."""
 
     header: bytes
-    """A serialised FragmentHeader, WeightsHeader or PolicyGraphHeader."""
+    """A serialised FragmentHeader, WeightsHeader, PolicyGraphHeader or TreeHeader."""
     buffers: list[memoryview]
     """The bytes of each array, in order. None is empty."""
 
@@ -53,14 +53,14 @@ class Frame:
             if gap:
                 arrays.append(_ZEROS[:gap])
             arrays.append(buffer)
-            sizes += _varint(len(buffer))
+            sizes += varint(len(buffer))
             end += gap + len(buffer)
-        prefix = _field(_HEADER, len(self.header)) + self.header
+        prefix = field_prefix(_HEADER, len(self.header)) + self.header
         if end:
-            prefix += _field(_ARRAY_SIZES, len(sizes)) + sizes
-            body = _field(_BODY, end)
+            prefix += field_prefix(_ARRAY_SIZES, len(sizes)) + sizes
+            body = field_prefix(_BODY, end)
             num_zeros = -(len(prefix) + 2 + len(body)) % ALIGNMENT
-            prefix += _field(_PADDING, num_zeros) + _ZEROS[:num_zeros] + body
+            prefix += field_prefix(_PADDING, num_zeros) + _ZEROS[:num_zeros] + body
         return [prefix, *arrays]
 
     def to_bytes(self) -> bytes:
@@ -101,7 +101,7 @@ def read_frame(message: Bytes, limits: Limits = Limits()) -> Frame:  # noqa: B00
         limits.check("max_header_bytes", len(header))
         # A number takes 1 to 10 bytes, and is a Python object once it is read.
         limits.check("max_arrays", len(packed) // 10)
-        sizes = frame_pb2.Frame.FromString(_field(_ARRAY_SIZES, len(packed)) + packed).array_sizes
+        sizes = frame_pb2.Frame.FromString(field_prefix(_ARRAY_SIZES, len(packed)) + packed).array_sizes
         return Frame(bytes(header), _split_body(fields.get(_BODY, view[:0]), list(sizes), limits))
 
 
@@ -126,14 +126,14 @@ def _split_fields(view: memoryview) -> dict[int, memoryview]:
     found: dict[int, memoryview] = {}
     position = previous = 0
     while position < len(view):
-        tag, position = _read_varint(view, position)
+        tag, position = read_varint(view, position)
         number = tag >> 3
-        if tag & 7 != _LENGTH_DELIMITED or not previous < number <= _BODY:
+        if tag & 7 != LENGTH_DELIMITED or not previous < number <= _BODY:
             raise WireError(
                 f"field {number} of wire type {tag & 7} after field {previous}; "
                 "a frame has the fields 1 to 4, each at most once and in order"
             )
-        size, position = _read_varint(view, position)
+        size, position = read_varint(view, position)
         if size > len(view) - position:
             raise WireError(f"field {number} claims {size} bytes and {len(view) - position} are left")
         found[number] = view[position : position + size]
@@ -156,31 +156,3 @@ def _split_body(body: memoryview, sizes: list[int], limits: Limits) -> list[memo
     if end != len(body):
         raise WireError(f"a body of {len(body)} bytes whose arrays end at {end}; it must end with them")
     return buffers
-
-
-def _field(number: int, size: int) -> bytes:
-    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    if value < 128:
-        return bytes((value,))
-    written = bytearray()
-    while value > 127:
-        written.append(value & 127 | 128)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
-
-
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(view):
-            raise WireError("the message ends within a tag or a length")
-        byte = view[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    raise WireError("a tag or length of more than 10 bytes")

@@ -19,6 +19,11 @@ class Limits:
     """Size of a whole message, and of any array that it describes."""
     max_header_bytes: int = 2**20
     """Size of everything but the arrays; also of a handshake and of a space that travels alone."""
+    max_stream_message_bytes: int = 4 * 2**20
+    """Size of a message of a stream that carries arrays within it (`Step`, `Action`); others are bounded by
+    `max_header_bytes`, and a chunk by 1 MiB."""
+    max_text_characters: int = 4096
+    """Length of a name, a session, or a sentence for people."""
     max_arrays: int = 4096
     """Arrays in one message: columns of a fragment, tensors of a module."""
     max_dimensions: int = 16
@@ -31,6 +36,11 @@ class Limits:
     """Finished episodes in one set of episode statistics."""
     max_nesting: int = 16
     """Spaces within spaces; a Dict of Boxes counts 2."""
+    max_tree_nesting: int = 32
+    """Lists and maps within each other in a `Tree`; a plain value alone counts 1. Above 32 no protobuf
+    library reads it."""
+    max_environments: int = 2**16
+    """Environment copies that one peer steps together."""
     max_space_elements: int = 2**24
     """Elements of one value of a Box, MultiDiscrete or MultiBinary space."""
 

@@ -1,0 +1,259 @@
+"""Messages of the streams cross unchanged, and what breaks a rule is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.testing.messages import example_spaces, same_message
+from outrider.wire import (
+    Hello,
+    ProtocolVersion,
+    WireError,
+    answer_hello,
+    decode_act_request,
+    decode_act_response,
+    decode_learn_request,
+    decode_learn_response,
+    decode_sample_request,
+    decode_sample_response,
+    encode_act_request,
+    encode_act_response,
+    encode_learn_request,
+    encode_learn_response,
+    encode_sample_request,
+    encode_sample_response,
+    session,
+)
+from outrider.wire.v1 import act_service_pb2, learner_service_pb2, runner_service_pb2
+
+HELLO = Hello(component="envrunner 0.1.0", capabilities=frozenset({"zstd"}))
+TERMS = session.Terms(heartbeat_interval_s=3.0, silence_timeout_s=10.5, session_timeout_s=60.0)
+WELCOME = session.SessionWelcome(
+    welcome=answer_hello(HELLO, HELLO), session="s3cret", resumed=True, acknowledged=4, terms=TERMS
+)
+REFUSAL = answer_hello(Hello(component="envrunner 9", protocol=ProtocolVersion(9, 0)), HELLO)
+JOIN = session.Join(
+    hello=HELLO,
+    name="farm-7 runner 3",
+    observation_space=example_spaces()["dict"],
+    action_space=example_spaces()["discrete"],
+    session="s3cret",
+    last_ask=7,
+    weights_version=0,
+    num_environments=2,
+)
+FIRST_STEP = session.Step(
+    sequence=1,
+    observations={"": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32)},
+    rewards=np.zeros(0, np.float32),
+    terminated=np.zeros(0, np.bool_),
+    truncated=np.zeros(0, np.bool_),
+    ended=np.zeros(0, np.int64),
+    final_observations={},
+)
+STEP = session.Step(
+    sequence=2,
+    observations=FIRST_STEP.observations,
+    rewards=np.array([1.0, -2.0, 0.5], np.float32),
+    terminated=np.array([True, False, False]),
+    truncated=np.array([False, False, True]),
+    ended=np.array([0, 2]),
+    final_observations={"": np.array([[7.0, 8.0], [9.0, 10.0]], np.float32)},
+)
+ACTION = session.Action(sequence=2, actions={"/a": np.array([3, 0, 1]), "/b": np.zeros((3, 2), np.float32)})
+GOODBYE = session.Goodbye(reason=session.GoodbyeReason.MISBEHAVED, sentence="Fragment 3 came twice.")
+ASSIGNMENT = session.Assignment(
+    runner=3,
+    incarnation=1,
+    num_environments=8,
+    num_steps=128,
+    seed=2**63,
+    explore=False,
+    record_action_parameters=True,
+    settings={"env_config": {"size": 3, "weights": [1.5, None]}},
+)
+ALL_STREAMS = [GOODBYE, session.Heartbeat()]
+STREAMS: dict[str, tuple[Any, Any, list[Any]]] = {
+    "sample_request": (
+        encode_sample_request,
+        decode_sample_request,
+        [
+            JOIN,
+            session.Ready(),
+            session.FragmentDelivery(9),
+            session.StateDelivery(1, "the environment has no state"),
+            session.StateDelivery(2),
+            session.Leaving("drained"),
+        ],
+    ),
+    "sample_response": (
+        encode_sample_response,
+        decode_sample_response,
+        [
+            WELCOME,
+            session.SessionWelcome(welcome=REFUSAL),
+            ASSIGNMENT,
+            session.Assignment(runner=0, incarnation=0, num_environments=1, num_steps=1, seed=0),
+            session.WeightsDelivery(0),
+            session.Ask(1),
+            session.Ask(2**63 - 1, 0),
+            session.Acknowledgement(0),
+            session.StateRequest(1),
+        ],
+    ),
+    "act_request": (encode_act_request, decode_act_request, [JOIN, FIRST_STEP, STEP]),
+    "act_response": (encode_act_response, decode_act_response, [WELCOME, ACTION]),
+    "learn_request": (
+        encode_learn_request,
+        decode_learn_request,
+        [
+            HELLO,
+            session.LearnStart(asynchronous=True),
+            session.LearnFragment(1),
+            session.LearnUpdate(2),
+            session.LearnStateRequest(1),
+        ],
+    ),
+    "learn_response": (
+        encode_learn_response,
+        decode_learn_response,
+        [
+            session.LearnWelcome(welcome=answer_hello(HELLO, HELLO), terms=TERMS),
+            session.LearnWelcome(welcome=REFUSAL),
+            session.LearnReady(num_learners=2, room=0),
+            session.LearnWeights(5),
+            session.LearnReport(2, 5),
+            session.LearnState(1),
+            session.LearnRoom(10),
+        ],
+    ),
+}
+EVERYTHING = [
+    pytest.param(encode, decode, message, id=f"{name}-{type(message).__name__}")
+    for name, (encode, decode, messages) in STREAMS.items()
+    for message in messages + ALL_STREAMS
+]
+
+
+@pytest.mark.parametrize(("encode", "decode", "message"), EVERYTHING)
+def test_messages_come_back_as_they_were(encode: Any, decode: Any, message: Any) -> None:
+    assert same_message(decode(encode(message)), message)
+    assert same_message(decode(memoryview(encode(message, attachment_bytes=5))), message)
+
+
+@pytest.mark.parametrize(("encode", "decode"), [stream[:2] for stream in STREAMS.values()], ids=STREAMS)
+def test_what_a_newer_minor_says_is_ignored(encode: Any, decode: Any) -> None:
+    unknown = b"\x5a\x03\x0a\x01x"  # field 11
+    assert decode(unknown) is None
+    assert decode(b"") is None
+    assert same_message(decode(encode(GOODBYE) + b"\xa2\x06\x02hi"), GOODBYE)
+
+
+@pytest.mark.parametrize(("encode", "decode"), [stream[:2] for stream in STREAMS.values()], ids=STREAMS)
+def test_a_message_of_another_stream_is_refused(encode: Any, decode: Any) -> None:
+    with pytest.raises(ValueError, match="is no message"):
+        encode(TERMS)
+    with pytest.raises(WireError, match="these bytes are no message"):
+        decode(b"\x0a\xff")
+
+
+def test_every_kind_of_message_is_known() -> None:
+    known = {type(message) for _, _, messages in STREAMS.values() for message in messages + ALL_STREAMS}
+    parts = {session.Terms, session.GoodbyeReason}
+    said = {
+        value
+        for value in vars(session).values()
+        if isinstance(value, type) and value.__module__ == session.__name__
+    }
+    assert known - {Hello} == said - parts
+
+
+def test_of_another_major_version_only_the_hello_is_read() -> None:
+    message = runner_service_pb2.SampleRequest()
+    message.join.hello.protocol.major = 2
+    message.join.hello.component = "envrunner 9.0.0"
+    for decode in (decode_sample_request, decode_act_request):
+        join = decode(message.SerializeToString())
+        assert isinstance(join, session.Join)
+        assert join.hello == Hello(component="envrunner 9.0.0", protocol=ProtocolVersion(2, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rewards": [1.0, float("nan"), 0.0]}, "environment 1 earned nan"),
+        ({"rewards": [1.0, 0.0, float("-inf")]}, "environment 2 earned -inf"),
+        ({"rewards": [1.0]}, "1 rewards and 3 of terminated"),
+        ({"truncated": [False]}, "3 rewards and 1 of truncated"),
+        ({"ended": [2, 0]}, r"ended is \[2, 0\] where \[0, 2\]"),
+        ({"ended": [0]}, r"ended is \[0\] where \[0, 2\]"),
+        ({"ended": [0, 2, 4000000000]}, "ended is"),
+        ({"final_observations": []}, r"final_observations has \[\]"),
+        ({"sequence": 0}, "sequence is 0; it is 1 to"),
+    ],
+)
+def test_a_step_that_breaks_a_rule_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    message = act_service_pb2.ActRequest.FromString(encode_act_request(STEP))
+    for name, value in changes.items():
+        message.step.ClearField(name)
+        if isinstance(value, list):
+            getattr(message.step, name).extend(value)
+        else:
+            setattr(message.step, name, value)
+    with pytest.raises(WireError, match=sentence):
+        decode_act_request(message.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"dtype": 0}, "dtype number 0"),
+        ({"dtype": 13}, "dtype number 13"),
+        ({"shape": [2, 3]}, "its first axis is the 3 copies"),
+        ({"shape": [6]}, "its first axis is the 3 copies"),
+        ({"shape": [], "data": bytes(4)}, r"has shape \(\)"),
+        ({"shape": [2**40, 2**40]}, "max_message_bytes"),
+        ({"shape": [1] * 17}, "max_dimensions"),
+        ({"data": bytes(23)}, "has 23 bytes"),
+        ({"dtype": 1, "data": b"\x00\x01\x02\x00\x01\x00"}, "neither 0 nor 1"),
+    ],
+)
+def test_an_array_that_lies_is_refused(changes: dict[str, Any], sentence: str) -> None:
+    message = act_service_pb2.ActRequest.FromString(encode_act_request(STEP))
+    array = message.step.observations[0]
+    for name, value in changes.items():
+        array.ClearField(name)
+        if name == "shape":
+            array.shape.extend(value)
+        else:
+            setattr(array, name, value)
+    with pytest.raises(WireError, match=sentence):
+        decode_act_request(message.SerializeToString())
+
+
+def test_a_stock_protobuf_library_reads_what_is_said() -> None:
+    join = runner_service_pb2.SampleRequest.FromString(encode_sample_request(JOIN)).join
+    assert (join.hello.component, join.name, join.session) == ("envrunner 0.1.0", "farm-7 runner 3", "s3cret")
+    assert (join.last_ask, join.next_weights_version) == (7, 1)
+    ask = runner_service_pb2.SampleResponse.FromString(encode_sample_response(session.Ask(3, 0))).ask
+    assert (ask.sequence, ask.weights_version, ask.HasField("weights_version")) == (3, 0, True)
+    step = act_service_pb2.ActRequest.FromString(encode_act_request(STEP)).step
+    assert (list(step.rewards), list(step.ended)) == ([1.0, -2.0, 0.5], [0, 2])
+    assert np.frombuffer(step.final_observations[0].data, "<f4").tolist() == [7.0, 8.0, 9.0, 10.0]
+    report = encode_learn_response(session.LearnReport(2, 5), attachment_bytes=99)
+    parsed = learner_service_pb2.LearnResponse.FromString(report)
+    assert (parsed.report.version, parsed.attachment_bytes) == (5, 99)
+
+
+def test_what_a_stock_protobuf_library_writes_is_read() -> None:
+    response = runner_service_pb2.SampleResponse(ask={"sequence": 3})
+    assert decode_sample_response(response.SerializeToString()) == session.Ask(3)
+    request = act_service_pb2.ActRequest(
+        step={"sequence": 1, "observations": [{"dtype": 6, "shape": [2], "data": b"\x05\x06"}]}
+    )
+    step = decode_act_request(request.SerializeToString())
+    assert isinstance(step, session.Step)
+    assert step.observations[""].tolist() == [5, 6]
