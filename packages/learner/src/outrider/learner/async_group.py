@@ -66,6 +66,7 @@ class LocalAsyncLearnerGroup:
                 metrics=report.metrics,
                 weights=report.weights,
                 staleness=staleness_of(learned),
+                num_fragments=sum(portion.num_taken for portion in learned),
                 num_stale_rows=self._portions.take_num_stale_rows(),
                 work_s=report.work_s,
                 wait_s=report.wait_s,

@@ -75,6 +75,9 @@ class UpdateReport:
     """Seconds in which a learner waited for fragments, mean over ranks."""
     queue_depth: float
     """Fragments that lay waiting when an update began, mean over these updates."""
+    num_fragments: int = 0
+    """Fragments, in the order in which they were put, that are done with: trained on, or thrown away or
+    lost before the newest that was."""
     num_lost_updates: int = 0
     """Updates that were undone because a rank died and the group went on from an earlier state."""
     num_restarts: int = 0

@@ -4,7 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from outrider.learner.ignored import warn_of_ignored
 from outrider.learner.number_check import check_number
+
+_OF_THE_SERVICE = (
+    "learner_address",
+    "learner_token_file",
+    "learner_tls_ca",
+    "learner_tls_certificate",
+    "learner_tls_key",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +48,22 @@ class LearnerGroupSettings:
     max_learner_restarts: int = 10
     """How many times in a row, without an update in between, learners are started anew after one of
     them died; at least 0. Ignored with `num_learners=0`."""
+    learner_address: str | None = None
+    """Address of an `outrider-learner` that trains in place of learners of this run's own, such as
+    "gpu-3:50052" or "unix:/run/learner". It has as many learners as it was started with. None: there is
+    none."""
+    learner_token_file: str | None = None
+    """File whose first line is the secret that the learner service asks for. None: the environment
+    variable OUTRIDER_TOKEN."""
+    learner_tls_ca: str | None = None
+    """PEM file of the authority that signed the learner service's certificate. None: those that the
+    system trusts."""
+    learner_tls_certificate: str | None = None
+    """PEM file with this run's own certificate, for a learner service that asks for one."""
+    learner_tls_key: str | None = None
+    """PEM file with the key of `learner_tls_certificate`."""
+    learner_insecure: bool = False
+    """Whether the learner service is dialled without TLS at an address that is not this machine's own."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -55,3 +80,16 @@ class LearnerGroupSettings:
         check_number("learner_start_timeout_s", self.learner_start_timeout_s, above=0)
         check_number("num_updates_between_snapshots", self.num_updates_between_snapshots, low=1, whole=True)
         check_number("max_learner_restarts", self.max_learner_restarts, low=0, whole=True)
+        self._check_service()
+
+    def _check_service(self) -> None:
+        for name in _OF_THE_SERVICE:
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise ValueError(f"{name} is {value!r}; give a text that is not empty, or None")
+        if (self.learner_tls_certificate is None) != (self.learner_tls_key is None):
+            raise ValueError("learner_tls_certificate and learner_tls_key belong together; give both or none")
+        if self.learner_address is None:
+            warn_of_ignored(
+                self, *_OF_THE_SERVICE[1:], "learner_insecure", cure="set learner_address, or leave it out"
+            )

@@ -25,6 +25,8 @@ class Portion:
     num_rows: int
     staleness: Mapping[int, int]
     """Number of fragments by how many versions older than `version` they are."""
+    num_taken: int
+    """Its fragments, and those that were thrown away or lost since the portion before."""
 
 
 class Portions:
@@ -48,6 +50,8 @@ class Portions:
         self._num_begun = 0
         """Portions at the front of `_dealt` that the learner no longer lets wait."""
         self._num_stale_rows = 0
+        self._num_taken = 0
+        """Fragments that came since the newest portion was cut, thrown away or not."""
         self._largest = 0
         """Rows of the largest fragment so far."""
 
@@ -70,6 +74,7 @@ class Portions:
         completed = []
         for fragment in fragments:
             self._largest = max(self._largest, fragment.summary.num_rows)
+            self._num_taken += 1
             if self._version - fragment.summary.policy_version > self._max_staleness:
                 self._num_stale_rows += fragment.summary.num_rows
                 continue
@@ -94,9 +99,14 @@ class Portions:
         count, self._num_stale_rows = self._num_stale_rows, 0
         return count
 
+    def lost(self, num_fragments: int) -> None:
+        """Note that so many of those which `restart` returned are gone and will not be added."""
+        self._num_taken += num_fragments
+
     def restart(self, version: int) -> list[FragmentReference]:
         """Begin anew with a learner that is at `version`; return what none has trained on, to be added."""
         fragments = [fragment for portion in self._dealt for fragment in portion.fragments] + self._growing
+        self._num_taken += sum(portion.num_taken for portion in self._dealt) - len(fragments)
         self._dealt.clear()
         self._num_begun = 0
         self._growing = []
@@ -110,8 +120,10 @@ class Portions:
             version=self._version,
             num_rows=sum(fragment.summary.num_rows for fragment in self._growing),
             staleness=Counter(ages),
+            num_taken=self._num_taken,
         )
         self._dealt.append(portion)
         self._growing = []
+        self._num_taken = 0
         self._version += 1
         return portion

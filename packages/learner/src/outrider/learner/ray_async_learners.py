@@ -197,6 +197,7 @@ class RayAsyncLearnerGroup:
             metrics=answer["metrics"],
             weights=self._weights,
             staleness=staleness_of(learned),
+            num_fragments=sum(portion.num_taken for portion in learned),
             num_stale_rows=self._portions.take_num_stale_rows(),
             work_s=work_s,
             wait_s=wait_s,
@@ -231,6 +232,7 @@ class RayAsyncLearnerGroup:
                 self._begin()
                 there = self._ranks.still_there(waiting)
                 self._recovery.num_lost_rows += num_rows_of(waiting) - num_rows_of(there)
+                self._portions.lost(len(waiting) - len(there))
                 waiting = []
                 self._deal(self._portions.add(there))
             except LostRankError as again:

@@ -27,7 +27,6 @@ releases, and this drawing is a contract as the protos are.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -40,6 +39,7 @@ from torch._C._distributed_c10d import TCPStore
 from torch.distributed.device_mesh import init_device_mesh
 
 from outrider.learner.device import choose_device
+from outrider.learner.introduction import introduction
 from outrider.learner.learner_loop import LearnerLoop
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.mesh_ranks import MeshRanks
@@ -51,7 +51,6 @@ from outrider.transport import LocalFragment
 from outrider.transport.ray_references import Message, read_fragment, to_message
 from outrider.wire import (
     Fragment,
-    Hello,
     answer_hello,
     decode_hello,
     encode_weights,
@@ -67,14 +66,6 @@ REPORTS_GROUP = "reports"
 """Calls of `report` have a thread of their own and do not wait for an update."""
 Answer: TypeAlias = dict[str, Any]
 Shards: TypeAlias = Sequence[tuple[int, int, int]]
-
-
-def introduction(who: str) -> Hello:
-    """Say who speaks, with the versions of the packages that the two sides share."""
-    names = ("outrider-learner", "outrider-rlmodule", "outrider-transport", "outrider-wire")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return Hello(component=f"{who} ({listed})", versions=versions)
 
 
 _WithWeights: TypeAlias = tuple[Answer, Message | None]

@@ -27,11 +27,12 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from outrider.learner.introduction import introduction
 from outrider.learner.learner import StateTree
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.rank_error import LostRankError, read_error
 from outrider.learner.rank_state import for_all, join_ranks, part_for
-from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor, introduction
+from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor
 from outrider.transport import FragmentReference
 from outrider.transport.ray_references import RayFragment, put_fragment
 from outrider.wire import decode_welcome, encode_hello

@@ -1,0 +1,207 @@
+"""A run at a learner service, over as many connections as it takes.
+
+    dial --> start, from a state --> ... --> the connection breaks --> dial again --> start, from the snapshot
+
+Holds what both kinds of group need: the newest weights, and the snapshot to go back to.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from functools import partial
+from typing import Any
+
+from outrider.learner.learner import StateTree
+from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.rank_state import copied
+from outrider.learner.recovery import Recovery
+from outrider.learner.service_connection import Dial, LostServiceError, Message, ServiceConnection
+from outrider.learner.service_plan import plan_message
+from outrider.learner.service_terms import LIMITS, SERVICE
+from outrider.transport.connection import Connection, DialError, Receiver
+from outrider.transport.received import ReceivedWeights
+from outrider.transport.security import ClientSecurity
+from outrider.wire import decode_tree, encode_tree, session
+
+_DIAL_TIMEOUT_S = 10.0
+_BACK_OFF_S = (0.1, 5.0)
+"""The first wait before dialling again, and the longest. They double in between."""
+_LOGGER = logging.getLogger("outrider.learner")
+
+
+class ServiceSession:
+    """What a group holds of its service; every method is called by the training loop's thread."""
+
+    def __init__(self, plan: LearnerPlan, *, address: str, dial: Dial, asynchronous: bool) -> None:
+        """Dial, and wait until the learners are made.
+
+        Raises ValueError where the service refuses, or the plan has no plain form; ConnectionError where it
+        is not there within `learner_start_timeout_s`.
+        """
+        self._plan = plan_message(plan)
+        self._address = address
+        self._dial = dial
+        self._asynchronous = asynchronous
+        self._start_timeout_s = plan.settings.learner_start_timeout_s
+        self.timeout_s = plan.settings.learner_timeout_s
+        self._num_requests = 0
+        self._snapshot: int | None = None
+        """Number of the request for a snapshot that is under way."""
+        self.weights: ReceivedWeights
+        self.ready: session.LearnReady
+        self.connection: ServiceConnection
+        while True:
+            self._connect(None)
+            try:
+                state = self.get_state()
+            except LostServiceError as error:
+                _LOGGER.warning("the learners are made again, because %s", error)
+                continue
+            break
+        self.recovery = Recovery(
+            state,
+            num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
+            max_restarts=plan.settings.max_learner_restarts,
+        )
+
+    def hear(self, timeout_s: float) -> Message | None:
+        """Return the next message, or None. Weights and a snapshot that was asked for are kept first."""
+        taken = self.connection.take(timeout_s)
+        if taken is None:
+            return None
+        message, attachment = taken
+        if isinstance(message, session.LearnWeights):
+            self.weights = ReceivedWeights(attachment, message.version)
+        elif isinstance(message, session.LearnState) and message.request == self._snapshot:
+            self._snapshot = None
+            self.recovery.keep(read_state(attachment))
+        return taken
+
+    def hear_before(self, deadline: float, what: str) -> Message:
+        """Return the next message; raises TimeoutError, which says what did not come."""
+        taken = self.hear(max(0.0, deadline - time.monotonic()))
+        if taken is None:
+            raise TimeoutError(
+                f"the learner service at {self._address} did not {what} within {self.timeout_s:g} s; raise "
+                "learner_timeout_s, or see to it"
+            )
+        return taken
+
+    def learned(self, version: int) -> None:
+        """Note that an update ended, and ask for a snapshot where it is time for one."""
+        self.recovery.learned(version)
+        if self._snapshot is None and self.recovery.is_due:
+            self._snapshot = self._ask_for_state()
+
+    def ask_for_state(self) -> int:
+        """Ask for the state and return the number of the request."""
+        return self._ask_for_state()
+
+    def get_state(self) -> StateTree:
+        """Return the state as it is when all that was sent before is done. What else comes is left out."""
+        request = self._ask_for_state()
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            message, attachment = self.hear_before(deadline, "hand over its state")
+            if isinstance(message, session.LearnState) and message.request == request:
+                return read_state(attachment)
+
+    def set_state(self, state: StateTree) -> None:
+        """Start anew from a state that the user chose."""
+        self._start(state)
+        self.recovery.set_state(copied(state))
+
+    def go_back(self, error: LostServiceError) -> None:
+        """Dial again and go on from the snapshot, with weights newer than any that were seen.
+
+        Raises RuntimeError after too many times in a row, ConnectionError where the service stays away.
+        """
+        began = time.monotonic()
+        while True:
+            state = self.recovery.go_back(str(error))
+            try:
+                self._connect(state)
+            except LostServiceError as again:
+                error = again
+                continue
+            _LOGGER.warning("the learners are back after %.1f s", time.monotonic() - began)
+            return
+
+    def close(self) -> None:
+        """Leave the service."""
+        self.connection.close()
+
+    def _ask_for_state(self) -> int:
+        self._num_requests += 1
+        self.connection.send(session.LearnStateRequest(self._num_requests))
+        return self._num_requests
+
+    def _connect(self, state: StateTree | None) -> None:
+        self.connection = self._dial_until_there()
+        try:
+            self._start(state)
+        except BaseException:
+            self.connection.close()
+            raise
+        _LOGGER.info(
+            "%d learners at %s train (%s)",
+            self.ready.num_learners,
+            self._address,
+            self.connection.component,
+        )
+
+    def _start(self, state: StateTree | None) -> None:
+        """Say what to train, and wait until the learners are made and have published."""
+        self._snapshot = None
+        tree = encode_tree({"plan": self._plan, "state": state})
+        self.connection.send(session.LearnStart(asynchronous=self._asynchronous), tree.pieces())
+        deadline = time.monotonic() + self._start_timeout_s
+        while True:
+            taken = self.hear(max(0.0, deadline - time.monotonic()))
+            if taken is None:
+                raise LostServiceError(
+                    f"the learner service at {self._address} made no learners within "
+                    f"{self._start_timeout_s:g} s (learner_start_timeout_s)"
+                )
+            if isinstance(taken[0], session.LearnReady):
+                self.ready = taken[0]
+                return
+
+    def _dial_until_there(self) -> ServiceConnection:
+        deadline = time.monotonic() + self._start_timeout_s
+        wait_s, longest_s = _BACK_OFF_S
+        told = ""
+        while True:
+            try:
+                return ServiceConnection(self._dial, _DIAL_TIMEOUT_S)
+            except (DialError, LostServiceError) as error:
+                if isinstance(error, DialError) and error.is_final:
+                    raise
+                if time.monotonic() + wait_s > deadline:
+                    raise ConnectionError(
+                        f"there was no learner service for this run at {self._address} within "
+                        f"{self._start_timeout_s:g} s ({error}); start one there, or raise "
+                        "learner_start_timeout_s"
+                    ) from error
+                if str(error) != told:
+                    told = str(error)
+                    _LOGGER.warning("still waiting for the learner service at %s: %s", self._address, told)
+            time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who wait
+            wait_s = min(2 * wait_s, longest_s)
+
+
+def dialler(address: str, security: ClientSecurity) -> Dial:
+    """Return what dials a service over gRPC."""
+    from outrider.transport.grpc_dialer import dial
+
+    def connect(receiver: Receiver, timeout_s: float) -> Connection:
+        return dial(address, SERVICE, receiver, security=security, limits=LIMITS, timeout_s=timeout_s)
+
+    return connect
+
+
+def read_state(attachment: memoryview) -> Any:  # noqa: ANN401 - a StateTree
+    """Return a state whose arrays are this process's own."""
+    return copied(decode_tree(attachment, LIMITS))
