@@ -48,6 +48,7 @@ def batched(num_members: int, *, delay_s: float) -> tuple[list[CountedPolicy], l
         return policies[-1]
 
     together = BatchedPolicy(make, delay_s=delay_s)
+    assert together.state_spec == {}  # which makes the first policy
     return policies, [together.member() for _ in range(num_members)]
 
 

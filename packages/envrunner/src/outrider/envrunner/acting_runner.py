@@ -1,8 +1,8 @@
 """Samples here with a peer's environments: a thread that steps them with an `EnvRunner`. An `Occupant`.
 
-seat ---- ask, offer, states ----> orders ---> thread: EnvRunner over RemoteVector ---> seat
-          (any thread)                                                                  ready, fragment,
-peer ---- deliver, leave --------> vector ---'                                          failed, gone
+seat ---- assign, ask, states, stop ---> orders ---> thread: EnvRunner over RemoteVector ---> Seated
+          (any thread)                                                       ready, fragment, gone, failed
+peer ---- deliver, leave --------------> vector ---'
           (network's thread)
 """
 
@@ -13,138 +13,129 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from outrider.envrunner.batched_policy import Member
-from outrider.envrunner.remote_vector import PeerGoneError, PeerMisbehavedError, RemoteVector
+from outrider.envrunner.remote_vector import PeerGoneError, PeerLeftError, PeerMisbehavedError, RemoteVector
 from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.seats import Seated
 from outrider.envrunner.weights_loading import load_newer
-from outrider.transport import FragmentReference, LocalFragment, WeightsReference
+from outrider.transport import LocalFragment, WeightsReference
+from outrider.wire.session import Goodbye, GoodbyeReason
 
 _LOGGER = logging.getLogger("outrider.envrunner")
-_Order: TypeAlias = Callable[[EnvRunner], None]
-
-
-class Reports(Protocol):
-    """Whom a runner tells what it has done: its seat."""
-
-    def ready(self) -> None:
-        """Fragments can be asked for."""
-        ...
-
-    def fragment(self, sequence: int, fragment: FragmentReference) -> None:
-        """Answer an `ask`."""
-        ...
-
-    def failed(self, sentence: str) -> None:
-        """It failed in a way that would come again."""
-        ...
-
-    def gone(self, sentence: str) -> None:
-        """Its peer is not there any more."""
-        ...
+MakeRunner: TypeAlias = Callable[[int, int], EnvRunner]
+"""Takes the number of a seat and its incarnation."""
 
 
 class ActingRunner:
-    """Plays the environments of one peer. Nothing of it is called for long but by its own thread."""
+    """Plays the environments of one peer. Whatever takes long is done by its own thread."""
 
     def __init__(
-        self, name: str, vector: RemoteVector, policy: Member, *, dismiss: Callable[[str], None]
+        self,
+        name: str,
+        vector: RemoteVector,
+        policy: Member,
+        make: MakeRunner,
+        *,
+        dismiss: Callable[[Goodbye], None],
     ) -> None:
-        """Take the peer's copies and a policy; `dismiss` sends a peer that misbehaved away."""
-        self._name = name
+        """Take the peer's copies, and what makes a runner over them that acts with `policy`.
+
+        `dismiss` sends the peer away and returns at once.
+        """
+        self.name = name
         self._vector = vector
         self._policy = policy
+        self._make = make
         self._dismiss = dismiss
+        self._runner: EnvRunner
+        self._seated: Seated
         self._offered: WeightsReference | None = None
-        self._orders: SimpleQueue[_Order] = SimpleQueue()
-        self._is_stopped = False
+        self._orders: SimpleQueue[Callable[[], object]] = SimpleQueue()
 
-    @property
-    def name(self) -> str:
-        """For operators."""
-        return self._name
+    def start(self, seated: Seated) -> None:
+        """Begin to follow what was asked for, also before this, and tell the seat."""
+        self._seated = seated
+        threading.Thread(target=self._run, name=f"outrider acts for {self.name}", daemon=True).start()
 
-    def start(self, make: Callable[[RemoteVector, Member], EnvRunner], reports: Reports) -> None:
-        """Begin: make the runner, which may block, in the thread."""
-        threading.Thread(
-            target=self._run, args=(make, reports), name=f"outrider-act {self._name}", daemon=True
-        ).start()
+    def assign(self, index: int, incarnation: int) -> None:
+        """Let the runner be made."""
+        self._orders.put(lambda: self._begin(index, incarnation))
 
     def ask(self, sequence: int, weights: WeightsReference | None) -> None:
-        """Queue a request for a fragment."""
-        self._orders.put(lambda runner: self._sample(runner, sequence, weights))
+        """Let a fragment be sampled."""
+        self._orders.put(lambda: self._sample(sequence, weights))
 
     def offer(self, weights: WeightsReference) -> None:
         """Let newer weights act from the next fragment on that is asked for without others."""
         self._offered = weights
 
     def get_state(self, timeout_s: float) -> Mapping[str, Any]:
-        """Return the runner's state, which leaves out where the peer's episodes are."""
-        return self._call(lambda runner: runner.get_state(), timeout_s)
+        """Return the runner's state, which does not say where the peer's episodes are."""
+        state: Mapping[str, Any] = self._call(self._runner.get_state, timeout_s)
+        return state
 
     def set_state(self, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let the runner go on from a state, with the episodes that the peer is in."""
-        self._call(lambda runner: runner.set_state(state), timeout_s)
+        self._call(lambda: self._runner.set_state(state), timeout_s)
 
-    def stop(self, sentence: str) -> None:
-        """End the thread without a word to the seat."""
-        self._is_stopped = True
-        self.leave(sentence)
+    def stop(self, goodbye: Goodbye) -> None:
+        """Send the peer away and end."""
+        self._dismiss(goodbye)
+        self.leave(PeerGoneError(goodbye.sentence))
 
-    def leave(self, sentence: str) -> None:
-        """End the thread, because the peer is not there any more."""
-        self._vector.cut(sentence)
+    def leave(self, end: PeerGoneError) -> None:
+        """End, because the peer is not there any more."""
+        self._vector.cut(end)
+        self._orders.put(self._vector.require_peer)
 
-        def end(_: EnvRunner) -> None:
-            raise PeerGoneError(sentence)
-
-        self._orders.put(end)
-
-    def _run(self, make: Callable[[RemoteVector, Member], EnvRunner], reports: Reports) -> None:
-        self._reports = reports
+    def _run(self) -> None:
         try:
-            runner = make(self._vector, self._policy)
-            reports.ready()
             while True:
-                self._orders.get()(runner)
+                self._orders.get()()
         except PeerMisbehavedError as error:
-            self._dismiss(str(error))
-            self._tell(reports.gone, f"it was sent away: {error}")
+            self._dismiss(Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=str(error)))
+            self._seated.gone(f"it was sent away: {error}")
+        except PeerLeftError as error:
+            self._seated.leaving(str(error))
+            self._seated.gone(str(error))
         except PeerGoneError as error:
-            self._tell(reports.gone, str(error))
+            self._seated.gone(str(error))
         except Exception as error:
-            _LOGGER.exception("%s cannot be acted for", self._name)
-            sentence = f"acting for {self._name} failed: {type(error).__name__}: {error}"
-            self._dismiss(sentence)
-            self._tell(reports.failed, sentence)
+            _LOGGER.exception("%s cannot be acted for", self.name)
+            sentence = f"acting for {self.name} failed: {type(error).__name__}: {error}"
+            self._dismiss(Goodbye(reason=GoodbyeReason.FAILED, sentence=sentence))
+            self._seated.failed(sentence)
         finally:
             self._policy.leave()
 
-    def _sample(self, runner: EnvRunner, sequence: int, weights: WeightsReference | None) -> None:
-        load_newer(runner, self._offered if weights is None else weights)
+    def _begin(self, index: int, incarnation: int) -> None:
+        self._runner = self._make(index, incarnation)
+        self._seated.ready()
+
+    def _sample(self, sequence: int, weights: WeightsReference | None) -> None:
+        load_newer(self._runner, self._offered if weights is None else weights)
         with self._policy.sampling():
-            fragment = runner.sample()
-        self._reports.fragment(sequence, LocalFragment(fragment))
+            fragment = self._runner.sample()
+        self._seated.fragment(sequence, LocalFragment(fragment))
 
-    def _tell(self, report: Callable[[str], None], sentence: str) -> None:
-        if not self._is_stopped:
-            report(sentence)
-
-    def _call(self, call: Callable[[EnvRunner], Any], timeout_s: float) -> Any:  # noqa: ANN401 - a tree
+    def _call(self, call: Callable[[], Any], timeout_s: float) -> Any:  # noqa: ANN401 - a tree
         """Let the thread do something between two fragments, and wait for it."""
         answer: Future[Any] = Future()
 
-        def order(runner: EnvRunner) -> None:
+        def order() -> None:
             if answer.set_running_or_notify_cancel():
                 try:
-                    answer.set_result(call(runner))
+                    answer.set_result(call())
                 except Exception as error:  # noqa: BLE001 - raised where it is waited for
                     answer.set_exception(error)
 
         self._orders.put(order)
         try:
             return answer.result(timeout_s)
+        except PeerGoneError as error:
+            raise ConnectionError(str(error)) from error
         except TimeoutError:
             answer.cancel()
-            raise TimeoutError(f"{self._name} did not answer within {timeout_s:g} s") from None
+            raise TimeoutError(f"{self.name} did not answer within {timeout_s:g} s") from None

@@ -27,14 +27,22 @@ class BatchedPolicy:
     """One policy for each set of weights that somebody acts with: one, and two while new ones spread."""
 
     def __init__(self, make: Callable[[], ActingPolicy], *, delay_s: float) -> None:
-        """Make a policy. A call waits for others for at most `delay_s`."""
+        """Make policies when they are needed. A call waits for others for at most `delay_s`."""
         self._make = make
         self._delay_s = delay_s
         self._lock = threading.Lock()
         self._groups: list[_Group] = []
-        self._spare: list[ActingPolicy] = [make()]
-        self.state_spec: Mapping[str, TensorSpec] = self._spare[0].state_spec
+        self._spare: list[ActingPolicy] = []
+        self._state_spec: Mapping[str, TensorSpec] | None = None
+
+    @property
+    def state_spec(self) -> Mapping[str, TensorSpec]:
         """Recurrent state by name, without the batch axis."""
+        with self._lock:
+            if self._state_spec is None:
+                self._spare.append(self._make())
+                self._state_spec = self._spare[0].state_spec
+            return self._state_spec
 
     def member(self) -> Member:
         """Return a policy for one runner."""

@@ -4,7 +4,7 @@
     step(actions) --- send(Action 7) ----------->
                       waits                        deliver(Step 8)
                   <-- checked, as arrays
-    raises PeerGoneError                           cut("the connection broke")
+    raises PeerGoneError                           cut(PeerGoneError("the connection broke"))
 
 It resets its own episodes, as `Step` says: SAME_STEP. Nobody can reset it from here.
 """
@@ -31,6 +31,10 @@ from outrider.wire.session import Action, Step
 
 class PeerGoneError(EnvironmentsFailedError):
     """Raised where the copies cannot be stepped any more: their peer went away, or was sent away."""
+
+
+class PeerLeftError(PeerGoneError):
+    """Raised where the peer said goodbye."""
 
 
 class PeerMisbehavedError(PeerGoneError):
@@ -66,7 +70,7 @@ class RemoteVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._due = 1  # the sequence of the step that may come; 0 where none may
         self._sequence = 0
         self._arrived: Step | None = None
-        self._end: str | None = None
+        self._end: PeerGoneError | None = None
 
     def deliver(self, step: Step) -> None:
         """Take a step and return at once. Raises WireError where it is not its turn."""
@@ -80,11 +84,17 @@ class RemoteVector(gym.vector.VectorEnv[Any, Any, Any]):
             self._arrived = step
             self._changed.notify_all()
 
-    def cut(self, sentence: str) -> None:
-        """Say that nothing comes any more; whoever waits for it gets PeerGoneError."""
+    def cut(self, end: PeerGoneError) -> None:
+        """Say that nothing comes any more; `end` is raised where it is waited for."""
         with self._changed:
-            self._end = self._end or sentence
+            self._end = self._end or end
             self._changed.notify_all()
+
+    def require_peer(self) -> None:
+        """Raise what `cut` was told, if it was called."""
+        with self._changed:
+            if self._end is not None:
+                raise self._end
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -110,11 +120,10 @@ class RemoteVector(gym.vector.VectorEnv[Any, Any, Any]):
 
     def _receive(self) -> Step:
         with self._changed:
-            came = self._changed.wait_for(lambda: self._arrived or self._end, self._timeout_s)
+            self._changed.wait_for(lambda: self._arrived or self._end, self._timeout_s)
+            self.require_peer()
             step, self._arrived = self._arrived, None
-            if self._end is not None:
-                raise PeerGoneError(self._end)
-            if not came or step is None:
+            if step is None:
                 raise PeerMisbehavedError(
                     f"step {self._sequence + 1} did not come within {self._timeout_s:g} s; step faster, or "
                     "raise env_step_timeout_s of the run"

@@ -83,13 +83,15 @@ class StepRules:
 def _check_values(where: str, column: NDArray[Any], leaf: LeafSpace) -> None:
     if column.dtype.kind == "f" and not np.isfinite(column).all():
         raise ValueError(f"{where} holds NaN or infinity; observations must be finite numbers")
+    low: Any
+    high: Any
     match leaf:
         case DiscreteSpace(num_values=num_values, start=start):
-            low, high = np.int64(start), np.int64(start + num_values - 1)
+            low, high = start, start + num_values - 1
         case MultiDiscreteSpace(num_values=num_values_L, start=start_L):
             low, high = start_L, start_L + num_values_L - 1
         case MultiBinarySpace():
-            low, high = np.int64(0), np.int64(1)
+            low, high = 0, 1
         case _:
             return
     if ((column < low) | (column > high)).any():

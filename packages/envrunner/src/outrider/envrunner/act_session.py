@@ -1,0 +1,152 @@
+"""Lets in environments that carry no policy (`ActService.Act`), and seats a runner here for each stream.
+
+    peer                       network's thread                    thread of its ActingRunner
+    join ------------------->  greet, occupy a seat
+         <- welcome ---------
+    step ------------------->  deliver ------------------------->  EnvRunner records, the policy acts
+         <------------------------------------------------ action
+
+A stream whose connection breaks is over, and with it the fragment under way: its rows are lost, counted
+by whoever asked for it. What it delivered before stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from outrider.envrunner.acting_runner import ActingRunner
+from outrider.envrunner.batched_policy import BatchedPolicy, Member
+from outrider.envrunner.onnx_policy import OnnxPolicy
+from outrider.envrunner.remote_vector import PeerGoneError, PeerLeftError, RemoteVector
+from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.seats import Seats
+from outrider.transport.connection import Connection
+from outrider.wire import (
+    Limits,
+    PolicyGraph,
+    WireError,
+    decode_act_request,
+    encode_act_response,
+)
+from outrider.wire.session import Goodbye, GoodbyeReason, Join, SessionWelcome, Step
+
+Greet: TypeAlias = Callable[[Join], SessionWelcome]
+"""Decides whether a peer fits the run, and says so."""
+
+
+class ActSessions:
+    """All streams of environments that are acted for here. A `Receiver`."""
+
+    def __init__(self, plan: RunnerPlan, seats: Seats, *, greet: Greet, limits: Limits) -> None:
+        """Seat runners that are made after `plan`. Raises ValueError where its policy is no graph."""
+        if not isinstance(plan.policy, PolicyGraph):
+            raise ValueError(
+                "the policy is a torch recipe, which peers cannot be acted for with; let it be exported as a "
+                "policy graph"
+            )
+        self._plan = plan
+        self._graph = graph = plan.policy
+        self._seats = seats
+        self._greet = greet
+        self._limits = limits
+        self._policy = BatchedPolicy(lambda: OnnxPolicy(graph), delay_s=plan.settings.act_batch_delay_s)
+        self._streams: dict[Connection, _Stream | None] = {}
+
+    def opened(self, connection: Connection) -> None:
+        """Wait for a `Join`."""
+        self._streams[connection] = None
+
+    def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
+        """Seat a peer, or hand a step to its runner. Raises WireError for what cannot be."""
+        if attachment is not None:
+            raise WireError("something is attached; no message of ActService has an attachment")
+        message, stream = decode_act_request(head, self._limits), self._streams.get(connection)
+        match message:
+            case Join() if stream is None:
+                self._join(connection, message)
+            case Join():
+                raise WireError("join came twice on one stream; open another stream for other environments")
+            case Step() if stream is None:
+                raise WireError("a step came before join; the first message of a stream is join")
+            case Step():
+                assert stream is not None
+                stream.vector.deliver(message)
+            case Goodbye(sentence=sentence) if stream is not None:
+                stream.runner.leave(PeerLeftError(f"it said goodbye: {sentence or 'without a reason'}"))
+            case _:
+                pass  # a message of a newer minor version
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """End the runner of a stream."""
+        stream = self._streams.pop(connection, None)
+        if stream is not None:
+            stream.runner.leave(PeerGoneError(reason))
+
+    def _join(self, connection: Connection, join: Join) -> None:
+        welcome = self._greet(join)
+        if welcome.welcome.refusal is not None:
+            connection.close(encode_act_response(welcome))
+            return
+        if not 1 <= join.num_environments <= self._most_copies:
+            sentence = (
+                f"{join.name} has num_environments={join.num_environments}; the run takes 1 to "
+                f"{self._most_copies} copies on one stream: open more streams, or raise "
+                "num_envs_per_env_runner of the run"
+            )
+            connection.close(encode_act_response(Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence)))
+            return
+        assert welcome.terms is not None
+        connection.send(encode_act_response(welcome))
+        connection.keep(welcome.terms)
+        self._streams[connection] = self._seat(connection, join)
+
+    @property
+    def _most_copies(self) -> int:
+        """Copies have numbers of their own within the run, of which a seat has so many."""
+        return self._plan.settings.num_envs_per_env_runner
+
+    def _seat(self, connection: Connection, join: Join) -> _Stream:
+        vector = RemoteVector(
+            self._graph.observation_space,
+            self._graph.action_space,
+            join.num_environments,
+            send=lambda action: connection.send(encode_act_response(action)),
+            timeout_s=self._plan.settings.env_step_timeout_s,
+        )
+        member = self._policy.member()
+        runner = ActingRunner(
+            f"{join.name or 'a peer'} ({connection.peer})",
+            vector,
+            member,
+            lambda index, incarnation: self._make(vector, member, index, incarnation),
+            dismiss=lambda goodbye: connection.close(encode_act_response(goodbye)),
+        )
+        runner.start(self._seats.occupy(runner))
+        return _Stream(vector, runner)
+
+    def _make(self, vector: RemoteVector, member: Member, index: int, incarnation: int) -> EnvRunner:
+        """Make a runner whose fragments have as many rows as those of others, whatever its copies."""
+        plan = self._plan
+        return EnvRunner(
+            plan.environment,
+            replace(plan.settings, num_envs_per_env_runner=vector.num_envs),
+            member,
+            observation_space=self._graph.observation_space,
+            action_heads=self._graph.action_heads,
+            num_steps=-(-plan.num_rows // vector.num_envs),
+            seed=plan.seed,
+            first_environment=(plan.first_runner + index) * self._most_copies,
+            incarnation=incarnation,
+            vector=vector,
+        )
+
+
+class _Stream:
+    """A peer that has joined."""
+
+    def __init__(self, vector: RemoteVector, runner: ActingRunner) -> None:
+        self.vector = vector
+        self.runner = runner
