@@ -15,7 +15,6 @@ contract as the protos are.
 
 from __future__ import annotations
 
-import importlib.metadata
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -23,6 +22,7 @@ from typing import Any, TypeAlias
 import cloudpickle
 import ray
 
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.ray_runner_metrics import RunnerMetrics
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner import EnvRunner
@@ -30,7 +30,6 @@ from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.weights_loading import LostWeightsError, load_newer
 from outrider.transport.ray_references import Message, RayWeights, to_message
 from outrider.wire import (
-    Hello,
     answer_hello,
     decode_hello,
     encode_fragment,
@@ -140,14 +139,6 @@ class RunnerProcess:
         """Close the environments."""
         self._runner.close()
         return {}
-
-
-def introduction(who: str) -> Hello:
-    """Say who speaks, with the versions of the packages that the two sides share."""
-    names = ("outrider-envrunner", "outrider-transport", "outrider-wire")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return Hello(component=f"{who} ({listed})", versions=versions)
 
 
 def raise_failure(answer: Answer, index: int) -> None:

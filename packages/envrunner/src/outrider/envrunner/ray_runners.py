@@ -29,11 +29,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.ray_runner_actor import (
     WEIGHTS_GROUP,
     Answer,
     RunnerActor,
-    introduction,
     raise_failure,
 )
 from outrider.envrunner.remote_runners import (

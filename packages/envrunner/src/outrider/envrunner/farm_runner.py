@@ -1,0 +1,238 @@
+"""One runner of a farm: dials a gateway, samples what it asks for, and dials again where it is gone.
+
+dialling thread     dial ... wait until closed ... pause ... dial
+network's thread    messages of the connection --> FarmSession
+main thread         FarmSession --> make a runner, sample, hand in --> FarmSession
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from outrider.envrunner.dial_again import BackOff
+from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.farm_ending import Ended, Ending
+from outrider.envrunner.farm_session import Assigned, FarmSession, Sample, StateWanted, Witness
+from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.transport.connection import Connection, DialError, Receiver
+from outrider.wire import (
+    Fragment,
+    Weights,
+    WireError,
+    decode_policy_graph,
+    decode_settings,
+    decode_tree,
+    decode_weights,
+    encode_fragment,
+    encode_tree,
+    session,
+)
+from outrider.wire.session import Goodbye, GoodbyeReason
+
+SERVICE = "outrider.wire.v1.RunnerService/Sample"
+_LOGGER = logging.getLogger("outrider.envrunner")
+_GOODBYES = {
+    Ending.FAILED: GoodbyeReason.FAILED,
+    Ending.UNUSABLE: GoodbyeReason.FAILED,
+    Ending.REFUSED: GoodbyeReason.REFUSED,
+}
+"""What is said where it is not that nothing is wrong."""
+
+
+class AssignedRunner(Protocol):
+    """What an `EnvRunner` can do, as far as a gateway asks for it."""
+
+    @property
+    def version(self) -> int | None: ...
+
+    def set_weights(self, weights: Weights) -> None: ...
+
+    def sample(self) -> Fragment: ...
+
+    def get_state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class RunnerWitness(Witness, Protocol):
+    """Who wants to know what a runner does."""
+
+    def sampled(self, fragment: Fragment) -> None:
+        """A fragment was handed in."""
+        ...
+
+    def waits(self, sentence: str) -> None:
+        """There is no gateway, and it will be looked for again."""
+        ...
+
+
+class RefusedSettingsError(ValueError):
+    """Raised where the gateway asks for what this release does not know."""
+
+
+MakeRunner = Callable[[session.Assignment, memoryview], AssignedRunner]
+"""From an assignment and a message `PolicyGraph`. Raises ValueError where that cannot be."""
+
+
+class FarmRunner:
+    """Takes part in a run until somebody ends it."""
+
+    def __init__(
+        self,
+        dial: Callable[[Receiver], Connection],
+        make: MakeRunner,
+        farm_session: FarmSession,
+        witness: RunnerWitness,
+        *,
+        give_up_after_s: float,
+        back_off: BackOff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Do nothing yet. Without a gateway for `give_up_after_s` it ends."""
+        self._dial = dial
+        self._make = make
+        self._session = farm_session
+        self._witness = witness
+        self._give_up_after_s = give_up_after_s
+        self._back_off = back_off or BackOff()
+        self._clock = clock
+        self._runner: AssignedRunner | None = None
+        self._compression: Any = "none"
+
+    def run(self) -> Ended:
+        """Sample until the end, on the calling thread."""
+        threading.Thread(target=self._keep_connected, name="outrider-dial", daemon=True).start()
+        try:
+            ended = self._work()
+        finally:
+            if self._runner is not None:
+                self._runner.close()
+        reason = _GOODBYES.get(ended.ending, GoodbyeReason.DONE)
+        self._session.part(Goodbye(reason=reason, sentence=ended.sentence))
+        return ended
+
+    def _work(self) -> Ended:
+        while True:
+            work = self._session.next_work()
+            try:
+                match work:
+                    case Ended():
+                        return work
+                    case Assigned():
+                        self._begin(work)
+                    case Sample():
+                        self._sample(work)
+                    case StateWanted():
+                        self._tell_or_take_state(work)
+            except RefusedSettingsError as error:
+                self._session.end(Ending.REFUSED, str(error))
+            except (ValueError, EnvironmentsFailedError, WireError) as error:
+                _LOGGER.debug("the runner failed", exc_info=True)
+                self._session.end(Ending.FAILED, str(error))
+
+    def _begin(self, work: Assigned) -> None:
+        """Make the runner, after the end of an earlier one."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+        wanted = work.assignment.settings.get("fragment_compression", "none")
+        self._compression = wanted if wanted in work.capabilities else "none"
+        self._runner = self._make(work.assignment, work.graph)
+        self._session.ready(work.life)
+
+    def _sample(self, work: Sample) -> None:
+        assert self._runner is not None, "a gateway assigns before it asks"
+        if work.weights is not None:
+            self._runner.set_weights(decode_weights(work.weights))
+        fragment = self._runner.sample()
+        frame = encode_fragment(fragment, compression=self._compression)
+        self._session.deliver(work.life, work.sequence, frame.pieces())
+        self._witness.sampled(fragment)
+
+    def _tell_or_take_state(self, work: StateWanted) -> None:
+        assert self._runner is not None, "a gateway assigns before it asks"
+        try:
+            if work.state is None:
+                pieces = encode_tree(self._runner.get_state()).pieces()
+                self._session.answer(work.life, work.request, pieces)
+                return
+            self._runner.set_state(decode_tree(work.state))
+            self._session.forget_weights()
+            self._session.answer(work.life, work.request)
+        except Exception as error:  # noqa: BLE001 - an environment's state is the user's; told to the run
+            self._session.answer(work.life, work.request, error=f"{type(error).__name__}: {error}")
+
+    def _keep_connected(self) -> None:
+        """Dial, again and again where it helps."""
+        try:
+            last_seen = self._clock()
+            while True:
+                cause = self._connect_once()
+                if self._session.was_welcome():
+                    last_seen = self._clock()
+                    self._back_off.succeed()
+                away_s = self._clock() - last_seen
+                if away_s >= self._give_up_after_s:
+                    self._session.end(
+                        Ending.GAVE_UP,
+                        f"there was no gateway for {away_s:.0f} s, which is longer than "
+                        f"--give-up-after {self._give_up_after_s:g}: {cause}",
+                    )
+                pause_s = min(self._back_off.next_s(), max(0.0, self._give_up_after_s - away_s))
+                if cause:
+                    self._witness.waits(f"{cause}; trying again in {pause_s:.1f} s")
+                if not self._session.pause(pause_s):
+                    return
+        except Exception as error:
+            self._session.end(Ending.FAILED, f"{type(error).__name__}: {error}")
+            raise
+
+    def _connect_once(self) -> str:
+        """Dial and wait until the connection is closed again. Returns why there was none."""
+        try:
+            self._dial(self._session)
+        except DialError as error:
+            if error.is_final:
+                self._session.end(Ending.REFUSED, str(error))
+            return str(error)
+        self._session.wait_until_closed()
+        return ""
+
+
+def runner_maker(environment: EnvironmentSettings, vectorize_mode: str | None) -> MakeRunner:
+    """Return what makes the runners of a farm, whose environment is the farm's and all else the run's."""
+
+    def make(assignment: session.Assignment, graph: memoryview) -> AssignedRunner:
+        ours = {} if vectorize_mode is None else {"gym_env_vectorize_mode": vectorize_mode}
+        try:
+            settings = decode_settings(EnvRunnerSettings, {**settings_of(assignment), **ours})
+        except ValueError as error:
+            raise RefusedSettingsError(str(error)) from error
+        plan = RunnerPlan(
+            environment=environment,
+            settings=settings,
+            policy=decode_policy_graph(graph),
+            num_steps=assignment.num_steps,
+            seed=assignment.seed,
+        )
+        return plan.make_runner(assignment.runner, assignment.incarnation)
+
+    return make
+
+
+def settings_of(assignment: session.Assignment) -> dict[str, Any]:
+    """Return the settings that an assignment holds, by the names of `EnvRunnerSettings`."""
+    return {
+        **assignment.settings,
+        "num_envs_per_env_runner": assignment.num_environments,
+        "explore": assignment.explore,
+        "record_action_parameters": assignment.record_action_parameters,
+    }

@@ -1,0 +1,367 @@
+"""What a runner was asked for and owes, over however many connections: its side of `RunnerService`.
+
+    network's thread                                   main thread
+    opened, received, closed ---> FarmSession ---> next_work: Assigned, Sample, StateWanted, Ended
+                                              <--- ready, deliver, answer
+
+A fragment is kept until the gateway has acknowledged it. Where a connection breaks, whoever dials again
+hands the new one to the same session: it says how far it got, and sends again what may be lost.
+
+Nothing here dials, samples or reads an attachment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from outrider.envrunner.farm_ending import Ended, Ending
+from outrider.transport.connection import Connection
+from outrider.wire import Bytes, session
+from outrider.wire.session import Goodbye, GoodbyeReason
+from outrider.wire.session_codec import decode_sample_response, encode_sample_request
+
+_FIRST_TERMS = session.Terms(heartbeat_interval_s=3.0, silence_timeout_s=12.0)
+"""Until the gateway says its own."""
+_LEAVING_S = 0.5
+"""How long what the gateway asked before it heard of the leaving may be under way."""
+_CLOSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Make a runner."""
+
+    life: int
+    """Counts the sessions; what belongs to an earlier one interests nobody any more."""
+    assignment: session.Assignment
+    graph: memoryview
+    capabilities: frozenset[str]
+    """Those that both sides have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Sample a fragment."""
+
+    life: int
+    sequence: int
+    weights: memoryview | None
+    """To be set before; None where the runner has the right ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateWanted:
+    """Tell the runner's state, or take this one."""
+
+    life: int
+    request: int
+    state: memoryview | None
+
+
+Work = Assigned | Sample | StateWanted | Ended
+
+
+class Witness(Protocol):
+    """Who wants to know what becomes of a runner. Called by any thread; returns at once."""
+
+    def connected(self, sentence: str) -> None:
+        """A gateway has let the runner in."""
+        ...
+
+    def lost(self, sentence: str) -> None:
+        """The gateway is gone, or the connection to it."""
+        ...
+
+    def noticed(self, sentence: str) -> None:
+        """Something happened that people should know."""
+        ...
+
+
+class FarmSession:
+    """A `Receiver` on one side, and a queue of work on the other. Safe to use from both."""
+
+    def __init__(
+        self,
+        introduction: session.Join,
+        *,
+        witness: Witness,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Introduce itself as `introduction` says on each connection."""
+        self._introduction = introduction
+        self._witness = witness
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._connection: Connection | None = None
+        self._is_welcome = False
+        self._was_welcome = self._was_told = False
+        self._session = introduction.session
+        self._life = 0
+        self._last_ask = 0
+        self._assigned: Assigned | None = None
+        self._asks: deque[session.Ask] = deque()
+        self._state: StateWanted | None = None
+        self._weights: dict[int, memoryview] = {}
+        self._held: int | None = None
+        self._is_busy = False
+        self._unacknowledged: deque[tuple[int, bytes, Sequence[Bytes]]] = deque()
+        self._capabilities: frozenset[str] = frozenset()
+        self._leaving: str | None = None
+        self._leaves_at = self._leaves_by = 0.0
+        self._ended: Ended | None = None
+        self._parting = ""
+        """What the gateway said when it went away."""
+
+    # ------------------------------------------------------------------------------ the network's thread
+
+    def opened(self, connection: Connection) -> None:
+        """Introduce itself, and say how far it got before."""
+        with self._changed:
+            self._connection = connection
+            self._is_welcome = False
+            self._parting = ""
+            versions = [*self._weights, *([] if self._held is None else [self._held])]
+            join = replace(
+                self._introduction,
+                session=self._session,
+                last_ask=self._last_ask,
+                weights_version=max(versions, default=None),
+            )
+            connection.send(encode_sample_request(join))
+            connection.keep(_FIRST_TERMS)
+
+    def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
+        """Take note of a message."""
+        message = decode_sample_response(head)
+        with self._changed:
+            if connection is not self._connection or self._ended is not None:
+                return
+            self._take(connection, message, attachment)
+            self._changed.notify_all()
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """Note that somebody has to dial again."""
+        with self._changed:
+            if connection is not self._connection:
+                return
+            self._connection = None
+            self._is_welcome = False
+            if self._was_told:
+                self._was_told = False
+                self._witness.lost(f"lost the gateway: {self._parting or reason}")
+            self._changed.notify_all()
+
+    def _take(
+        self, connection: Connection, message: session.SampleResponse | None, attachment: memoryview | None
+    ) -> None:
+        match message:
+            case session.SessionWelcome():
+                self._welcome(connection, message)
+            case session.Assignment() if attachment is not None:
+                self._assigned = Assigned(self._life, message, attachment, self._capabilities)
+            case session.WeightsDelivery(version) if attachment is not None:
+                self._take_weights(version, attachment)
+            case session.Ask(sequence):
+                if sequence > self._last_ask:
+                    self._last_ask = sequence
+                    self._asks.append(message)
+            case session.Acknowledgement(sequence):
+                self._forget_up_to(sequence)
+            case session.StateRequest(request):
+                self._state = StateWanted(self._life, request, attachment)
+            case Goodbye():
+                self._part(connection, message)
+            case _:
+                pass  # of a newer release
+
+    def _welcome(self, connection: Connection, message: session.SessionWelcome) -> None:
+        refusal = message.welcome.refusal
+        if refusal is not None:
+            self._end(Ending.REFUSED, refusal.sentence)
+            connection.close()
+            return
+        self._session = message.session
+        self._capabilities = message.welcome.capabilities
+        self._is_welcome = True
+        if message.terms is not None:
+            connection.keep(message.terms)
+        if message.resumed:
+            self._forget_up_to(message.acknowledged)
+            for _, head, pieces in self._unacknowledged:
+                connection.send(head, pieces)
+        else:
+            self._begin()
+        self._was_welcome = self._was_told = True
+        again = "connected again" if message.resumed else "connected"
+        self._witness.connected(f"{again} to {message.welcome.component} at {connection.peer}")
+        if self._leaving is not None:
+            connection.send(encode_sample_request(session.Leaving(self._leaving)))
+
+    def _begin(self) -> None:
+        """Throw away what belongs to a session that the gateway does not know any more."""
+        num_fragments = len(self._unacknowledged) + len(self._asks) + self._is_busy
+        if num_fragments:
+            self._witness.noticed(
+                f"the gateway has begun anew: {num_fragments} fragments that the old one asked for and "
+                "did not acknowledge are thrown away"
+            )
+        self._life += 1
+        self._last_ask = 0
+        self._assigned = self._state = self._held = None
+        self._asks.clear()
+        self._weights.clear()
+        self._unacknowledged.clear()
+
+    def _take_weights(self, version: int, attachment: memoryview) -> None:
+        """Keep the newest, and older ones only where a fragment waits for exactly these."""
+        self._weights[version] = attachment
+        wanted = {ask.weights_version for ask in self._asks} | {max(self._weights)}
+        self._weights = {kept: view for kept, view in self._weights.items() if kept in wanted}
+
+    def _forget_up_to(self, sequence: int) -> None:
+        while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
+            self._unacknowledged.popleft()
+
+    def _part(self, connection: Connection, goodbye: Goodbye) -> None:
+        match goodbye.reason:
+            case GoodbyeReason.DONE:
+                self._end(Ending.OVER if self._leaving is None else Ending.DRAINED, goodbye.sentence)
+            case GoodbyeReason.REFUSED:
+                self._end(Ending.REFUSED, goodbye.sentence)
+            case GoodbyeReason.MISBEHAVED:
+                self._end(Ending.FAILED, goodbye.sentence)
+            case GoodbyeReason.LATER | GoodbyeReason.FAILED:
+                self._parting = goodbye.sentence
+        connection.close()
+
+    # -------------------------------------------------------------------------------------- whoever dials
+
+    def wait_until_closed(self) -> None:
+        """Wait until there is no connection, or no need of one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._connection is None or self._ended is not None)
+
+    def pause(self, seconds: float) -> bool:
+        """Wait before dialling again. Returns whether there is any need to."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended is not None, seconds)
+            return self._ended is None
+
+    def end(self, ending: Ending, sentence: str = "") -> None:
+        """Give up the session, from whatever thread."""
+        with self._changed:
+            self._end(ending, sentence)
+
+    def _end(self, ending: Ending, sentence: str) -> None:
+        if self._ended is None:
+            self._ended = Ended(ending, sentence)
+            self._changed.notify_all()
+
+    def was_welcome(self) -> bool:
+        """Return whether a gateway has let it in since the last time that this was asked."""
+        with self._changed:
+            was_welcome, self._was_welcome = self._was_welcome, False
+            return was_welcome
+
+    # ----------------------------------------------------------------------------------- the main thread
+
+    def next_work(self) -> Work:
+        """Wait for something to do."""
+        with self._changed:
+            self._is_busy = False
+            while True:
+                work = self._next_work()
+                if work is not None:
+                    return work
+                self._changed.wait(None if self._leaving is None else 0.05)
+
+    def _next_work(self) -> Work | None:
+        if self._ended is not None:
+            return self._ended
+        if self._assigned is not None:
+            work, self._assigned = self._assigned, None
+            return work
+        if self._state is not None:
+            state, self._state = self._state, None
+            return state
+        if self._asks and self._has_weights_for(self._asks[0]):
+            return self._begin_fragment(self._asks.popleft())
+        if self._leaving is not None and self._may_leave():
+            self._end(Ending.DRAINED, "")
+        return self._ended
+
+    def _has_weights_for(self, ask: session.Ask) -> bool:
+        newest = max([*self._weights, -1 if self._held is None else self._held], default=-1)
+        if ask.weights_version is None:
+            return newest >= 0
+        held_long_ago = self._held is not None and self._held >= ask.weights_version
+        return held_long_ago or ask.weights_version in self._weights
+
+    def _begin_fragment(self, ask: session.Ask) -> Sample:
+        self._is_busy = True
+        version = ask.weights_version
+        if version is None:
+            version = max(self._weights, default=self._held)
+        weights = None
+        if version is not None and (self._held is None or version > self._held):
+            weights, self._held = self._weights[version], version
+        self._weights = {later: view for later, view in self._weights.items() if later > (self._held or 0)}
+        return Sample(self._life, ask.sequence, weights)
+
+    def _may_leave(self) -> bool:
+        now = self._clock()
+        owes = self._asks or self._unacknowledged
+        return now >= self._leaves_by or (not owes and (now >= self._leaves_at or not self._is_welcome))
+
+    def ready(self, life: int) -> None:
+        """Say that the runner is made."""
+        self._send(life, encode_sample_request(session.Ready()))
+
+    def deliver(self, life: int, sequence: int, pieces: Sequence[Bytes]) -> None:
+        """Hand in a fragment, now or as soon as there is a connection."""
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        head = encode_sample_request(session.FragmentDelivery(sequence), attachment_bytes=size)
+        with self._changed:
+            if life == self._life:
+                self._unacknowledged.append((sequence, head, pieces))
+                self._send(life, head, pieces)
+
+    def answer(self, life: int, request: int, pieces: Sequence[Bytes] = (), *, error: str = "") -> None:
+        """Answer a request for a state; lost where the connection is, as the request was."""
+        size = sum(memoryview(piece).nbytes for piece in pieces)
+        delivery = session.StateDelivery(request, error)
+        self._send(life, encode_sample_request(delivery, attachment_bytes=size), pieces)
+
+    def forget_weights(self) -> None:
+        """Note that the runner has to be given its weights again."""
+        with self._changed:
+            self._held = None
+
+    def leave(self, reason: str, *, within_s: float) -> None:
+        """Finish what was asked for, for at most so long, and end. Not for signal handlers: it locks."""
+        with self._changed:
+            if self._leaving is not None:
+                return
+            self._leaving = reason
+            self._leaves_at = self._clock() + _LEAVING_S
+            self._leaves_by = self._clock() + within_s
+            if self._is_welcome and self._connection is not None:
+                self._connection.send(encode_sample_request(session.Leaving(reason)))
+            self._changed.notify_all()
+
+    def part(self, goodbye: Goodbye) -> None:
+        """Say goodbye where there is somebody to hear it, and wait for a moment until it is said."""
+        with self._changed:
+            if self._connection is not None:
+                self._connection.close(encode_sample_request(goodbye))
+            self._changed.wait_for(lambda: self._connection is None, _CLOSE_S)
+
+    def _send(self, life: int, head: bytes, pieces: Sequence[Bytes] = ()) -> None:
+        with self._changed:
+            if life == self._life and self._is_welcome and self._connection is not None:
+                self._connection.send(head, pieces)

@@ -1,0 +1,151 @@
+"""A process with one runner in it: `python -m outrider.envrunner.runner_process`.
+
+    parent                                                   this process
+    standard input: RunnerOrders --------------------------->  makes its environment, dials, samples
+    standard input: "d" ----------------------------------->  drains
+    standard input: closed, or the parent has died -------->  ends
+    events, one JSON object to a line <---------------------  (farms only)
+
+Signals are the parent's: Ctrl-C and SIGTERM do nothing here. Nothing that comes over the network is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+from outrider.envrunner.environment import EnvironmentSettings, spaces_of
+from outrider.envrunner.farm_ending import Ended, Ending
+from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner, runner_maker
+from outrider.envrunner.farm_session import FarmSession
+from outrider.envrunner.introduction import introduction
+from outrider.envrunner.runner_events import RunnerEvents
+from outrider.envrunner.runner_orders import DRAIN, RunnerOrders, receive
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.transport.grpc_dialer import dial
+from outrider.transport.security import ClientSecurity
+from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
+from outrider.wire.session import Join
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+_ORPHAN_CHECK_S = 1.0
+_CLOSE_S = 3.0
+"""What environments have for closing, once nobody needs them any more."""
+_DIAL_TIMEOUT_S = 10.0
+
+
+def main() -> int:
+    """Do what the parent orders, and return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    parent = os.getppid()
+    try:
+        orders = receive()
+    except EOFError:
+        return Ending.FAILED.exit_code
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.showwarning = _warn
+    events = RunnerEvents(orders.events)
+    ended = _run(orders, events, parent)
+    events.ended(ended)
+    return ended.ending.exit_code
+
+
+def _run(orders: RunnerOrders, events: RunnerEvents, parent: int) -> Ended:
+    try:
+        try:
+            make, spaces = _of_a_run(orders) if orders.plan is not None else _of_a_farm(orders)
+        except ValueError as error:
+            if orders.debug:
+                traceback.print_exc()
+            return Ended(Ending.UNUSABLE, str(error))
+        farm_session = FarmSession(_join(orders, spaces), witness=events)
+        obey = threading.Thread(
+            target=_obey, args=(farm_session, parent, orders.drain_s), name="outrider-parent", daemon=True
+        )
+        obey.start()
+        security = ClientSecurity(
+            insecure=orders.insecure,
+            ca=_path(orders.ca),
+            certificate=_path(orders.certificate),
+            key=_path(orders.key),
+            token=orders.token,
+        )
+        runner = FarmRunner(
+            lambda session: dial(
+                orders.address, SERVICE, session, security=security, timeout_s=_DIAL_TIMEOUT_S
+            ),
+            make,
+            farm_session,
+            events,
+            give_up_after_s=orders.give_up_after_s,
+        )
+        return runner.run()
+    except Exception as error:  # noqa: BLE001 - told in one sentence
+        if orders.debug:
+            traceback.print_exc()
+        return Ended(Ending.FAILED, " ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
+    """Return what makes the runners, and the environment's spaces. Raises ValueError where there is none."""
+    assert orders.environment is not None
+    environment = decode_settings(EnvironmentSettings, orders.environment)
+    spaces = spaces_of(environment, orders.vectorize_mode or "sync")
+    return runner_maker(environment, orders.vectorize_mode), spaces
+
+
+def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
+    """Return the same where the run that asks has started this process, and says all of it."""
+    assert orders.plan is not None
+    plan = RunnerPlan.from_message(orders.plan, load=pickle.loads)
+    if isinstance(plan.policy, PolicyGraph):
+        spaces = plan.policy.observation_space, plan.policy.action_space
+    else:
+        spaces = spaces_of(plan.environment, plan.settings.gym_env_vectorize_mode)
+    return lambda assignment, _: plan.make_runner(assignment.runner, assignment.incarnation), spaces
+
+
+def _join(orders: RunnerOrders, spaces: tuple[Space, Space]) -> Join:
+    return Join(
+        hello=introduction(orders.component, capabilities()),
+        name=orders.name,
+        observation_space=spaces[0],
+        action_space=spaces[1],
+        session=orders.session,
+    )
+
+
+def _obey(farm_session: FarmSession, parent: int, drain_s: float) -> None:
+    """Wait for what the parent wants, or for its end; whatever the main thread is doing."""
+    while os.getppid() == parent:
+        readable, _, _ = select.select([sys.stdin.fileno()], [], [], _ORPHAN_CHECK_S)
+        if readable and os.read(sys.stdin.fileno(), 1) != DRAIN:
+            break
+        if readable:
+            farm_session.leave("it was asked to end", within_s=drain_s)
+    farm_session.end(Ending.DRAINED)
+    time.sleep(_CLOSE_S)
+    os._exit(Ending.FAILED.exit_code)
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    _LOGGER.warning("%s", message)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
