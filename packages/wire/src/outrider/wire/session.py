@@ -291,6 +291,7 @@ class LearnState:
     """Attached: a `Tree`."""
 
     request: int
+    """0 where nobody asked: learners that go away hand over what they have."""
 
 
 @dataclass(frozen=True, slots=True)
