@@ -15,15 +15,15 @@ from outrider.wire import (
     decode_policy_graph,
     decode_policy_graph_frame,
     encode_policy_graph,
-    same_space,
+    space_difference,
 )
 from outrider.wire.v1 import policy_graph_pb2
 
 
 def _same_graph(a: PolicyGraph, b: PolicyGraph) -> bool:
     return (
-        same_space(a.observation_space, b.observation_space)
-        and same_space(a.action_space, b.action_space)
+        space_difference(a.observation_space, b.observation_space) is None
+        and space_difference(a.action_space, b.action_space) is None
         and (a.model, a.fingerprint, a.action_heads, a.state)
         == (b.model, b.fingerprint, b.action_heads, b.state)
     )

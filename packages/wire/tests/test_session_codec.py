@@ -10,6 +10,7 @@ import pytest
 from outrider.testing.messages import example_spaces, same_message
 from outrider.wire import (
     Hello,
+    Limits,
     ProtocolVersion,
     WireError,
     answer_hello,
@@ -257,3 +258,42 @@ def test_what_a_stock_protobuf_library_writes_is_read() -> None:
     step = decode_act_request(request.SerializeToString())
     assert isinstance(step, session.Step)
     assert step.observations[""].tolist() == [5, 6]
+
+
+def _large_step(observations: np.ndarray[Any, Any]) -> bytes:
+    first = session.Step(
+        sequence=1,
+        observations={"": observations},
+        rewards=FIRST_STEP.rewards,
+        terminated=FIRST_STEP.terminated,
+        truncated=FIRST_STEP.truncated,
+        ended=FIRST_STEP.ended,
+        final_observations={},
+    )
+    return encode_act_request(first)
+
+
+def test_observations_may_be_larger_than_a_header_and_nothing_else_may() -> None:
+    step = decode_act_request(_large_step(np.ones((16, 210, 160, 3), np.uint8)))
+    assert isinstance(step, session.Step)
+    assert step.observations[""].shape == (16, 210, 160, 3)
+    with pytest.raises(WireError, match="max_stream_message_bytes is 4194304 and 4800"):
+        decode_act_request(_large_step(np.ones((16, 300, 1000), np.uint8)))
+    many = act_service_pb2.ActRequest(step={"sequence": 1, "rewards": [0.0] * 300_000})
+    with pytest.raises(WireError, match="max_header_bytes is 1048576 and 1200"):
+        decode_act_request(many.SerializeToString())
+    empty_arrays = act_service_pb2.ActRequest(step={"observations": [{}] * 600_000})
+    with pytest.raises(WireError, match="more than 4096 fields in one message"):
+        decode_act_request(empty_arrays.SerializeToString())
+
+
+def test_environment_copies_and_rows_are_limited() -> None:
+    limits = Limits(max_environments=2, max_rows=100, max_text_characters=20)
+    with pytest.raises(WireError, match="max_environments is 2 and 3 came"):
+        decode_act_request(encode_act_request(FIRST_STEP), limits)
+    with pytest.raises(WireError, match="max_environments is 2 and 8 came"):
+        decode_sample_response(encode_sample_response(ASSIGNMENT), limits)
+    with pytest.raises(WireError, match="max_rows is 100 and 1024 came"):
+        decode_sample_response(encode_sample_response(ASSIGNMENT), Limits(max_rows=100))
+    with pytest.raises(WireError, match="max_text_characters is 20 and 22 came"):
+        decode_sample_request(encode_sample_request(GOODBYE), limits)

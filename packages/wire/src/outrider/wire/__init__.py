@@ -27,7 +27,6 @@ from outrider.wire.policy_graph_codec import (
     decode_policy_graph_frame,
     encode_policy_graph,
 )
-from outrider.wire.same_space import same_space
 from outrider.wire.session_codec import (
     decode_act_request,
     decode_act_response,
@@ -61,6 +60,7 @@ from outrider.wire.space import (
     leaves,
 )
 from outrider.wire.space_codec import decode_space, encode_space
+from outrider.wire.space_difference import space_difference
 from outrider.wire.stream import (
     HEARTBEAT,
     MAX_CHUNK_BYTES,
@@ -156,8 +156,8 @@ __all__ = [
     "leaves",
     "read_frame",
     "read_stream_message",
-    "same_space",
     "session",
+    "space_difference",
     "summarise",
     "take_streams",
 ]

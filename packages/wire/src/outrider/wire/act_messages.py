@@ -16,8 +16,35 @@ from outrider.wire.one_of_codec import number
 from outrider.wire.tensor import DTYPES, dtype_number, read_dtype, read_shape
 from outrider.wire.v1 import act_service_pb2, runner_service_pb2
 from outrider.wire.wire_error import WireError
+from outrider.wire.wire_format import walk
 
+_STEP_OR_ACTION, _ARRAYS, _DATA, _LARGE_BYTES = 2, (2, 7), 4, 256
 Arrays = Mapping[str, NDArray[Any]]
+
+
+def check_size(data: memoryview, limits: Limits) -> None:
+    """Raise WireError where a message is too large, or what is no array in it is.
+
+    A protobuf library takes up to 30 times the memory for messages within a message, and about as much
+    as comes for the bytes of an array.
+    """
+    limits.check("max_stream_message_bytes", len(data))
+    if len(data) <= limits.max_header_bytes:
+        return
+    num_bytes = len(data)
+    for field_number, content in walk(data):
+        if field_number == _STEP_OR_ACTION and isinstance(content, memoryview):
+            for array_number, field in walk(content, max_fields=limits.max_arrays):
+                if array_number in _ARRAYS and isinstance(field, memoryview) and len(field) > _LARGE_BYTES:
+                    num_bytes -= _bytes_of_array(field)
+    limits.check("max_header_bytes", num_bytes)
+
+
+def _bytes_of_array(field: memoryview) -> int:
+    for field_number, content in walk(field):
+        if field_number == _DATA and isinstance(content, memoryview) and len(content) > _LARGE_BYTES:
+            return len(content)
+    return 0
 
 
 def write_join(message: runner_service_pb2.Join, join: session.Join) -> None:
@@ -147,7 +174,7 @@ def _read_array(message: act_service_pb2.InlineArray, name: str, limits: Limits)
     shape = read_shape(message.shape, dtype.itemsize, limits)
     content = message.data
     if len(content) != math.prod(shape) * dtype.itemsize:
-        raise WireError(f"{name} has {len(content)} bytes; {dtype} of shape {shape} takes others")
+        raise WireError(f"{name} has {len(content)} bytes, which are no {dtype} of shape {shape}")
     array = np.frombuffer(content, dtype).reshape(shape)
     if dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
         raise WireError(f"{name} is bool and has a byte that is neither 0 nor 1")

@@ -25,6 +25,10 @@ class Kind:
     """Makes a dataclass of a message. Raises ValueError."""
 
 
+def _check_size(data: memoryview, limits: Limits) -> None:
+    limits.check("max_header_bytes", len(data))
+
+
 class OneOfCodec(Generic[Message]):
     """Writes and reads messages of one direction of a stream."""
 
@@ -34,13 +38,13 @@ class OneOfCodec(Generic[Message]):
         message_type: Any,  # noqa: ANN401  (a class that is generated)
         kinds: Mapping[str, Kind],
         *,
-        limit: str = "max_header_bytes",
+        check_size: Callable[[memoryview, Limits], None] = _check_size,
     ) -> None:
         self._noun = noun
         self._message_type = message_type
         self._kinds = kinds
         self._fields = {kind.type: field for field, kind in kinds.items()}
-        self._limit = limit
+        self._check_size = check_size
 
     def encode(self, message: Message, attachment_bytes: int) -> bytes:
         field = self._fields.get(type(message))
@@ -54,7 +58,7 @@ class OneOfCodec(Generic[Message]):
 
     def decode(self, data: Bytes, limits: Limits) -> Message | None:
         with reading(self._noun):
-            limits.check(self._limit, len(data))
+            self._check_size(memoryview(data).cast("B"), limits)
             parsed = self._message_type.FromString(bytes(data))
             field = parsed.WhichOneof("message")
             if field not in self._kinds:

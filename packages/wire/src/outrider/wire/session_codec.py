@@ -56,7 +56,7 @@ _ACT_REQUEST: OneOfCodec[session.ActRequest] = OneOfCodec(
         "step": Kind(session.Step, act_messages.write_step, act_messages.read_step),
         **_ALL_STREAMS,
     },
-    limit="max_stream_message_bytes",
+    check_size=act_messages.check_size,
 )
 _ACT_RESPONSE: OneOfCodec[session.ActResponse] = OneOfCodec(
     "message to an environment",
@@ -66,7 +66,7 @@ _ACT_RESPONSE: OneOfCodec[session.ActResponse] = OneOfCodec(
         "action": Kind(session.Action, act_messages.write_action, act_messages.read_action),
         **_ALL_STREAMS,
     },
-    limit="max_stream_message_bytes",
+    check_size=act_messages.check_size,
 )
 _LEARN_REQUEST: OneOfCodec[session.LearnRequest] = OneOfCodec(
     "message to learners",
@@ -88,7 +88,7 @@ _LEARN_RESPONSE: OneOfCodec[session.LearnResponse] = OneOfCodec(
         "ready": plain(session.LearnReady, num_learners=1),
         "weights": plain(session.LearnWeights),
         "report": plain(session.LearnReport),
-        "state": plain(session.LearnState, request=1),
+        "state": plain(session.LearnState),
         "room": plain(session.LearnRoom),
         **_ALL_STREAMS,
     },

@@ -45,10 +45,16 @@ def read_varint(view: memoryview, position: int) -> tuple[int, int]:
     raise WireError("a tag or number of more than 10 bytes")
 
 
-def walk(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield number and content of each field: a number, or a view of bytes. Raises WireError."""
-    position = 0
+def walk(view: memoryview, max_fields: int = 64) -> Iterator[tuple[int, int | memoryview]]:
+    """Yield number and content of each field: a number, or a view of bytes. Raises WireError.
+
+    A field takes about a microsecond, so that their number is bounded.
+    """
+    position = num_fields = 0
     while position < len(view):
+        num_fields += 1
+        if num_fields > max_fields:
+            raise WireError(f"more than {max_fields} fields in one message")
         tag, position = read_varint(view, position)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == VARINT:
