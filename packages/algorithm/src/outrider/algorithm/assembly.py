@@ -1,6 +1,7 @@
 """Puts the parts of an algorithm together from its settings.
 
-    settings -> cluster, where there are other processes -> policy -> runners -> learners -> loop
+    settings -> policy -> gateway, where farms may join -> cluster, where there are actors on Ray
+             -> runners -> learners -> loop
 
 What is made later is closed earlier, also where making the next part fails.
 """
@@ -17,11 +18,18 @@ from outrider.algorithm.asynchronous import AsynchronousLoop
 from outrider.algorithm.blueprint import Blueprint
 from outrider.algorithm.demand import demand_of
 from outrider.algorithm.evaluation import Evaluator
+from outrider.algorithm.farm_assembly import open_gateway
 from outrider.algorithm.learner_assembly import make_async_learners, make_learners, with_num_learners
 from outrider.algorithm.resources import check_resources, is_asynchronous
 from outrider.algorithm.resting import RestingLoop
 from outrider.algorithm.run_settings import RunSettings
-from outrider.algorithm.runner_assembly import acting_policies, exported, make_async_runners, make_runners
+from outrider.algorithm.runner_assembly import (
+    acting_policies,
+    exported,
+    farm_plan,
+    make_async_runners,
+    make_runners,
+)
 from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner.environment import spaces_of
 from outrider.learner import choose_device
@@ -31,6 +39,7 @@ from outrider.rlmodule import PolicyRecipe
 if TYPE_CHECKING:
     from outrider.algorithm.loop import TrainingLoop
     from outrider.algorithm.ray_cluster import Cluster
+    from outrider.envrunner.gateway import Gateway
 
 R = TypeVar("R", bound=RunSettings)
 
@@ -53,9 +62,11 @@ def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> A
             recipe=recipe,
             policy=policy,
             graph=graph,
-            cluster=_cluster(settings, parts),
             run_name=run_name or f"{name}-{settings.environment.name}",
         )
+        # The gateway first: farms join while the cluster and the learners are made.
+        blueprint = replace(blueprint, gateway=_gateway(blueprint, parts))
+        blueprint = replace(blueprint, cluster=_cluster(settings, parts))
         return Algorithm(
             name,
             settings,
@@ -83,11 +94,19 @@ def build_to_evaluate(name: str, settings: RunSettings) -> Algorithm:
     )
 
 
+def _gateway(blueprint: Blueprint, parts: ExitStack) -> Gateway | None:
+    """Let farms in from now on, where there may be any."""
+    runners = blueprint.settings.env_runners
+    if runners.listen is None:
+        return None
+    return parts.enter_context(closing(open_gateway(runners, farm_plan(blueprint))))
+
+
 def _cluster(settings: RunSettings, parts: ExitStack) -> Cluster | None:
-    """Reserve what other processes need; without any, Ray is not even imported."""
+    """Reserve what actors need; without any, Ray is not even imported."""
     num_learners = settings.learners.num_learners
     assert num_learners != "auto"
-    if not settings.env_runners.num_env_runners and not num_learners:
+    if not settings.env_runners.num_ray_env_runners and not num_learners:
         return None
     from outrider.algorithm.ray_cluster import connect
 
@@ -129,7 +148,7 @@ def use_threads(settings: RunSettings) -> None:
     import torch
 
     learners = settings.learners
-    is_here = learners.num_learners == 0
+    is_here = learners.num_learners == 0 and learners.learner_address is None
     if is_here:
         choose_device(learners)
     torch.set_num_threads(max(1, int(learners.num_cpus_per_learner)) if is_here else 1)

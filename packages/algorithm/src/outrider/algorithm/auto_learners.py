@@ -14,14 +14,14 @@ def choose_learners(
     *,
     num_gpus: float,
     num_gpus_here: int,
-    num_env_runners: int,
+    num_ray_env_runners: int,
 ) -> tuple[LearnerGroupSettings, str]:
     """Return settings that say how many learners there are, and a sentence that says so and why.
 
     `num_gpus` are those that learners may take, on whatever machine; `num_gpus_here` this process sees.
     One GPU: a learner in this process, which gets its fragments without a detour. Several: one learner
     each. None: one learner in a process of its own, beside the runners and not in their driver's way;
-    where there are no runners to work beside, one in this process.
+    where no runner is on a cluster, one in this process.
     """
     num_gpus_each = settings.num_gpus_per_learner or 1.0
     if num_gpus > 1 or (num_gpus == 1 and not num_gpus_here):
@@ -32,12 +32,12 @@ def choose_learners(
         num_learners = 0
         what, why = "the learner of this process, with the GPU", "there is one"
     else:
-        num_learners, num_gpus_each = int(num_env_runners > 0), 0.0
+        num_learners, num_gpus_each = int(num_ray_env_runners > 0), 0.0
         if num_learners:
             what = "1 learner without a GPU, in a process of its own"
-            why = "there is no GPU, and runners are in processes of their own"
+            why = "there is no GPU, and runners are on a cluster"
         else:
             what = "the learner of this process, without a GPU"
-            why = "there is no GPU, and the runner is in this process too"
+            why = "there is no GPU, and no runner is on a cluster"
     chosen = replace(settings, num_learners=num_learners, num_gpus_per_learner=num_gpus_each)
     return chosen, f"num_learners=auto: {what}, because {why}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from outrider.algorithm.ray_cluster import Cluster
     from outrider.algorithm.run_settings import RunSettings
+    from outrider.envrunner.gateway import Gateway
     from outrider.rlmodule import Policy, PolicyRecipe
     from outrider.wire import PolicyGraph
 
@@ -28,8 +29,10 @@ class Blueprint:
     """Made by the recipe."""
     graph: PolicyGraph | None
     """How the policy acts without torch; None where it cannot be exported."""
-    cluster: Cluster | None
-    """Where other processes are made; None where there are none."""
+    gateway: Gateway | None = None
+    """Where farms connect; None where none may."""
+    cluster: Cluster | None = None
+    """Where actors on Ray are made; None where there are none."""
     run_name: str
     """Tags the run in Ray's metrics."""
 

@@ -77,7 +77,7 @@ class Demand:
 
 
 def demand_of(runners: EnvRunnerSettings, learners: LearnerGroupSettings, *, num_learners: int) -> Demand:
-    """Return what runners and learners in processes of their own reserve.
+    """Return what runners and learners that are actors on Ray reserve; nobody else reserves anything.
 
     `num_learners` stands apart because the setting may be "auto". Raises ValueError where GPUs are asked
     for in a way in which Ray cannot give them.
@@ -86,7 +86,7 @@ def demand_of(runners: EnvRunnerSettings, learners: LearnerGroupSettings, *, num
         runners=_bundles(
             "env runner",
             "num_env_runners",
-            runners.num_env_runners,
+            runners.num_ray_env_runners,
             {
                 CPU: ("num_cpus_per_env_runner", runners.num_cpus_per_env_runner),
                 GPU: ("num_gpus_per_env_runner", runners.num_gpus_per_env_runner),

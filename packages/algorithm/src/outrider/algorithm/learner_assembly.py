@@ -1,8 +1,9 @@
-"""Makes the learners of an algorithm: one in this process, or ranks on Ray."""
+"""Makes the learners of an algorithm: one in this process, ranks on Ray, or those of a learner service."""
 
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.blueprint import Blueprint
     from outrider.learner import AsyncLearnerGroup, Learner, LearnerGroup
     from outrider.rlmodule import Policy
+    from outrider.transport.security import ClientSecurity
 
 R = TypeVar("R", bound=RunSettings)
 
@@ -25,8 +27,18 @@ log = logging.getLogger(__name__)
 
 
 def with_num_learners(settings: R) -> R:
-    """Return settings in which "auto" has become a number, and say which."""
-    if settings.learners.num_learners != "auto":
+    """Return settings in which "auto" has become a number, and say which.
+
+    Raises ValueError where learners are asked for beside those of a learner service.
+    """
+    address, num_learners = settings.learners.learner_address, settings.learners.num_learners
+    if address is not None and num_learners:
+        raise ValueError(
+            f"num_learners={num_learners!r} asks for learners beside those at learner_address={address!r}; "
+            "say how many there are where that is started (outrider-learner --num-learners), and leave "
+            "num_learners out"
+        )
+    if num_learners != "auto":
         return settings
     import torch
 
@@ -35,7 +47,7 @@ def with_num_learners(settings: R) -> R:
         settings.learners,
         num_gpus=_num_gpus_left(settings, num_gpus_here),
         num_gpus_here=num_gpus_here,
-        num_env_runners=settings.env_runners.num_env_runners,
+        num_ray_env_runners=settings.env_runners.num_ray_env_runners,
     )
     log.warning(sentence)
     return replace(settings, learners=learners)
@@ -43,6 +55,11 @@ def with_num_learners(settings: R) -> R:
 
 def make_learners(blueprint: Blueprint) -> LearnerGroup:
     """Make learners that train when they are told to."""
+    if (service := _service(blueprint)) is not None:
+        from outrider.learner.service_learners import ServiceLearnerGroup
+
+        address, security = service
+        return ServiceLearnerGroup(_plan(blueprint), address=address, security=security)
     if not blueprint.num_learners:
         return LocalLearnerGroup(_local_learner(blueprint, blueprint.policy))
     from outrider.learner.ray_learners import RayLearnerGroup
@@ -58,6 +75,11 @@ def make_learners(blueprint: Blueprint) -> LearnerGroup:
 
 def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
     """Make learners that train without pause on what they are given."""
+    if (service := _service(blueprint)) is not None:
+        from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
+
+        address, security = service
+        return ServiceAsyncLearnerGroup(_plan(blueprint), address=address, security=security)
     training = blueprint.settings.training
     assert isinstance(training, VTraceSettings)
     num_learners = max(1, blueprint.num_learners)
@@ -85,6 +107,16 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
     )
 
 
+def _service(blueprint: Blueprint) -> tuple[str, ClientSecurity] | None:
+    """Return where the learner service is, and what to show it."""
+    learners = blueprint.settings.learners
+    if learners.learner_address is None:
+        return None
+    from outrider.learner.service_security import client_security
+
+    return learners.learner_address, client_security(learners, os.environ)
+
+
 def _local_learner(blueprint: Blueprint, policy: Policy) -> Learner:
     settings = blueprint.settings
     return make_learner(
@@ -110,9 +142,9 @@ def _num_gpus_left(settings: RunSettings, num_gpus_here: int) -> float:
     """Return how many GPUs learners may take: of the cluster, where there are runners on one."""
     runners = settings.env_runners
     num_gpus: float = num_gpus_here
-    if runners.num_env_runners:
+    if runners.num_ray_env_runners:
         from outrider.algorithm.ray_gpus import num_gpus_of_cluster
 
         num_gpus = num_gpus_of_cluster(settings.resources, num_gpus_here)
-    reserved = runners.num_env_runners * runners.num_gpus_per_env_runner
+    reserved = runners.num_ray_env_runners * runners.num_gpus_per_env_runner
     return num_gpus if num_gpus <= 1 else max(1, num_gpus - reserved)

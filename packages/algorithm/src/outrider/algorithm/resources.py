@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from outrider.algorithm.fragment_length import fragment_length
+from outrider.algorithm.ignored import warn_ignored
+from outrider.algorithm.runner_checks import check_runners
 from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
     from outrider.algorithm.run_settings import RunSettings
-    from outrider.envrunner import EnvRunnerSettings
 
-ONLY_ON_RAY = (
-    "num_cpus_per_env_runner",
-    "custom_resources_per_env_runner",
-    "env_runner_runtime_env",
-    "sample_timeout_s",
-    "max_requests_in_flight_per_env_runner",
-    "max_env_runner_restarts",
-    "runner_start_timeout_s",
-)
-"""Settings of runners that mean nothing to one in this process."""
+ONLY_ON_RAY = ("custom_resources_per_learner", "learner_runtime_env")
 ONLY_FOR_RANKS = (
-    "custom_resources_per_learner",
-    "learner_runtime_env",
+    *ONLY_ON_RAY,
     "learner_start_timeout_s",
     "num_updates_between_snapshots",
     "max_learner_restarts",
@@ -47,9 +36,10 @@ def check_resources(settings: RunSettings) -> int:
     runners, learners = settings.env_runners, settings.learners
     num_learners = learners.num_learners
     assert num_learners != "auto"
-    if not runners.num_env_runners:
-        _check_local_runner(runners)
-    if not num_learners:
+    check_runners(settings)
+    if learners.learner_address is not None:
+        warn_ignored(learners, ONLY_ON_RAY, "with learner_address: the service has what it was started with")
+    elif not num_learners:
         warn_ignored(learners, ONLY_FOR_RANKS, "with num_learners=0: there is no other process to learn in")
     _warn_of_the_loop(settings)
     num_steps = fragment_length(
@@ -60,16 +50,6 @@ def check_resources(settings: RunSettings) -> int:
     )
     _check_streams(settings, num_learners, num_steps)
     return num_steps
-
-
-def _check_local_runner(runners: EnvRunnerSettings) -> None:
-    if runners.num_gpus_per_env_runner > 0:
-        raise ValueError(
-            f"num_gpus_per_env_runner={runners.num_gpus_per_env_runner:g} reserves GPUs for runners in other "
-            "processes, and num_env_runners=0 samples in this one; set num_env_runners to at least 1, or "
-            "num_gpus_per_env_runner=0"
-        )
-    warn_ignored(runners, ONLY_ON_RAY, "with num_env_runners=0: the runner is in this process")
 
 
 def _warn_of_the_loop(settings: RunSettings) -> None:
@@ -102,15 +82,3 @@ def _check_streams(settings: RunSettings, num_learners: int, num_steps: int) -> 
             f"stream{'s' * (num_streams != 1)}, of which each learner takes whole ones; lower it, or raise "
             "num_envs_per_env_runner or num_env_runners"
         )
-
-
-def warn_ignored(settings: Any, names: tuple[str, ...], why: str) -> None:  # noqa: ANN401 - a dataclass
-    """Warn of each of these settings that was changed."""
-    for field in fields(settings):
-        if field.name not in names:
-            continue
-        default = field.default if field.default_factory is MISSING else field.default_factory()
-        value = getattr(settings, field.name)
-        if value != default:
-            shown = f"{value:g}" if isinstance(value, float) else repr(value)
-            warnings.warn(f"{field.name}={shown} is ignored {why}", stacklevel=4)

@@ -1,13 +1,19 @@
-"""Makes the runners of an algorithm: one in this process, or a fleet on Ray."""
+"""Makes the runners of an algorithm: one in this process, or a fleet of them elsewhere.
+
+runners of the fleet    0 1 ...                          ... n
+                        on Ray or in processes here | of farms
+"""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.environment_elsewhere import environment_elsewhere
+from outrider.algorithm.farm_assembly import INSTALL_GRPC
 from outrider.envrunner import (
     AsyncRunnerFleet,
     EnvRunner,
@@ -17,12 +23,13 @@ from outrider.envrunner import (
     RunnerPlan,
     TorchPolicy,
 )
+from outrider.envrunner.mixed_runners import MixedRunners
 from outrider.rlmodule import PolicyNotExportable
 
 if TYPE_CHECKING:
     from outrider.algorithm.blueprint import Blueprint
     from outrider.envrunner import ActingPolicy
-    from outrider.envrunner.ray_runners import RayRunners
+    from outrider.envrunner.remote_runners import RemoteRunners
     from outrider.rlmodule import Policy
     from outrider.wire import PolicyGraph
 
@@ -52,7 +59,7 @@ def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:
     """Make runners that are asked for one fragment after the other."""
     runners = blueprint.settings.env_runners
     if runners.num_env_runners:
-        return RunnerFleet(_on_ray(blueprint), runners, num_steps=blueprint.num_steps)
+        return RunnerFleet(_elsewhere(blueprint), runners, num_steps=blueprint.num_steps)
     runner = EnvRunner(
         blueprint.settings.environment,
         runners,
@@ -68,27 +75,57 @@ def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:
 def make_async_runners(blueprint: Blueprint) -> AsyncRunnerFleet:
     """Make runners that sample without pause."""
     settings = blueprint.settings.env_runners
-    return AsyncRunnerFleet(_on_ray(blueprint), settings, num_steps=blueprint.num_steps)
+    return AsyncRunnerFleet(_elsewhere(blueprint), settings, num_steps=blueprint.num_steps)
 
 
-def _on_ray(blueprint: Blueprint) -> RayRunners:
-    from outrider.envrunner.ray_runners import RayRunners
+def farm_plan(blueprint: Blueprint) -> RunnerPlan:
+    """Return what runners of farms are made of: they are counted after the run's own."""
+    first_runner = blueprint.settings.env_runners.num_own_env_runners
+    return replace(_plan(blueprint), first_runner=first_runner)
 
+
+def _elsewhere(blueprint: Blueprint) -> RemoteRunners:
+    """Return runners in other processes, of as many kinds as there are."""
+    settings, gateway = blueprint.settings.env_runners, blueprint.gateway
+    if settings.num_own_env_runners == 0:
+        assert gateway is not None
+        return gateway
+    if settings.num_own_env_runners >= MANY_RUNNERS:
+        log.warning("starting %d runners", settings.num_own_env_runners)
+    own = _in_processes(blueprint) if settings.env_runner_backend == "process" else _on_ray(blueprint)
+    return own if gateway is None else MixedRunners(own, gateway)
+
+
+def _plan(blueprint: Blueprint) -> RunnerPlan:
     settings = blueprint.settings.env_runners
-    assert blueprint.cluster is not None
-    if settings.num_env_runners >= MANY_RUNNERS:
-        log.warning("starting %d runners", settings.num_env_runners)
-    plan = RunnerPlan(
+    return RunnerPlan(
         environment=environment_elsewhere(blueprint.settings.environment, settings.gym_env_vectorize_mode),
         settings=settings,
         policy=blueprint.graph or blueprint.recipe,
         num_steps=blueprint.num_steps,
         seed=blueprint.seed,
     )
+
+
+def _on_ray(blueprint: Blueprint) -> RemoteRunners:
+    from outrider.envrunner.ray_runners import RayRunners
+
+    settings = blueprint.settings.env_runners
+    assert blueprint.cluster is not None
     return RayRunners(
-        plan,
-        num_runners=settings.num_env_runners,
+        _plan(blueprint),
+        num_runners=settings.num_own_env_runners,
         options=blueprint.cluster.runner_options,
         start_timeout_s=settings.runner_start_timeout_s,
         run=blueprint.run_name,
     )
+
+
+def _in_processes(blueprint: Blueprint) -> RemoteRunners:
+    try:
+        from outrider.envrunner.process_runners import ProcessRunners
+    except ImportError as error:
+        raise ValueError(INSTALL_GRPC) from error
+
+    settings = blueprint.settings.env_runners
+    return ProcessRunners(_plan(blueprint), settings, num_runners=settings.num_own_env_runners)

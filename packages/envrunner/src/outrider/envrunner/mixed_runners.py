@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
-from outrider.envrunner.remote_runners import RemoteRunners, RunnerEvent
+from outrider.envrunner.remote_runners import Admission, RemoteRunners, RunnerEvent
 from outrider.transport import WeightsReference
 
 _SHORTEST_TURN_S, _LONGEST_TURN_S = 1e-3, 10e-3
@@ -36,6 +36,21 @@ class MixedRunners:
     def num_runners(self) -> int:
         """How many there can be."""
         return self._num_runners
+
+    @property
+    def admission(self) -> Admission:
+        """Who may come by himself into any part."""
+        each = [part.admission for part in self._parts]
+        return Admission(
+            seats=frozenset(
+                first + seat
+                for first, admission in zip(self._firsts, each, strict=True)
+                for seat in admission.seats
+            ),
+            num_refused=sum(admission.num_refused for admission in each),
+            num_cut_off=sum(admission.num_cut_off for admission in each),
+            num_duplicates=sum(admission.num_duplicates for admission in each),
+        )
 
     def start(self, index: int, *, incarnation: int) -> None:
         """Begin to make a runner."""

@@ -76,6 +76,16 @@ class EnvRunnerSettings(GatewaySettings):
         """Of `num_env_runners`, those that the run starts itself."""
         return self.num_env_runners - self.num_farm_env_runners
 
+    @property
+    def num_ray_env_runners(self) -> int:
+        """Of those, the ones on Ray."""
+        return self.num_own_env_runners if self.env_runner_backend == "ray" else 0
+
+    @property
+    def num_seats(self) -> int:
+        """Most runners of farms that take part at a time."""
+        return max(self.num_farm_env_runners, self.max_runners or 0) if self.listen is not None else 0
+
     def __post_init__(self) -> None:
         """Refuse values outside their ranges."""
         GatewaySettings.__post_init__(self)

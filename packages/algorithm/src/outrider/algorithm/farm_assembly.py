@@ -1,0 +1,88 @@
+"""Opens the gateway through which runners of farms take part in a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outrider.envrunner import EnvRunnerSettings, RunnerPlan
+    from outrider.envrunner.gateway import Gateway
+    from outrider.transport.security import ServerSecurity
+
+INSTALL_GRPC = (
+    "runners in processes and on farms connect over gRPC, which is not installed; pip install "
+    "outrider-algorithm[grpc]"
+)
+
+log = logging.getLogger(__name__)
+
+
+def check_gateway(runners: EnvRunnerSettings) -> None:
+    """Raise ValueError in one sentence for an address that cannot be listened on as the settings say."""
+    if runners.listen is not None:
+        gateway_security(runners)
+
+
+def gateway_security(runners: EnvRunnerSettings) -> ServerSecurity:
+    """Read tokens and look for certificates. Raises ValueError where strangers could come in unasked."""
+    from outrider.transport.addresses import check_listen, read_tokens
+    from outrider.transport.security import ServerSecurity
+
+    assert runners.listen is not None
+    if (runners.tls_certificate is None) != (runners.tls_key is None):
+        raise ValueError("tls_certificate and tls_key belong together; give both or none")
+    if runners.tls_client_ca is not None and runners.tls_certificate is None:
+        raise ValueError(
+            f"tls_client_ca={runners.tls_client_ca!r} asks farms for certificates without one of the "
+            "gateway's own; give tls_certificate and tls_key too"
+        )
+    security = ServerSecurity(
+        certificate=_file("tls_certificate", runners.tls_certificate),
+        key=_file("tls_key", runners.tls_key),
+        client_ca=_file("tls_client_ca", runners.tls_client_ca),
+        tokens=read_tokens(runners.token_file, os.environ),
+    )
+    check_listen(runners.listen, security, insecure=runners.insecure)
+    return security
+
+
+def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
+    """Listen for farms from now on. Raises ValueError where the address is not to be had."""
+    try:
+        from outrider.envrunner.gateway import Gateway
+    except ImportError as error:
+        raise ValueError(INSTALL_GRPC) from error
+
+    assert runners.listen is not None
+    try:
+        gateway = Gateway(
+            plan,
+            runners,
+            num_seats=runners.num_seats,
+            address=runners.listen,
+            security=gateway_security(runners),
+        )
+    except OSError as error:
+        raise ValueError(f"listen={runners.listen!r}: {error}") from error
+    log.warning("farms join with: %s", farm_command(runners, gateway.address, plan.environment.name))
+    return gateway
+
+
+def farm_command(runners: EnvRunnerSettings, address: str, env: str) -> str:
+    """Return what to type where the environments are."""
+    words = ["outrider-farm", "--connect", address, "--env", env]
+    if runners.tls_client_ca is not None:
+        words += ["--tls-certificate", "FILE", "--tls-key", "FILE"]
+    if runners.insecure and runners.tls_certificate is None:
+        words.append("--insecure")
+    return shlex.join(words)
+
+
+def _file(name: str, path: str | None) -> Path | None:
+    if path is not None and not Path(path).is_file():
+        raise ValueError(f"{name}={path!r} is not there; give a PEM file")
+    return None if path is None else Path(path)

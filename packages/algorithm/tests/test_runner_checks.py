@@ -1,0 +1,166 @@
+"""What is said of runners fits together, or is answered in one sentence before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from outrider.algorithm import PPOConfig
+from outrider.algorithm.demand import demand_of
+from outrider.algorithm.farm_assembly import farm_command, gateway_security
+from outrider.algorithm.learner_assembly import with_num_learners
+from outrider.algorithm.resources import check_resources
+from outrider.envrunner import EnvRunnerSettings
+from outrider.learner import LearnerGroupSettings
+
+LOCAL = "127.0.0.1:0"
+
+
+def check(**runners: Any) -> int:
+    config = PPOConfig().environment("CartPole-v1").env_runners(**runners)
+    return check_resources(config.settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"listen": LOCAL}, "num_env_runners=0 samples in this process; set num_env_runners to how many"),
+        (
+            {"listen": LOCAL, "num_env_runners": 1, "num_farm_runners": 2},
+            "num_farm_runners=2 is more than num_env_runners=1, which counts them too; raise that",
+        ),
+        (
+            {"listen": LOCAL, "num_env_runners": 2, "min_runners": 3},
+            "min_runners=3 can never be reached with at most 2 runners; lower it",
+        ),
+        (
+            {"num_env_runners": 1, "min_runners": 2},
+            "min_runners=2 can never be reached with at most 1 runner;",
+        ),
+        (
+            {"listen": LOCAL, "num_env_runners": 1, "num_gpus_per_env_runner": 1},
+            "num_gpus_per_env_runner=1 .*, and all runners come from farms",
+        ),
+        (
+            {"num_env_runners": 1, "env_runner_backend": "process", "num_gpus_per_env_runner": 1},
+            'env_runner_backend="process" reserves nothing; set env_runner_backend="ray"',
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_cure(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        check(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "warning"),
+    [
+        ({"token_file": "t"}, "token_file='t' is ignored without listen: no farm can connect"),
+        ({"env_runner_backend": "process"}, "env_runner_backend='process' is ignored with num_env_runners=0"),
+        (
+            {"num_env_runners": 1, "env_runner_backend": "process", "num_cpus_per_env_runner": 2.0},
+            "num_cpus_per_env_runner=2 is ignored with env_runner_backend=.process.",
+        ),
+        (
+            {"num_env_runners": 1, "listen": LOCAL, "num_cpus_per_env_runner": 2.0},
+            "num_cpus_per_env_runner=2 is ignored where all runners come from farms",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_said(given: dict[str, Any], warning: str) -> None:
+    with pytest.warns(UserWarning, match=warning):
+        check(**given)
+
+
+def test_fragments_are_as_long_wherever_runners_come_from() -> None:
+    lengths = {
+        check(num_env_runners=4),
+        check(num_env_runners=4, env_runner_backend="process"),
+        check(num_env_runners=4, listen=LOCAL),
+        check(num_env_runners=4, listen=LOCAL, num_farm_runners=1, max_runners=9),
+    }
+    assert lengths == {512}
+
+
+@pytest.mark.parametrize(
+    ("given", "num_reserving"),
+    [
+        ({}, 4),
+        ({"env_runner_backend": "process"}, 0),
+        ({"listen": LOCAL}, 0),
+        ({"listen": LOCAL, "num_farm_runners": 3}, 1),
+    ],
+)
+def test_only_runners_on_ray_reserve_anything(given: dict[str, Any], num_reserving: int) -> None:
+    runners = EnvRunnerSettings(num_env_runners=4, **given)
+    assert demand_of(runners, LearnerGroupSettings(), num_learners=0).runners.num == num_reserving
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"tls_key": "k.pem"}, "tls_certificate and tls_key belong together"),
+        ({"tls_client_ca": "ca.pem"}, "tls_client_ca='ca.pem' asks farms for certificates without one"),
+        (
+            {"tls_key": "k.pem", "tls_certificate": "c.pem"},
+            "tls_certificate='c.pem' is not there; give a PEM file",
+        ),
+        ({"token_file": "tokens"}, "tokens"),
+        ({"listen": "0.0.0.0:0"}, "insecure"),
+        ({"listen": "here"}, "here"),
+    ],
+)
+def test_a_gateway_that_would_not_be_safe_is_refused(
+    given: dict[str, Any], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OUTRIDER_TOKEN", raising=False)
+    with pytest.raises(ValueError, match=sentence):
+        check(**{"listen": LOCAL, "num_env_runners": 1} | given)
+
+
+def test_a_gateway_asks_for_what_the_settings_say(tmp_path: Path) -> None:
+    for name in ("token", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("secret")
+    security = gateway_security(
+        EnvRunnerSettings(
+            listen="0.0.0.0:0",
+            token_file=str(tmp_path / "token"),
+            tls_certificate=str(tmp_path / "cert.pem"),
+            tls_key=str(tmp_path / "key.pem"),
+        )
+    )
+    assert security.tokens == ("secret",)
+    assert (security.certificate, security.client_ca) == (tmp_path / "cert.pem", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [
+        ({}, "outrider-farm --connect gpu:1 --env CartPole-v1"),
+        ({"insecure": True}, "outrider-farm --connect gpu:1 --env CartPole-v1 --insecure"),
+        (
+            {"tls_certificate": "c", "tls_key": "k", "tls_client_ca": "ca", "insecure": True},
+            "outrider-farm --connect gpu:1 --env CartPole-v1 --tls-certificate FILE --tls-key FILE",
+        ),
+    ],
+)
+def test_the_command_for_a_farm_can_be_copied(given: dict[str, Any], command: str) -> None:
+    assert farm_command(EnvRunnerSettings(listen=LOCAL, **given), "gpu:1", "CartPole-v1") == command
+
+
+@pytest.mark.parametrize("num_learners", [2, "auto"])
+def test_learners_beside_those_of_a_service_are_refused(num_learners: Any) -> None:
+    config = PPOConfig().environment("CartPole-v1")
+    config.learners(num_learners=num_learners, learner_address="gpu:1")
+    with pytest.raises(ValueError, match=r"outrider-learner --num-learners\), and leave num_learners out"):
+        with_num_learners(config.settings)
+
+
+def test_what_a_learner_service_does_not_reserve_is_said() -> None:
+    config = PPOConfig().environment("CartPole-v1")
+    config.learners(learner_address="gpu:1", custom_resources_per_learner={"fast": 1})
+    with pytest.warns(UserWarning, match="custom_resources_per_learner=.* is ignored with learner_address"):
+        check_resources(config.settings)
