@@ -137,12 +137,13 @@ class Seated:
 class Seats:
     """Who sits where, and what the driver has not heard yet."""
 
-    def __init__(self, num_seats: int, *, empty: str) -> None:
-        """Make empty seats, closed until they are started; `empty` is a sentence that says who is missing."""
+    def __init__(self, num_seats: int, *, empty: str = "nobody has joined") -> None:
+        """Make empty seats, closed until they are started."""
         self.changed = threading.Condition()
         """Holds the lock; notified of everything that somebody may wait for."""
         self._seats = [_Seat() for _ in range(num_seats)]
-        self._empty = empty
+        self.empty = empty
+        """Says who is missing where nobody sits."""
         self._spares: deque[Seated] = deque()
         self._news: list[RunnerEvent | _Unchecked] = []
         self._offered: WeightsReference | None = None
@@ -190,7 +191,7 @@ class Seats:
             if self._spares and seat.is_free:
                 self._assign(index, self._spares.popleft())
             elif seat.is_free:
-                self.note(Waiting(index, self._empty))
+                self.note(Waiting(index, self.empty))
 
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask whoever sits there, unless he leaves or is gone."""

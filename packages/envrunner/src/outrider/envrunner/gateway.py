@@ -1,0 +1,191 @@
+"""Runners that dial in: a `RemoteRunners` over connections.
+
+    outrider-farm, any language ---- RunnerService ----> RunnerService: sessions ---+
+                                                                                    |--> Seats <--- the fleet
+    environments without a policy -- ActService -------> ActSessions: runners here -+
+
+The network's thread lets peers in and takes what they send; the driver's thread asks, and checks the
+fragments that it takes. What both need is behind one lock, `Seats.changed`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from time import monotonic
+from typing import Any, Protocol, TypeAlias
+
+from outrider.envrunner.act_session import ActSessions
+from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.remote_runners import Admission, RunnerEvent
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_service import RunnerService
+from outrider.envrunner.runner_session import Tally, printable
+from outrider.envrunner.seats import Seats
+from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.transport import WeightsReference
+from outrider.transport.connection import Receiver
+from outrider.transport.security import ServerSecurity
+from outrider.wire import Limits, Welcome
+from outrider.wire.session import Goodbye, GoodbyeReason, Join
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+_TEND_S = 0.05
+"""How often it is seen to that who does not come back is given up, and waiting weights are sent."""
+_CLOSE_S = 1.0
+SAMPLE = "outrider.wire.v1.RunnerService/Sample"
+ACT = "outrider.wire.v1.ActService/Act"
+
+
+class Listening(Protocol):
+    """A port that is open."""
+
+    @property
+    def address(self) -> str:
+        """Where to dial, with the port that the system chose."""
+        ...
+
+    def close(self, grace_s: float) -> None:
+        """Close all connections, after what is queued is sent."""
+        ...
+
+
+Listen: TypeAlias = Callable[[Mapping[str, Receiver]], Listening]
+
+
+class Gateway:
+    """Seats for runners of farms. The methods of `RemoteRunners` are for one thread."""
+
+    def __init__(
+        self,
+        plan: RunnerPlan,
+        settings: EnvRunnerSettings,
+        *,
+        num_seats: int,
+        address: str,
+        security: ServerSecurity,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        listen: Listen | None = None,
+    ) -> None:
+        """Open `address` to peers, who get `num_seats` seats once those are started.
+
+        Raises ValueError or OSError where it cannot be opened. `listen` is for tests without a network.
+        """
+        self._num_runners = num_seats
+        self._seats_all = frozenset(range(num_seats))
+        self._tally = Tally()
+        self._invitation = Invitation(plan, settings, limits)
+        self._checked: WeightsReference | None = None
+        self._seats = Seats(num_seats)
+        self._runners = RunnerService(self._seats, self._invitation, self._tally)
+        services: dict[str, Receiver] = {SAMPLE: self._runners}
+        if self._invitation.is_exported:
+            services[ACT] = ActSessions(
+                plan,
+                self._seats,
+                greet=self._greet,
+                terms=self._invitation.terms,
+                delay_s=settings.act_batch_delay_s,
+                limits=limits,
+            )
+        listen = listen or _listener(address, settings, security, limits)
+        self._listening: Listening | None = listen(services)
+        self.address = self._listening.address
+        """Where to dial, with the port that the system chose."""
+        self._seats.empty = f"nobody has joined at {self.address}"
+
+    @property
+    def num_runners(self) -> int:
+        """How many seats there are."""
+        return self._num_runners
+
+    @property
+    def admission(self) -> Admission:
+        """All seats are for whoever comes."""
+        with self._seats.changed:
+            return Admission(seats=self._seats_all, **asdict(self._tally))
+
+    def reserve(self, index: int) -> str:
+        """Keep a seat for a runner of our own; return the session with which only it can join.
+
+        Before `start`, which the seat's `stop` ends with the reservation.
+        """
+        return self._seats.reserve(index)
+
+    def start(self, index: int, *, incarnation: int) -> None:
+        """Open a seat: `Waiting`, or `Placed` for who has waited, is next."""
+        self._seats.start(index, incarnation)
+
+    def ask(self, index: int, weights: WeightsReference | None) -> None:
+        """Ask for a fragment. Raises ValueError for weights of another module."""
+        if weights is not None:
+            self._prepare(weights)
+        self._seats.ask(index, weights)
+
+    def offer(self, weights: WeightsReference) -> None:
+        """Give newer weights to all. Raises ValueError for those of another module."""
+        self._prepare(weights)
+        self._seats.offer(weights)
+
+    def events(self, timeout_s: float) -> Sequence[RunnerEvent]:
+        """Return what happened, fragments checked, and wait up to `timeout_s` for the first."""
+        deadline = monotonic() + timeout_s
+        while True:
+            self._runners.tend()
+            remaining_s = deadline - monotonic()
+            events = self._seats.events(max(0.0, min(remaining_s, _TEND_S)))
+            if events or remaining_s <= 0:
+                return events
+
+    def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
+        """Return the state of a runner that nothing is asked of; see `RemoteRunners`."""
+        return self._seats.occupant(index).get_state(timeout_s)
+
+    def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
+        """Let a runner continue from a state; see `RemoteRunners`."""
+        self._seats.occupant(index).set_state(state, timeout_s)
+
+    def stop(self, index: int) -> None:
+        """Close a seat; whoever sits there is sent away and may come again."""
+        self._seats.stop(index)
+
+    def close(self) -> None:
+        """Tell all that the run is over, and close the port."""
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            self._seats.close(Goodbye(reason=GoodbyeReason.DONE, sentence="the training run is over"))
+            listening.close(_CLOSE_S)
+
+    def _prepare(self, weights: WeightsReference) -> None:
+        """Check and encode weights here, where nobody waits for the lock."""
+        if weights is not self._checked:
+            self._invitation.check_weights(weights)
+            self._checked = weights
+            if self._runners.is_needed:
+                self._invitation.weights(weights, self._invitation.capabilities)
+
+    def _greet(self, join: Join) -> Welcome:
+        """Answer an environment that is to be acted for."""
+        welcome = self._invitation.welcome(join, is_stranger=True)
+        if welcome.refusal is not None:
+            _LOGGER.warning("refused %s: %s", printable(join.name), printable(welcome.refusal.sentence))
+            with self._seats.changed:
+                self._tally.num_refused += 1
+        return welcome
+
+
+def _listener(address: str, settings: EnvRunnerSettings, security: ServerSecurity, limits: Limits) -> Listen:
+    def listen(services: Mapping[str, Receiver]) -> Listening:
+        from outrider.transport.grpc_listener import Listener
+
+        return Listener(
+            address,
+            services,
+            security=security,
+            limits=limits,
+            max_connections_per_identity=settings.max_runners_per_token,
+            max_messages_per_s=settings.max_messages_per_s,
+        )
+
+    return listen

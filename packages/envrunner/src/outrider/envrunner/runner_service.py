@@ -1,0 +1,139 @@
+"""Lets runners in that dial: the gateway's side of all streams of `RunnerService.Sample`.
+
+a connection --- join ---> does it fit?  --no--> refused, in a sentence
+                               | yes
+               the session that it names, if that waits  --> resumed
+               otherwise a new one                       --> a seat, or a place among those who wait
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from time import monotonic
+
+from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.runner_session import RunnerSession, Tally, printable
+from outrider.envrunner.seats import Seats
+from outrider.transport.connection import Connection
+from outrider.wire import WireError, session
+from outrider.wire.session import Goodbye, GoodbyeReason
+from outrider.wire.session_codec import decode_sample_request, encode_sample_response
+from outrider.wire.stream import goodbye_message
+
+_LOGGER = logging.getLogger("outrider.envrunner")
+_JOIN_S = 10.0
+"""How long a connection may be up before it says who it is."""
+
+
+class RunnerService:
+    """A `Receiver` for all connections of runners."""
+
+    def __init__(self, seats: Seats, invitation: Invitation, tally: Tally) -> None:
+        """Let runners in to these seats."""
+        self._seats = seats
+        self._invitation = invitation
+        self._tally = tally
+        self._sessions: dict[str, RunnerSession] = {}
+        self._by_connection: dict[Connection, RunnerSession] = {}
+        self._strangers: dict[Connection, float] = {}
+        """Connections that have not said who they are, and since when."""
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anybody."""
+        return bool(self._sessions)
+
+    def opened(self, connection: Connection) -> None:
+        """Wait for the join."""
+        connection.keep(self._invitation.terms)
+        with self._seats.changed:
+            self._strangers[connection] = monotonic()
+
+    def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
+        """Take a message."""
+        try:
+            message = decode_sample_request(head, self._invitation.limits)
+        except WireError as error:
+            self._cut_off(connection, str(error))
+            return
+        known = self._by_connection.get(connection)
+        if known is not None:
+            with self._seats.changed:
+                known.receive(connection, message, attachment)
+        elif isinstance(message, session.Join):
+            self._let_in(connection, message)
+        elif not isinstance(message, Goodbye) and connection in self._strangers:
+            self._cut_off(connection, "a runner says join first")
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """Note that a connection is gone."""
+        with self._seats.changed:
+            self._strangers.pop(connection, None)
+            known = self._by_connection.pop(connection, None)
+            if known is not None:
+                known.lose(connection, printable(reason))
+                self._forget_those_over()
+
+    def tend(self) -> None:
+        """Give up those that did not come back or say who they are, and send what could not be sent before.
+
+        Called again and again by the driver.
+        """
+        with self._seats.changed:
+            now = monotonic()
+            for each in self._sessions.values():
+                each.send_offer()
+                if not each.is_over and now >= each.patience_ends:
+                    each.give_up()
+            self._forget_those_over()
+            silent = [each for each, since in self._strangers.items() if now - since >= _JOIN_S]
+        for connection in silent:
+            self._cut_off(connection, f"it did not say join within {_JOIN_S:g} s")
+
+    def _let_in(self, connection: Connection, join: session.Join) -> None:
+        is_stranger = not self._seats.is_reserved(join.session)
+        welcome = self._invitation.welcome(join, is_stranger=is_stranger)
+        name = f"{printable(join.name, at_most=80) or 'a runner'} ({connection.peer})"
+        if welcome.refusal is not None:
+            self._refuse(connection, name, session.SessionWelcome(welcome=welcome))
+            return
+        with self._seats.changed:
+            self._strangers.pop(connection, None)
+            known = self._sessions.get(join.session)
+            if known is not None and not known.is_over and known.seated.is_ready:
+                _LOGGER.info("%s is back: %s", known.seated.title, connection.peer)
+                self._by_connection[connection] = known
+                known.resume(connection, welcome, join)
+                return
+            _LOGGER.info("%s dials in: %s", name, printable(join.hello.component))
+            key = secrets.token_urlsafe(24) if is_stranger else join.session
+            entered = RunnerSession(key, name, self._invitation, self._tally, self._seats.changed)
+            self._sessions[key] = self._by_connection[connection] = entered
+            entered.begin(connection, welcome)
+            entered.seated = self._seats.occupy(entered, "" if is_stranger else join.session)
+
+    def _refuse(self, connection: Connection, name: str, answer: session.SessionWelcome) -> None:
+        assert answer.welcome.refusal is not None
+        sentence = answer.welcome.refusal.sentence
+        _LOGGER.warning("refused %s: %s", name, printable(sentence))
+        with self._seats.changed:
+            self._tally.num_refused += 1
+            self._strangers.pop(connection, None)
+        connection.send(encode_sample_response(answer))
+        connection.close(goodbye_message(Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence)))
+
+    def _cut_off(self, connection: Connection, sentence: str) -> None:
+        with self._seats.changed:
+            known = self._by_connection.get(connection)
+            if known is not None:
+                known.break_rule(sentence)
+                return
+            if self._strangers.pop(connection, None) is None:
+                return
+            self._tally.num_cut_off += 1
+        _LOGGER.warning("cut off %s: %s", connection.peer, printable(sentence))
+        connection.close(goodbye_message(Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=sentence)))
+
+    def _forget_those_over(self) -> None:
+        self._sessions = {key: each for key, each in self._sessions.items() if not each.is_over}
