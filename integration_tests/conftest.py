@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -17,12 +18,22 @@ NUM_PROCESSES = 4
 """For which it is made; more find room too, since they share the cores."""
 
 
+SHARED = ("local_ray", "no_ray")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal whole files out to processes of tests, and all that know Ray to one: there they share it."""
+    """Deal whole files to the processes of tests; those that share a Ray, or must be without, to one each."""
+    wanted = {item.path: name for item in items for name in SHARED if name in item.fixturenames}  # type: ignore[attr-defined]
     for item in items:
-        on_ray = {"local_ray", "no_ray"} & set(getattr(item, "fixturenames", ()))
-        ray = on_ray or item.path.name.startswith("test_ray_")
-        item.add_marker(pytest.mark.xdist_group("ray" if ray else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(wanted.get(item.path, item.path.stem)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def folder_of_rays() -> Iterator[None]:
+    """Keep what looks for a Ray on this machine from finding one of another process of tests."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        os.environ["RAY_TMPDIR"] = folder
+        yield
 
 
 class SharedRay:
