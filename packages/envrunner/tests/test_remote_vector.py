@@ -134,10 +134,8 @@ def first_row(column: Any) -> Any:
 
 NAN = {"": np.full((NUM_ENVS, 3), np.nan, np.float32)}
 SPOILT = {
-    "NaN rewards": (lambda step: replace(step, rewards=step.rewards * np.nan), "reward of copy 0 is nan"),
     "few rewards": (lambda step: replace(step, rewards=step.rewards[1:]), "rewards has 4 entries for 5"),
-    "few flags": (lambda step: replace(step, truncated=step.truncated[1:]), "truncated has 4 entries"),
-    "NaN": (lambda step: replace(step, observations=NAN), "holds NaN or infinity"),
+    "NaN": (lambda step: replace(step, observations=NAN), "observations holds NaN or infinity"),
     "no leaf": (lambda step: replace(step, observations={}), r"has the leaves \[\]"),
     "few rows": (
         lambda step: replace(step, observations=first_row(step.observations)),
@@ -147,13 +145,9 @@ SPOILT = {
         lambda step: replace(step, observations={"": step.observations[""].astype(np.float64)}),
         "observations is float64",
     ),
-    "unsaid end": (lambda step: replace(step, terminated=np.ones(NUM_ENVS, np.bool_)), "ended is"),
-    "no end": (lambda step: replace(step, ended=np.array([3])), r"ended is \[3\]"),
-    "nothing followed": (
-        lambda step: replace(
-            step, truncated=np.ones(NUM_ENVS, np.bool_), ended=np.arange(NUM_ENVS), final_observations={}
-        ),
-        r"final_observations has the leaves \[\]",
+    "NaN followed": (
+        lambda step: replace(step, ended=np.arange(NUM_ENVS), final_observations=NAN),
+        "final_observations holds NaN or infinity",
     ),
 }
 

@@ -27,32 +27,30 @@ from outrider.transport.connection import Connection
 from outrider.wire import (
     Limits,
     PolicyGraph,
+    Welcome,
     WireError,
     decode_act_request,
     encode_act_response,
 )
-from outrider.wire.session import Goodbye, GoodbyeReason, Join, SessionWelcome, Step
+from outrider.wire.session import Goodbye, GoodbyeReason, Join, SessionWelcome, Step, Terms
 
-Greet: TypeAlias = Callable[[Join], SessionWelcome]
-"""Decides whether a peer fits the run, and says so."""
+Greet: TypeAlias = Callable[[Join], Welcome]
+"""Decides whether a peer fits the run, whose policy is a graph then."""
 
 
 class ActSessions:
     """All streams of environments that are acted for here. A `Receiver`."""
 
-    def __init__(self, plan: RunnerPlan, seats: Seats, *, greet: Greet, limits: Limits) -> None:
-        """Seat runners that are made after `plan`. Raises ValueError where its policy is no graph."""
-        if not isinstance(plan.policy, PolicyGraph):
-            raise ValueError(
-                "the policy is a torch recipe, which peers cannot be acted for with; let it be exported as a "
-                "policy graph"
-            )
+    def __init__(
+        self, plan: RunnerPlan, seats: Seats, *, greet: Greet, terms: Terms, delay_s: float, limits: Limits
+    ) -> None:
+        """Seat runners that are made after `plan`; a call of the policy waits `delay_s` for others."""
         self._plan = plan
-        self._graph = graph = plan.policy
         self._seats = seats
         self._greet = greet
+        self._terms = replace(terms, session_timeout_s=0.0)  # a stream that breaks is over
         self._limits = limits
-        self._policy = BatchedPolicy(lambda: OnnxPolicy(graph), delay_s=plan.settings.act_batch_delay_s)
+        self._policy = BatchedPolicy(lambda: OnnxPolicy(self._graph), delay_s=delay_s)
         self._streams: dict[Connection, _Stream | None] = {}
 
     def opened(self, connection: Connection) -> None:
@@ -87,10 +85,10 @@ class ActSessions:
 
     def _join(self, connection: Connection, join: Join) -> None:
         welcome = self._greet(join)
-        if welcome.welcome.refusal is not None:
-            connection.close(encode_act_response(welcome))
+        if welcome.refusal is not None:
+            connection.close(encode_act_response(SessionWelcome(welcome=welcome)))
             return
-        if not 1 <= join.num_environments <= self._most_copies:
+        if join.num_environments > self._most_copies:
             sentence = (
                 f"{join.name} has num_environments={join.num_environments}; the run takes 1 to "
                 f"{self._most_copies} copies on one stream: open more streams, or raise "
@@ -98,10 +96,14 @@ class ActSessions:
             )
             connection.close(encode_act_response(Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence)))
             return
-        assert welcome.terms is not None
-        connection.send(encode_act_response(welcome))
-        connection.keep(welcome.terms)
+        connection.send(encode_act_response(SessionWelcome(welcome=welcome, terms=self._terms)))
+        connection.keep(self._terms)
         self._streams[connection] = self._seat(connection, join)
+
+    @property
+    def _graph(self) -> PolicyGraph:
+        assert isinstance(self._plan.policy, PolicyGraph), "a peer was greeted that cannot be acted for"
+        return self._plan.policy
 
     @property
     def _most_copies(self) -> int:
