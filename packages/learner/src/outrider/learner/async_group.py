@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from outrider.learner.group import UpdateReport
 from outrider.learner.learner import Learner, StateTree
@@ -23,12 +24,16 @@ class LocalAsyncLearnerGroup:
         max_staleness: int,
         queue_capacity: int,
         timeout_s: float = 600.0,
+        num_ranks: int = 1,
+        deal: Callable[[Portion], Sequence[FragmentReference]] = attrgetter("fragments"),
     ) -> None:
         """Take the learner over and let `queue_capacity` updates wait.
 
-        `timeout_s` is the longest wait for a pause between two updates.
+        `timeout_s` is the longest wait for a pause between two updates. Where the learner is one of
+        `num_ranks`, `deal` hands the shards of a portion to the others and returns its own.
         """
         self._learner = learner
+        self._deal = deal
         self._timeout_s = timeout_s
         self._weights: WeightsReference = LocalWeights(learner.publish())
         self._portions = Portions(
@@ -36,6 +41,7 @@ class LocalAsyncLearnerGroup:
             max_staleness=max_staleness,
             capacity=queue_capacity,
             version=self._weights.version,
+            num_ranks=num_ranks,
         )
         self._num_learned = 0
         self._loop: LearnerLoop[LocalWeights] = LearnerLoop(
@@ -50,7 +56,7 @@ class LocalAsyncLearnerGroup:
     def put(self, fragments: Sequence[FragmentReference]) -> None:
         check_room(len(fragments), self.room)
         for portion in self._portions.add(fragments):
-            self._loop.put(portion.fragments)
+            self._loop.put(self._deal(portion))
 
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         report = self._loop.report(timeout_s)

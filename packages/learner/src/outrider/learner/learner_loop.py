@@ -98,6 +98,11 @@ class LearnerLoop(Generic[W]):
         """Updates that were begun since the loop was made."""
         return self._num_begun
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
     def put(self, fragments: Sequence[FragmentReference]) -> None:
         """Hand over the fragments of one update and return at once."""
         self._append(tuple(fragments))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import random
 import time
-from functools import partial
 from typing import Any
 
 from outrider.learner.learner import StateTree
@@ -47,6 +46,7 @@ class ServiceSession:
         self._start_timeout_s = plan.settings.learner_start_timeout_s
         self.timeout_s = plan.settings.learner_timeout_s
         self._num_requests = 0
+        self._recovery: Recovery | None = None
         self._snapshot: int | None = None
         """Number of the request for a snapshot that is under way."""
         self.weights: ReceivedWeights
@@ -60,23 +60,30 @@ class ServiceSession:
                 _LOGGER.warning("the learners are made again, because %s", error)
                 continue
             break
-        self.recovery = Recovery(
+        self._recovery = Recovery(
             state,
             num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
             max_restarts=plan.settings.max_learner_restarts,
         )
 
+    @property
+    def recovery(self) -> Recovery:
+        """What it goes back to."""
+        assert self._recovery is not None, "made by the constructor"
+        return self._recovery
+
     def hear(self, timeout_s: float) -> Message | None:
-        """Return the next message, or None. Weights and a snapshot that was asked for are kept first."""
+        """Return the next message, or None. Weights are kept first, and every state as the snapshot."""
         taken = self.connection.take(timeout_s)
         if taken is None:
             return None
         message, attachment = taken
         if isinstance(message, session.LearnWeights):
             self.weights = ReceivedWeights(attachment, message.version)
-        elif isinstance(message, session.LearnState) and message.request == self._snapshot:
-            self._snapshot = None
-            self.recovery.keep(read_state(attachment))
+        elif isinstance(message, session.LearnState) and self._recovery is not None:
+            if message.request == self._snapshot:
+                self._snapshot = None
+            self._recovery.keep(read_state(attachment))
         return taken
 
     def hear_before(self, deadline: float, what: str) -> Message:
@@ -106,7 +113,8 @@ class ServiceSession:
         while True:
             message, attachment = self.hear_before(deadline, "hand over its state")
             if isinstance(message, session.LearnState) and message.request == request:
-                return read_state(attachment)
+                state: StateTree = read_state(attachment)
+                return state
 
     def set_state(self, state: StateTree) -> None:
         """Start anew from a state that the user chose."""

@@ -1,4 +1,4 @@
-"""What both sides of a learner service keep to, and what they accept of each other. Free of torch and gRPC."""
+"""What both sides of a learner service keep to and accept of each other. Free of torch and gRPC."""
 
 from outrider.wire import Limits
 from outrider.wire.session import Terms

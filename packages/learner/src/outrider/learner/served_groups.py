@@ -1,0 +1,70 @@
+"""Makes the learners that a service trains with, and one learner in its own process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from outrider.learner.async_group import LocalAsyncLearnerGroup
+from outrider.learner.device import choose_device
+from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup
+from outrider.learner.learner import Learner
+from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.ranks import OneRank
+from outrider.learner.vtrace_settings import VTraceSettings
+
+
+class ServedGroups(Protocol):
+    """Where a service gets the learners of a run from."""
+
+    @property
+    def num_learners(self) -> int:
+        """How many train together."""
+        ...
+
+    def make(self, plan: LearnerPlan) -> LearnerGroup:
+        """Make learners that are told when to train; raises ValueError where the plan does not fit here."""
+        ...
+
+    def make_async(self, plan: LearnerPlan) -> AsyncLearnerGroup:
+        """Make learners that train by themselves; raises ValueError where the plan does not fit here."""
+        ...
+
+    def close(self) -> None:
+        """End what was started for all runs."""
+        ...
+
+
+class OneLearner:
+    """Makes learners in this process; obeys `ServedGroups`."""
+
+    num_learners = 1
+
+    def make(self, plan: LearnerPlan) -> LearnerGroup:
+        return LocalLearnerGroup(_learner(plan))
+
+    def make_async(self, plan: LearnerPlan) -> AsyncLearnerGroup:
+        training = asynchronous(plan)
+        return LocalAsyncLearnerGroup(
+            _learner(plan),
+            train_batch_size=training.train_batch_size_per_learner,
+            max_staleness=training.max_staleness,
+            queue_capacity=training.learner_queue_size,
+            timeout_s=plan.settings.learner_timeout_s,
+        )
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def asynchronous(plan: LearnerPlan) -> VTraceSettings:
+    """Return the training settings of an algorithm that trains by itself; raises ValueError for another."""
+    if not isinstance(plan.training, VTraceSettings):
+        raise ValueError(f"{plan.algorithm} does not train by itself; ask for its updates")
+    return plan.training
+
+
+def _learner(plan: LearnerPlan) -> Learner:
+    torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
+    return plan.make_learner(OneRank(), choose_device(plan.settings))

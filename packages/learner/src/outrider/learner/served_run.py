@@ -1,0 +1,256 @@
+"""What a learner service does for one algorithm process: answers what comes on its stream.
+
+    hello --> welcome           start --> the learners are made, weights, ready
+
+    synchronous                                     asynchronous
+    fragment, fragment, update                      fragment --> waiting --[the learners have room]--> put
+      --> trains, weights, report                   `work`: reports as they come, and room as it grows
+
+All of it happens in the thread that trains; the network's thread only queues.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LearnerGroupStatistics, UpdateReport
+from outrider.learner.introduction import introduction
+from outrider.learner.learner import StateTree
+from outrider.learner.rank_error import LostRankError
+from outrider.learner.report_message import report_message, with_losses
+from outrider.learner.served_groups import ServedGroups
+from outrider.learner.service_plan import read_plan
+from outrider.learner.service_terms import LIMITS, TERMS
+from outrider.transport.connection import Connection
+from outrider.transport.received import ReceivedFragment, weights_pieces
+from outrider.wire import (
+    Bytes,
+    Hello,
+    WireError,
+    answer_hello,
+    decode_tree,
+    encode_learn_response,
+    encode_tree,
+    session,
+)
+
+MAX_WAITING_BYTES = 2**34
+"""Bytes of fragments that may wait for one update."""
+_STATE_WAIT_S = 0.1
+_LOGGER = logging.getLogger("outrider.learner.service")
+
+
+class RefusedError(ValueError):
+    """What an algorithm asks for cannot be had here; the sentence goes to it."""
+
+
+class ServedRun:
+    """The learners of one algorithm, and what was said to it."""
+
+    def __init__(
+        self, connection: Connection, groups: ServedGroups, *, network_modules: Sequence[str]
+    ) -> None:
+        """Begin without learners; networks of users come from `network_modules`."""
+        self.connection = connection
+        self.algorithm = ""
+        """Its name once there are learners."""
+        self.num_updates = 0
+        self.num_rows = 0
+        self.version = 0
+        self._groups = groups
+        self._network_modules = network_modules
+        self._greeted = False
+        self._plan: Mapping[str, Any] | None = None
+        self._group: LearnerGroup | None = None
+        self._async_group: AsyncLearnerGroup | None = None
+        self._waiting: deque[ReceivedFragment] = deque()
+        self._waiting_bytes = 0
+        self._last_sequence = 0
+        """Of the fragments that came."""
+        self._done_sequence = 0
+        """Of the fragments that learners are done with."""
+        self._room = 0
+        self._elsewhere = LearnerGroupStatistics()
+
+    @property
+    def is_asynchronous(self) -> bool:
+        """Whether `work` has to be called again and again."""
+        return self._async_group is not None
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether a hello came and was welcome."""
+        return self._greeted
+
+    def receive(self, message: session.LearnRequest, attachment: memoryview) -> None:
+        """Do what is asked.
+
+        Raises WireError where the algorithm breaks a rule, RefusedError for a plan or state that does not
+        fit, and whatever goes wrong in training.
+        """
+        if not self._greeted and not isinstance(message, Hello):
+            raise WireError(f"{type(message).__name__} came before a hello; begin with one")
+        match message:
+            case Hello():
+                self._greet(message)
+            case session.LearnStart():
+                self._start(message, attachment)
+            case session.LearnFragment():
+                self._take(message, attachment)
+            case session.LearnUpdate():
+                self._update(message)
+            case session.LearnStateRequest():
+                self._hand_over(message.request)
+            case _:
+                pass
+
+    def work(self) -> None:
+        """Hand fragments over to learners that train by themselves, and report what they did."""
+        group = self._async_group
+        if group is None:
+            return
+        while self._waiting and (room := group.room):
+            fragments = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
+            self._waiting_bytes -= sum(len(each.message) for each in fragments)
+            group.put(fragments)
+        for report in group.reports(0):
+            self._report(report)
+        room = self._last_sequence if self._waiting else self._last_sequence + group.room
+        if room > self._room:
+            self._room = room
+            self._send(session.LearnRoom(room))
+
+    def leave(self, sentence: str) -> None:
+        """Hand the state over unasked, and say that dialling again later may help."""
+        with suppress(TimeoutError, LostRankError):
+            if self._group is not None or self._async_group is not None:
+                self._hand_over(0)
+        goodbye = session.Goodbye(reason=session.GoodbyeReason.LATER, sentence=sentence)
+        self.connection.close(encode_learn_response(goodbye))
+
+    def end(self) -> None:
+        """Stop the learners. Ending twice does nothing."""
+        group, self._group = self._group or self._async_group, None
+        self._async_group = None
+        self._plan = None
+        if group is not None:
+            group.close()
+
+    def _greet(self, hello: Hello) -> None:
+        welcome = answer_hello(hello, introduction("a learner service"))
+        self._send(session.LearnWelcome(welcome=welcome, terms=None if welcome.refusal else TERMS))
+        if welcome.refusal is not None:
+            self.connection.close()
+            _LOGGER.warning("refused %s: %s", self.connection.peer, welcome.refusal.sentence)
+            return
+        self._greeted = True
+        self.connection.keep(TERMS)
+        _LOGGER.info("connected: %s, %s", self.connection.peer, hello.component)
+
+    def _start(self, start: session.LearnStart, attachment: memoryview) -> None:
+        tree = decode_tree(attachment, LIMITS)
+        if not isinstance(tree, dict) or not isinstance(tree.get("plan"), dict):
+            raise WireError("a start without a plan; attach a map with plan and state")
+        try:
+            self._make(tree["plan"], start.asynchronous)
+            if tree.get("state") is not None:
+                self._running().set_state(tree["state"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RefusedError(str(error)) from error
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._done_sequence = self._last_sequence
+        self._elsewhere = LearnerGroupStatistics()
+        self._room = 0 if self._async_group is None else self._last_sequence + self._async_group.room
+        self._publish()
+        self._send(session.LearnReady(num_learners=self._groups.num_learners, room=self._room))
+        origin = "anew" if tree.get("state") is None else f"from version {self.version}"
+        _LOGGER.info("trains %s %s, for %s", self.algorithm, origin, self.connection.peer)
+
+    def _make(self, message: dict[str, Any], is_asynchronous: bool) -> None:  # noqa: FBT001 - as the wire says it
+        is_used = self._last_sequence > self._done_sequence or self.num_updates > 0
+        if message == self._plan and is_asynchronous == self.is_asynchronous and not is_used:
+            return
+        self.end()
+        plan = read_plan(message, self._network_modules)
+        self.algorithm = plan.algorithm
+        if is_asynchronous:
+            self._async_group = self._groups.make_async(plan)
+        else:
+            self._group = self._groups.make(plan)
+        self._plan = message
+
+    def _take(self, fragment: session.LearnFragment, attachment: memoryview) -> None:
+        self._running()
+        if fragment.sequence != self._last_sequence + 1:
+            raise WireError(f"fragment {fragment.sequence} came after {self._last_sequence}; count up by one")
+        if self._async_group is not None and fragment.sequence > self._room:
+            raise WireError(f"fragment {fragment.sequence} came where there was room up to {self._room}")
+        self._last_sequence = fragment.sequence
+        self._waiting_bytes += len(attachment)
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            raise WireError(f"fragments of over {MAX_WAITING_BYTES} bytes wait; ask for updates more often")
+        self._waiting.append(ReceivedFragment(attachment, LIMITS))
+
+    def _update(self, update: session.LearnUpdate) -> None:
+        if self._group is None or update.sequence != self._last_sequence or not self._waiting:
+            raise WireError(
+                f"an update up to fragment {update.sequence} was asked for, of learners that train by "
+                f"themselves or have no fragments up to it (the last is {self._last_sequence}); hand some in "
+                "first"
+            )
+        fragments = list(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        metrics = self._group.update(fragments)
+        weights = self._group.publish()
+        report = UpdateReport(
+            num_updates=1,
+            num_rows=sum(each.summary.num_rows for each in fragments),
+            metrics=metrics,
+            weights=weights,
+            staleness={},
+            num_stale_rows=0,
+            work_s=0.0,
+            wait_s=0.0,
+            queue_depth=0.0,
+            num_fragments=len(fragments),
+        )
+        before, self._elsewhere = self._elsewhere, self._group.statistics()
+        self._report(with_losses(report, self._elsewhere, before))
+
+    def _report(self, report: UpdateReport) -> None:
+        self._done_sequence += report.num_fragments
+        self.num_updates += report.num_updates
+        self.num_rows += report.num_rows
+        self.version = report.weights.version
+        self._send(session.LearnWeights(self.version), weights_pieces(report.weights))
+        tree = encode_tree(report_message(report))
+        self._send(session.LearnReport(sequence=self._done_sequence, version=self.version), tree.pieces())
+
+    def _publish(self) -> None:
+        weights = self._running().publish()
+        self.version = weights.version
+        self._send(session.LearnWeights(weights.version), weights_pieces(weights))
+
+    def _hand_over(self, request: int) -> None:
+        """Send the state, and before it the reports of all updates that are in it."""
+        state: StateTree = self._running().get_state()
+        while self._async_group is not None and self.version < state["version"]:
+            for report in self._async_group.reports(_STATE_WAIT_S):
+                self._report(report)
+        self._send(session.LearnState(request), encode_tree(state).pieces())
+
+    def _running(self) -> LearnerGroup | AsyncLearnerGroup:
+        group = self._group or self._async_group
+        if group is None:
+            raise WireError("there are no learners yet; send a start first")
+        return group
+
+    def _send(self, message: session.LearnResponse, pieces: Sequence[Bytes] = ()) -> None:
+        size_bytes = sum(memoryview(piece).nbytes for piece in pieces)
+        self.connection.send(encode_learn_response(message, attachment_bytes=size_bytes), pieces)
