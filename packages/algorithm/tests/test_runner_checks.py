@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 
 from outrider.algorithm import PPOConfig
+from outrider.algorithm.assembly import policy_recipe
 from outrider.algorithm.demand import demand_of
 from outrider.algorithm.farm_assembly import farm_command, gateway_security
 from outrider.algorithm.learner_assembly import with_num_learners
 from outrider.algorithm.resources import check_resources
-from outrider.envrunner import EnvRunnerSettings
+from outrider.algorithm.setting_value import from_json, to_json
+from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
+from outrider.envrunner.spaces import space_to_gymnasium
 from outrider.learner import LearnerGroupSettings
 
 LOCAL = "127.0.0.1:0"
@@ -84,6 +89,44 @@ def test_fragments_are_as_long_wherever_runners_come_from() -> None:
     assert lengths == {512}
 
 
+BOX, TWO = gym.spaces.Box(-1.0, 1.0, (3,)), gym.spaces.Discrete(2)
+
+
+def without_environment(**runners: Any) -> PPOConfig:
+    config = PPOConfig().environment(None, observation_space=BOX, action_space=TWO)
+    return config.env_runners(**{"num_env_runners": 2, "listen": LOCAL} | runners)
+
+
+def test_a_run_whose_environment_only_farms_have_knows_its_spaces() -> None:
+    settings = without_environment().settings
+    check_resources(settings)
+    recipe = policy_recipe(settings, seed=0)
+    assert space_to_gymnasium(recipe.observation_space) == BOX
+    assert space_to_gymnasium(recipe.action_space) == TWO
+
+
+def test_spaces_are_recorded_with_the_run() -> None:
+    settings = without_environment().settings
+    assert from_json(type(settings), json.loads(json.dumps(to_json(settings)))) == settings
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            without_environment(num_farm_runners=1),
+            "env is None, and runners that the run starts itself need one",
+        ),
+        (without_environment(num_env_runners=0, listen=None), "env is None, and runners that the run starts"),
+        (without_environment().evaluation(evaluation_interval=5), "evaluations need an environment here"),
+        (without_environment().stopping(evaluation_return_mean=9.0), "stop by the return of training"),
+    ],
+)
+def test_what_needs_an_environment_here_is_refused_without_one(config: PPOConfig, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        check_resources(config.settings)
+
+
 @pytest.mark.parametrize(
     ("given", "num_reserving"),
     [
@@ -148,7 +191,14 @@ def test_a_gateway_asks_for_what_the_settings_say(tmp_path: Path) -> None:
     ],
 )
 def test_the_command_for_a_farm_can_be_copied(given: dict[str, Any], command: str) -> None:
-    assert farm_command(EnvRunnerSettings(listen=LOCAL, **given), "gpu:1", "CartPole-v1") == command
+    environment = EnvironmentSettings("CartPole-v1")
+    assert farm_command(EnvRunnerSettings(listen=LOCAL, **given), "gpu:1", environment) == command
+
+
+def test_arguments_of_the_environment_are_part_of_the_command() -> None:
+    environment = EnvironmentSettings("CartPole-v1", env_config={"sutton_barto_reward": True})
+    command = farm_command(EnvRunnerSettings(), "gpu:1", environment)
+    assert command.endswith("--env CartPole-v1 --env-config '{\"sutton_barto_reward\": true}'")
 
 
 @pytest.mark.parametrize("num_learners", [2, "auto"])

@@ -396,3 +396,24 @@ class Strict(gym.Env[Any, Any]):
 )
 def test_the_trial_step_obeys_the_action_mask(action_space: Any, mask: list[int], allowed: Any) -> None:
     spaces_of(EnvironmentSettings(lambda: Strict(action_space, mask, allowed)), "sync")
+
+
+def test_an_environment_that_only_farms_have_is_known_by_its_spaces_and_cannot_be_made() -> None:
+    settings = EnvironmentSettings(
+        None, observation_space=gym.spaces.Box(0, 1, (2,)), action_space={"type": "Discrete", "n": 2}
+    )
+    observations, actions = spaces_of(settings, "sync")
+    assert (wire.leaf_shape(observations), actions) == ((2,), wire.DiscreteSpace(num_values=2))
+    for make in (
+        lambda: make_environment(settings, checked=False),
+        lambda: make_native_vector(settings, 2),
+    ):
+        with pytest.raises(ValueError, match="there is no environment here, as env is None and only farms"):
+            make()
+
+
+def test_spaces_are_for_environments_that_only_farms_have() -> None:
+    with pytest.raises(ValueError, match="env is None and action_space too; give action_space"):
+        spaces_of(EnvironmentSettings(None, observation_space=gym.spaces.Discrete(3)), "sync")
+    with pytest.raises(ValueError, match="action_space is given and env too, which has its own"):
+        EnvironmentSettings("CartPole-v1", action_space=gym.spaces.Discrete(2))

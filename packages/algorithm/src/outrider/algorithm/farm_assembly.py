@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider.wire import PolicyGraph
+
 if TYPE_CHECKING:
-    from outrider.envrunner import EnvRunnerSettings, RunnerPlan
+    from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
     from outrider.envrunner.gateway import Gateway
     from outrider.transport.security import ServerSecurity
 
@@ -52,12 +55,14 @@ def gateway_security(runners: EnvRunnerSettings) -> ServerSecurity:
 
 def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
     """Listen for farms from now on. Raises ValueError where the address is not to be had."""
-    try:
-        from outrider.envrunner.gateway import Gateway
-    except ImportError as error:
-        raise ValueError(INSTALL_GRPC) from error
+    from outrider.envrunner.gateway import Gateway
 
     assert runners.listen is not None
+    if not isinstance(plan.policy, PolicyGraph):
+        raise ValueError(
+            f"listen={runners.listen!r} lets in farms, which act without torch, and this policy cannot be "
+            "exported; use a network that can be, or runners that the run starts itself"
+        )
     try:
         gateway = Gateway(
             plan,
@@ -66,15 +71,20 @@ def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
             address=runners.listen,
             security=gateway_security(runners),
         )
+    except ImportError as error:
+        raise ValueError(INSTALL_GRPC) from error
     except OSError as error:
         raise ValueError(f"listen={runners.listen!r}: {error}") from error
-    log.warning("farms join with: %s", farm_command(runners, gateway.address, plan.environment.name))
+    log.warning("farms join with: %s", farm_command(runners, gateway.address, plan.environment))
     return gateway
 
 
-def farm_command(runners: EnvRunnerSettings, address: str, env: str) -> str:
+def farm_command(runners: EnvRunnerSettings, address: str, environment: EnvironmentSettings) -> str:
     """Return what to type where the environments are."""
+    env = environment.env if isinstance(environment.env, str) else "ENVIRONMENT"
     words = ["outrider-farm", "--connect", address, "--env", env]
+    if environment.env_config:
+        words += ["--env-config", json.dumps(dict(environment.env_config), default=str)]
     if runners.tls_client_ca is not None:
         words += ["--tls-certificate", "FILE", "--tls-key", "FILE"]
     if runners.insecure and runners.tls_certificate is None:

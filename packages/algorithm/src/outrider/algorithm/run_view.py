@@ -65,6 +65,8 @@ def _view(algorithm: Algorithm, *, plain: bool) -> PlainLines | LiveView:
 
 def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function
     """Return how an environment is called."""
+    if env is None:
+        return "remote"
     if isinstance(env, str):
         return env
     name = getattr(env, "__name__", None) or function_name(env) or type(env).__name__

@@ -45,6 +45,8 @@ def check_runners(settings: RunSettings) -> None:
     """Raise ValueError in one sentence where they do not fit; warn of what is set and has no effect."""
     runners = settings.env_runners
     _check_farms(runners)
+    if settings.environment.env is None:
+        _check_without_environment(settings)
     if not runners.num_env_runners:
         _check_no_gpu(runners, "num_env_runners=0 samples in this one; set num_env_runners to at least 1")
         warn_ignored(
@@ -79,6 +81,22 @@ def _check_farms(runners: EnvRunnerSettings) -> None:
         raise ValueError(
             f"min_runners={runners.min_runners} can never be reached with at most {num_runners} "
             f"runner{'s' * (num_runners != 1)}; lower it, or raise num_env_runners or max_runners"
+        )
+
+
+def _check_without_environment(settings: RunSettings) -> None:
+    """Raise ValueError for what needs an environment that only farms have."""
+    runners, wanted = settings.env_runners, settings.stopping.evaluation_return_mean
+    if not runners.num_env_runners or runners.num_own_env_runners:
+        raise ValueError(
+            "env is None, and runners that the run starts itself need one; give env, or let all runners come "
+            "from farms (num_env_runners=N, listen='0.0.0.0:50051')"
+        )
+    if settings.evaluation.evaluation_interval or isinstance(wanted, float | int):
+        raise ValueError(
+            "evaluations need an environment here, and env is None; leave evaluation_interval and "
+            "evaluation_return_mean out, and stop by the return of training "
+            "(stopping(episode_return_mean=...))"
         )
 
 

@@ -216,10 +216,18 @@ def _function(text: str) -> Any:  # noqa: ANN401 - a function, or the error that
 
 
 def _members(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - an annotation
-    """Return the members of a union, those that accept least first."""
+    """Return the members of a union that can be written, those that accept least first."""
     if get_origin(kind) not in {Union, types.UnionType}:
         return (kind,)
-    return tuple(sorted(get_args(kind), key=lambda member: member is str))
+    written = [member for member in get_args(kind) if not _is_object(member)]
+    return tuple(sorted(written, key=lambda member: member is str))
+
+
+def _is_object(kind: Any) -> bool:  # noqa: ANN401 - an annotation
+    """Tell whether values of this kind exist in Python only; the settings turn them into plain ones."""
+    origin = get_origin(kind) or kind
+    is_plain = origin in WORDS or _is_enum(kind) or _is_list(kind) or _is_callable(kind)
+    return inspect.isclass(origin) and not is_plain
 
 
 def _is_enum(kind: Any) -> bool:  # noqa: ANN401 - an annotation

@@ -80,6 +80,8 @@ class TrainingRun:
         return result
 
     def _wants_evaluation(self, result: Mapping[str, Any]) -> bool:
+        if self._algorithm.settings.environment.env is None:
+            return False  # only farms have one
         interval = self._algorithm.settings.evaluation.evaluation_interval
         is_due = interval > 0 and result["iteration"] % interval == 0
         is_last = self._stop.reason(result) is not None

@@ -20,6 +20,7 @@ from outrider import wire
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.env_config import check_env_config, takes
 from outrider.envrunner.environment_id import find_spec, name_missing_extra
+from outrider.envrunner.space_values import read_space_value, space_value
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.envrunner.trial_step import one_line, try_step
 
@@ -28,7 +29,7 @@ from outrider.envrunner.trial_step import one_line, try_step
 class EnvironmentSettings:
     """Which environment the policy lives in."""
 
-    env: str | Callable[..., Any] = field(kw_only=False)
+    env: str | Callable[..., Any] | None = field(kw_only=False)
     """A registered Gymnasium id ("CartPole-v1"); "module:Id-v0", which imports the module first; or a
     callable that makes a `gymnasium.Env` (in vectorize mode VECTOR_ENTRY_POINT: that takes `num_envs`
     and makes a `gymnasium.vector.VectorEnv`). Each copy calls it anew, in mode ASYNC in a process of
@@ -38,14 +39,27 @@ class EnvironmentSettings:
     wrappers: tuple[Callable[[Any], Any], ...] = ()
     """Applied to each environment copy, the first one innermost; each takes an environment and returns
     one. Not possible in vectorize mode VECTOR_ENTRY_POINT, where there are no single copies."""
+    observation_space: gym.Space[Any] | Mapping[str, Any] | None = None
+    """With `env=None`, what one copy shows: a space of Gymnasium's, or plain values such as
+    {"type": "Box", "low": -1, "high": 1, "shape": [3]}."""
+    action_space: gym.Space[Any] | Mapping[str, Any] | None = None
+    """With `env=None`, what one copy takes, such as {"type": "Discrete", "n": 2}."""
 
     def __post_init__(self) -> None:
-        """Refuse values of the wrong type."""
+        """Refuse values of the wrong type; spaces become plain values."""
         _check_types(self.env, self.env_config, self.wrappers)
+        for name in ("observation_space", "action_space"):
+            space = getattr(self, name)
+            if self.env is not None and space is not None:
+                raise ValueError(f"{name} is given and env too, which has its own; leave one of them out")
+            if space is not None:
+                object.__setattr__(self, name, space_value(name, space))
 
     @property
     def name(self) -> str:
         """The id, or what the callable is called, for messages."""
+        if self.env is None:
+            return "remote"
         return self.env if isinstance(self.env, str) else _name(self.env)
 
 
@@ -57,6 +71,8 @@ def make_environment(
     With `checked`, Gymnasium's `PassiveEnvChecker` watches its first reset and step; `spaces_of` does
     that once, and the copies that train go without. Raises ValueError in one sentence.
     """
+    if settings.env is None:
+        raise _nowhere()
     if isinstance(settings.env, str):
         env = _make_registered(settings.env, settings.env_config, render_mode, checked=checked)
     else:
@@ -74,6 +90,8 @@ def make_native_vector(
     A `render_mode` reaches those that take one; the others do without, and their own says None.
     Raises ValueError in one sentence, also where the environment has no such implementation.
     """
+    if settings.env is None:
+        raise _nowhere()
     if settings.wrappers:
         raise ValueError(
             f"wrappers {[_name(wrapper) for wrapper in settings.wrappers]} cannot be applied in vectorize "
@@ -106,8 +124,11 @@ def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple
 
     They can depend on the mode: Atari's own vector environment stacks frames, its single one does not.
     This makes an environment, tries a reset and a step of it under Gymnasium's checker, and closes it,
-    so that what does not work fails here, once, before anything else starts.
+    so that what does not work fails here, once, before anything else starts. Where only farms have the
+    environment, these are the spaces that the settings give.
     """
+    if settings.env is None:
+        return _given_space(settings, "observation_space"), _given_space(settings, "action_space")
     if VectorizeMode(mode) is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = make_native_vector(settings, 1)
         spaces = vector.single_observation_space, vector.single_action_space
@@ -123,7 +144,7 @@ def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple
 
 
 def _check_types(env: object, env_config: object, wrappers: object) -> None:
-    if not isinstance(env, str) and not callable(env):
+    if env is not None and not isinstance(env, str) and not callable(env):
         raise ValueError(f"env is {env!r}; give a registered id, or a callable that makes an environment")
     if not isinstance(env_config, Mapping):
         raise ValueError(f"env_config is {env_config!r}; give arguments by name, such as {{'length': 5}}")
@@ -131,6 +152,22 @@ def _check_types(env: object, env_config: object, wrappers: object) -> None:
         raise ValueError(
             f"wrappers is {wrappers!r}; give a tuple of callables that take and return an environment"
         )
+
+
+def _given_space(settings: EnvironmentSettings, name: str) -> wire.Space:
+    space = getattr(settings, name)
+    if space is None:
+        raise ValueError(
+            f"env is None and {name} too; give {name}, as what farms have is not known here, or an env"
+        )
+    return read_space_value(space)
+
+
+def _nowhere() -> ValueError:
+    return ValueError(
+        "there is no environment here, as env is None and only farms have it; to evaluate or film, give a "
+        "configuration whose environment can be made here (Algorithm.from_checkpoint(path, config=...))"
+    )
 
 
 def _make_registered(
