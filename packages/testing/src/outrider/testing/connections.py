@@ -19,6 +19,7 @@ from typing import Self
 from outrider.transport.connection import Receiver
 from outrider.wire import Bytes, WireError
 from outrider.wire.session import Goodbye, GoodbyeReason, Terms
+from outrider.wire.stream import goodbye_message, read_stream_message
 
 
 class ConnectionPair:
@@ -123,6 +124,12 @@ class PairedConnection:
 
     def _post(self, head: bytes, attachment: Sequence[Bytes]) -> None:
         size_bytes = sum(memoryview(piece).nbytes for piece in attachment)
+        announced = read_stream_message(head).attachment_bytes
+        if announced != size_bytes:
+            raise ValueError(
+                f"the head announces attachment_bytes={announced} and {size_bytes} are attached; "
+                "encode it with the size of what is attached"
+            )
         self._num_large += size_bytes > 0
         self._network.deliver(self._hand_over, head, attachment, size_bytes)
 
@@ -136,8 +143,6 @@ class PairedConnection:
         try:
             self._receiver.received(self, head, attachment)
         except WireError as error:
-            from outrider.wire.stream import goodbye_message
-
             sentence = str(error)
             self.close(goodbye_message(Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=sentence)))
 

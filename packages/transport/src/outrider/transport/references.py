@@ -47,7 +47,7 @@ class WeightsReference(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class LocalFragment:
     """A fragment in this process."""
 
@@ -63,7 +63,7 @@ class LocalFragment:
         return self.fragment
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class LocalWeights:
     """Weights in this process."""
 

@@ -1,0 +1,105 @@
+"""Says in a sentence why a peer could not be dialled, and whether trying again may help.
+
+gRPC reports a failed handshake with the words of its TLS library, or as "Socket closed" where the other
+side refused; then one more handshake, made here, finds out what it wanted.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from outrider.transport.addresses import Address
+from outrider.transport.connection import DialError
+from outrider.transport.security import ClientSecurity
+
+_PROBE_TIMEOUT_S = 2.0
+
+_TLS_FAILURES = {
+    "certificate has expired": "its certificate has expired; renew it there",
+    "certificate is not yet valid": "its certificate is not valid yet; compare the clocks of both machines",
+    "Hostname Verification": "its certificate was made for another name; dial a name that is in it",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by an authority that is trusted here; "
+    "give the CA that signed it",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; dial it without (insecure), "
+    "or start it with a certificate",
+}
+_FAILURES = (
+    ("HTTP/2", "what answers there does not speak gRPC; check the port", True),
+    ("refused", "nobody listens there; start that side first, or check the address", False),
+    ("No such file", "there is no such socket; start that side first, or check the path", False),
+    ("lookup failed", "no host of that name is known here; check the name", False),
+)
+_REFUSALS = {
+    "CERTIFICATE_REQUIRED",
+    "UNKNOWN_CA",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_EXPIRED",
+    "HANDSHAKE_FAILURE",
+}
+
+
+def refused(address: Address, service: str, status: str, details: str) -> DialError:
+    """Explain a status with which the other side ended the stream at once."""
+    if status in {"UNAUTHENTICATED", "PERMISSION_DENIED"}:
+        return DialError(f"{address} does not let this side in: {details}", is_final=True)
+    if status == "UNIMPLEMENTED":
+        sentence = f"{address} has no service {service}; dial the address of the right process"
+        return DialError(sentence, is_final=True)
+    return DialError(f"{address} ended the connection at once: {details or status}", is_final=False)
+
+
+def unreachable(address: Address, details: str, security: ClientSecurity) -> DialError:
+    """Explain why no connection came about; may block for some seconds to find out."""
+    for words, sentence in _TLS_FAILURES.items():
+        if words in details:
+            return DialError(f"{address} is not to be trusted or understood: {sentence}", is_final=True)
+    if "Socket closed" in details or "reset" in details:
+        return _closed(address, security)
+    for words, sentence, is_final in _FAILURES:
+        if words in details:
+            return DialError(f"{sentence} ({address})", is_final=is_final)
+    words = details.rpartition(": ")[2] or "no reason is known"
+    return DialError(f"{address} cannot be reached: {words}", is_final=False)
+
+
+def _closed(address: Address, security: ClientSecurity) -> DialError:
+    probed = _probe(address, security)
+    if security.insecure and probed == "speaks TLS":
+        return DialError(
+            f"{address} expects TLS; give the CA of its certificate instead of insecure", is_final=True
+        )
+    if not security.insecure and any(word in probed for word in _REFUSALS):
+        return DialError(
+            f"{address} does not accept the certificate of this side ({probed.lower().replace('_', ' ')}); "
+            "give a certificate and key that its client CA has signed",
+            is_final=True,
+        )
+    return DialError(f"{address} closed the connection at once; it may be about to stop", is_final=False)
+
+
+def _probe(address: Address, security: ClientSecurity) -> str:
+    """Shake hands and return what comes of it: "speaks TLS", what TLS complains about, or nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent: the other side's complaint is wanted
+    context.set_alpn_protocols(["h2"])
+    if security.certificate is not None and not security.insecure:
+        context.load_cert_chain(security.certificate, security.key)
+    try:
+        with _connect(address) as plain, context.wrap_socket(plain) as secure:
+            secure.recv(1)  # with TLS 1.3 a complaint comes after the handshake
+            return "speaks TLS"
+    except ssl.SSLError as error:
+        return error.reason or ""
+    except OSError:
+        return ""
+
+
+def _connect(address: Address) -> socket.socket:
+    if not address.path:
+        return socket.create_connection((address.host, address.port), _PROBE_TIMEOUT_S)
+    connected = socket.socket(socket.AF_UNIX)
+    connected.settimeout(_PROBE_TIMEOUT_S)
+    connected.connect(address.path)
+    return connected

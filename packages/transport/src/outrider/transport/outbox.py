@@ -1,0 +1,138 @@
+"""What a connection still has to send: small messages first, and large ones in chunks after them.
+
+    put(head) put(head, pieces) put(head)   ->   take(): head, head, head + pieces: chunk, chunk, chunk
+
+A small message that is put while a large one is under way is taken before its next chunk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from outrider.wire import Bytes
+from outrider.wire.stream import MAX_CHUNK_BYTES, chunk_message, read_stream_message
+
+CHUNK_BYTES = MAX_CHUNK_BYTES
+
+
+class Outbox:
+    """A queue with one taker. Messages may be put by any thread."""
+
+    def __init__(self, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._chunk_bytes = chunk_bytes
+        self._small: deque[bytes] = deque()
+        self._large: deque[tuple[bytes, Sequence[Bytes]]] = deque()
+        self._chunks: Iterator[bytes] | None = None
+        self._last: bytes | None = None
+        self._is_closed = False
+        self._is_taker_waiting = False
+        self._lock = threading.Lock()
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a large message is under way or waits to be."""
+        return bool(self._large) or self._chunks is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether all was taken and the taker waits for more."""
+        return self._is_taker_waiting
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is let in."""
+        return self._is_closed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was closed and all was taken."""
+        return self._is_closed and not (self._small or self._large or self._chunks or self._last)
+
+    def put(self, head: bytes, attachment: Sequence[Bytes] = ()) -> bool:
+        """Queue a message and tell whether the taker waits and must be woken.
+
+        After `close` this does nothing. Raises ValueError where the head announces another size than is
+        attached: the other side would wait for the rest.
+        """
+        if attachment:
+            _check_announced(head, attachment)
+        with self._lock:
+            if self._is_closed:
+                return False
+            if attachment:
+                self._large.append((head, attachment))
+            else:
+                self._small.append(head)
+            return self._wake()
+
+    def close(self, last: bytes = b"", *, at_once: bool = False) -> bool:
+        """Let nothing more in but `last`, which is taken after all that is queued; return as `put`.
+
+        `at_once` throws away what is queued.
+        """
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._is_closed = True
+            self._last = last or None
+            if at_once:
+                self._small.clear()
+                self._large.clear()
+                self._chunks = None
+            return self._wake()
+
+    def take(self) -> bytes | None:
+        """Return what to send next. None: nothing now, and the taker waits for a `put` that returns True."""
+        with self._lock:
+            if self._small:
+                return self._small.popleft()
+            chunks = self._chunks
+        if chunks is not None:
+            chunk = next(chunks, None)  # copies: without the lock, which those who put wait for
+            if chunk is not None:
+                return chunk
+        with self._lock:
+            self._chunks = None
+            if self._small:
+                return self._small.popleft()
+            if self._large:
+                head, attachment = self._large.popleft()
+                self._chunks = _chunks(attachment, self._chunk_bytes)
+                return head
+            if self._last is not None:
+                last, self._last = self._last, None
+                return last
+            self._is_taker_waiting = True
+            return None
+
+    def _wake(self) -> bool:
+        was_waiting, self._is_taker_waiting = self._is_taker_waiting, False
+        return was_waiting
+
+
+def _check_announced(head: bytes, attachment: Sequence[Bytes]) -> None:
+    announced = read_stream_message(head).attachment_bytes
+    attached = sum(memoryview(piece).nbytes for piece in attachment)
+    if announced != attached or not attached:
+        raise ValueError(
+            f"the head announces attachment_bytes={announced} and {attached} are attached; "
+            "encode it with the size of what is attached, or attach nothing"
+        )
+
+
+def _chunks(attachment: Sequence[Bytes], chunk_bytes: int) -> Iterator[bytes]:
+    gathered: list[memoryview] = []
+    room = chunk_bytes
+    for piece in attachment:
+        view = memoryview(piece).cast("B")
+        while len(view):
+            part, view = view[:room], view[room:]
+            gathered.append(part)
+            room -= len(part)
+            if not room:
+                yield chunk_message(gathered)
+                gathered, room = [], chunk_bytes
+    if gathered:
+        yield chunk_message(gathered)
