@@ -2,6 +2,7 @@
 
 from outrider.wire import session
 from outrider.wire.action_head import ActionHead, BoxDistribution, action_heads
+from outrider.wire.compression import Compression, capabilities
 from outrider.wire.episode_statistics_codec import decode_episode_statistics, encode_episode_statistics
 from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
 from outrider.wire.fragment_checks import check_fragment
@@ -83,6 +84,7 @@ __all__ = [
     "BoxSpace",
     "Bytes",
     "Columns",
+    "Compression",
     "DictSpace",
     "DiscreteSpace",
     "EpisodeStatistics",
@@ -113,6 +115,7 @@ __all__ = [
     "WireError",
     "action_heads",
     "answer_hello",
+    "capabilities",
     "check_fragment",
     "chunk_message",
     "decode_act_request",

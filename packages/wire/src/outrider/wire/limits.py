@@ -12,13 +12,16 @@ class Limits:
     """Bounds that a received message must keep. They are checked before memory is reserved.
 
     Arrays are views of the bytes that have arrived, whatever sizes they claim; what reading reserves is
-    the parsed header, at worst about 30 times `max_header_bytes` (30 MB, measured).
+    the parsed header, at worst about 30 times `max_header_bytes` (30 MB, measured), and what compressed
+    arrays unpack to.
     """
 
     max_message_bytes: int = 256 * 2**20
     """Size of a whole message, and of any array that it describes."""
     max_header_bytes: int = 2**20
     """Size of everything but the arrays; also of a handshake and of a space that travels alone."""
+    max_decompressed_bytes: int = 256 * 2**20
+    """Size of all arrays of one message together that came compressed, once they are unpacked."""
     max_stream_message_bytes: int = 4 * 2**20
     """Size of a message of a stream that carries arrays within it (`Step`, `Action`); others are bounded by
     `max_header_bytes`, and a chunk by 1 MiB."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.wire.bfloat16 import widen
+from outrider.wire.compression import Compression, pack, unpack
 from outrider.wire.frame import ALIGNMENT, Frame, check_frame, starts
 from outrider.wire.limits import Limits
 from outrider.wire.v1 import tensor_pb2
@@ -34,6 +35,12 @@ _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 _BFLOAT16 = tensor_pb2.DTYPE_BFLOAT16
 _BOOL = tensor_pb2.DTYPE_BOOL
 _BITS = np.dtype("<u2")
+_COMPRESSIONS: dict[tensor_pb2.Compression, Compression] = {
+    tensor_pb2.COMPRESSION_LZ4: "lz4",
+    tensor_pb2.COMPRESSION_ZSTD: "zstd",
+}
+_COMPRESSION_NUMBERS = {compression: number for number, compression in _COMPRESSIONS.items()}
+_MIN_PACKED_BYTES = 4096
 
 
 def dtype_number(dtype: np.dtype[Any]) -> tensor_pb2.Dtype:
@@ -68,10 +75,14 @@ def read_shape(lengths: Collection[int], itemsize: int, limits: Limits) -> tuple
 
 
 class BodyWriter:
-    """Lays arrays out one after the other and describes each as it goes."""
+    """Lays arrays out one after the other and describes each as it goes.
 
-    def __init__(self) -> None:
+    With `compression`, arrays of whole numbers and bools are packed where that pays.
+    """
+
+    def __init__(self, compression: Compression = "none") -> None:
         self.buffers: list[memoryview] = []
+        self._compression = compression
         self._end = 0
 
     def add(self, tensor: tensor_pb2.Tensor, array: NDArray[Any], *, bfloat16: bool = False) -> None:
@@ -86,6 +97,11 @@ class BodyWriter:
             return
         # The cast takes any array that is contiguous and in this byte order as it is.
         content = np.ascontiguousarray(array, DTYPES[number]).data.cast("B")
+        if self._compression != "none" and array.dtype.kind in "biu" and len(content) >= _MIN_PACKED_BYTES:
+            packed = pack(content, self._compression)
+            if packed is not None:
+                tensor.compression = _COMPRESSION_NUMBERS[self._compression]
+                content = memoryview(packed)
         tensor.offset = start = self._end + -self._end % ALIGNMENT
         self._end = start + len(content)
         self.buffers.append(content)
@@ -113,6 +129,7 @@ class BodyReader:
         self._limits = limits
         self._bfloat16 = bfloat16
         self._num_read = 0
+        self._unpacked_bytes = 0
         buffers = [buffer.toreadonly() for buffer in frame.buffers]
         self._buffers = dict(zip(starts(map(len, buffers)), buffers, strict=True))
 
@@ -125,7 +142,7 @@ class BodyReader:
         is_bfloat16 = number == _BFLOAT16 and self._bfloat16
         dtype = _BITS if is_bfloat16 else read_dtype(number, name)
         shape = read_shape(tensor.shape, dtype.itemsize, self._limits)
-        array = self._view(tensor.offset, shape, dtype, name)
+        array = self._view(tensor, shape, dtype, name)
         if number == _BOOL and array.size and np.maximum.reduce(array.view(np.uint8), axis=None) > 1:
             raise WireError(f"{name} is bool and has a byte that is neither 0 nor 1")
         return _read_only(widen(array)) if is_bfloat16 else array
@@ -139,19 +156,34 @@ class BodyReader:
             found[named.name] = self.read(named.tensor, f"{noun}{named.name}")
         return found
 
-    def _view(self, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    def _view(
+        self, tensor: tensor_pb2.Tensor, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
+    ) -> NDArray[Any]:
         size = math.prod(shape) * dtype.itemsize
         if not size:
             return _read_only(np.empty(shape, dtype))
         # Taken out, so that no two tensors share their bytes.
-        buffer = self._buffers.pop(offset, None)
+        buffer = self._buffers.pop(tensor.offset, None)
         if buffer is None:
-            raise WireError(f"{name} starts at {offset}, where no array starts that is still free")
+            raise WireError(f"{name} starts at {tensor.offset}, where no array starts that is still free")
+        if tensor.HasField("compression"):
+            return np.ndarray(shape, dtype, self._unpack(buffer, tensor.compression, size, name))
         if len(buffer) != size:
             raise WireError(f"{name} has {size} bytes by its shape and {len(buffer)} in the body")
         array: NDArray[Any] = np.ndarray(shape, dtype, buffer)
         # A sender that cannot count its padding may leave arrays anywhere.
         return array if array.flags.aligned else _read_only(array.copy())
+
+    def _unpack(self, buffer: memoryview, number: tensor_pb2.Compression, size: int, name: str) -> bytes:
+        self._unpacked_bytes += size
+        self._limits.check("max_decompressed_bytes", self._unpacked_bytes)
+        compression = _COMPRESSIONS.get(number)
+        if compression is None:
+            raise WireError(f"{name} has compression number {number}, which is not known here")
+        try:
+            return unpack(buffer, compression, size)
+        except WireError as error:
+            raise WireError(f"{name}: {error}") from error
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -14,19 +14,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1doutrider/wire/v1/tensor.proto\x12\x10outrider.wire.v1\"O\n\x06Tensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.outrider.wire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"E\n\x0bNamedTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06tensor\x18\x02 \x01(\x0b\x32\x18.outrider.wire.v1.Tensor\"C\n\nTensorSpec\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.outrider.wire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04*\x85\x02\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nDTYPE_BOOL\x10\x01\x12\x0e\n\nDTYPE_INT8\x10\x02\x12\x0f\n\x0b\x44TYPE_INT16\x10\x03\x12\x0f\n\x0b\x44TYPE_INT32\x10\x04\x12\x0f\n\x0b\x44TYPE_INT64\x10\x05\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x06\x12\x10\n\x0c\x44TYPE_UINT16\x10\x07\x12\x10\n\x0c\x44TYPE_UINT32\x10\x08\x12\x10\n\x0c\x44TYPE_UINT64\x10\t\x12\x11\n\rDTYPE_FLOAT16\x10\n\x12\x11\n\rDTYPE_FLOAT32\x10\x0b\x12\x11\n\rDTYPE_FLOAT64\x10\x0c\x12\x12\n\x0e\x44TYPE_BFLOAT16\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1doutrider/wire/v1/tensor.proto\x12\x10outrider.wire.v1\"\x98\x01\n\x06Tensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.outrider.wire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x37\n\x0b\x63ompression\x18\x04 \x01(\x0e\x32\x1d.outrider.wire.v1.CompressionH\x00\x88\x01\x01\x42\x0e\n\x0c_compression\"E\n\x0bNamedTensor\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x06tensor\x18\x02 \x01(\x0b\x32\x18.outrider.wire.v1.Tensor\"C\n\nTensorSpec\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.outrider.wire.v1.Dtype\x12\r\n\x05shape\x18\x02 \x03(\x04*\x85\x02\n\x05\x44type\x12\x15\n\x11\x44TYPE_UNSPECIFIED\x10\x00\x12\x0e\n\nDTYPE_BOOL\x10\x01\x12\x0e\n\nDTYPE_INT8\x10\x02\x12\x0f\n\x0b\x44TYPE_INT16\x10\x03\x12\x0f\n\x0b\x44TYPE_INT32\x10\x04\x12\x0f\n\x0b\x44TYPE_INT64\x10\x05\x12\x0f\n\x0b\x44TYPE_UINT8\x10\x06\x12\x10\n\x0c\x44TYPE_UINT16\x10\x07\x12\x10\n\x0c\x44TYPE_UINT32\x10\x08\x12\x10\n\x0c\x44TYPE_UINT64\x10\t\x12\x11\n\rDTYPE_FLOAT16\x10\n\x12\x11\n\rDTYPE_FLOAT32\x10\x0b\x12\x11\n\rDTYPE_FLOAT64\x10\x0c\x12\x12\n\x0e\x44TYPE_BFLOAT16\x10\r*U\n\x0b\x43ompression\x12\x1b\n\x17\x43OMPRESSION_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43OMPRESSION_LZ4\x10\x01\x12\x14\n\x10\x43OMPRESSION_ZSTD\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'outrider.wire.v1.tensor_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DTYPE']._serialized_start=273
-  _globals['_DTYPE']._serialized_end=534
-  _globals['_TENSOR']._serialized_start=51
-  _globals['_TENSOR']._serialized_end=130
-  _globals['_NAMEDTENSOR']._serialized_start=132
-  _globals['_NAMEDTENSOR']._serialized_end=201
-  _globals['_TENSORSPEC']._serialized_start=203
-  _globals['_TENSORSPEC']._serialized_end=270
+  _globals['_DTYPE']._serialized_start=347
+  _globals['_DTYPE']._serialized_end=608
+  _globals['_COMPRESSION']._serialized_start=610
+  _globals['_COMPRESSION']._serialized_end=695
+  _globals['_TENSOR']._serialized_start=52
+  _globals['_TENSOR']._serialized_end=204
+  _globals['_NAMEDTENSOR']._serialized_start=206
+  _globals['_NAMEDTENSOR']._serialized_end=275
+  _globals['_TENSORSPEC']._serialized_start=277
+  _globals['_TENSORSPEC']._serialized_end=344
 # @@protoc_insertion_point(module_scope)
