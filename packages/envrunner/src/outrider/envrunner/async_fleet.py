@@ -78,7 +78,7 @@ class AsyncRunnerFleet:
 
     def _ask(self) -> None:
         """Ask every runner that has not sampled too far ahead of those who take its fragments."""
-        if not self._has_weights:
+        if not self._has_weights or self._roster.is_short:
             return
         num_finished = Counter(sampled.index for sampled in self._finished)
         for index in self._roster.up:

@@ -7,6 +7,9 @@ with sample_ahead, runners sample while the learners learn:
 
 sample(w1)   ask all with w1, wait; ask all with w1, return
 sample(w2)   wait for what w1 sampled; ask all with w2, return
+
+Where runners come by themselves and more are up than `num_env_runners`, an update takes the first so many
+fragments, and the others join the next one.
 """
 
 from __future__ import annotations
@@ -49,6 +52,9 @@ class RunnerFleet:
         self._late: set[int] = set()
         self._arrived: list[tuple[int, FragmentReference]] = []
         self._num_late_fragments = 0
+        self._num_wanted = settings.num_env_runners or remote.num_runners
+        self._num_asks = 0
+        self._last_asked = dict.fromkeys(range(remote.num_runners), 0)
 
     def sample(self, weights: WeightsReference) -> list[FragmentReference]:
         """Return one fragment of every runner that answers in time, and of those that were late before.
@@ -56,11 +62,13 @@ class RunnerFleet:
         A runner that is lost meanwhile is not waited for, unless there is no other.
         """
         self._receive(0.0)
+        self._gather()
         if not self._settings.sample_ahead or not (self._awaited or self._arrived):
             self._ask(weights)
         self._wait(weights)
-        fragments = [fragment for _, fragment in sorted(self._arrived, key=lambda each: each[0])]
-        self._arrived = []
+        num_taken = self._num_wanted if self._has_more_than_wanted else len(self._arrived)
+        taken, self._arrived = self._arrived[:num_taken], self._arrived[num_taken:]
+        fragments = [fragment for _, fragment in sorted(taken, key=lambda each: each[0])]
         if self._settings.sample_ahead:
             self._ask(weights)
         return fragments
@@ -87,6 +95,7 @@ class RunnerFleet:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `get_state` returned. A runner whose state is None starts afresh."""
         check_num_states(state["runners"], self._remote.num_runners)
+        self._gather()
         self._become_idle()
         self._arrived = [
             (each["runner"], LocalFragment(decode_fragment(each["fragment"].tobytes())))
@@ -105,26 +114,56 @@ class RunnerFleet:
         """End all runners."""
         self._remote.close()
 
+    @property
+    def _has_more_than_wanted(self) -> bool:
+        return len(self._roster.up) > self._num_wanted
+
+    def _gather(self) -> None:
+        """Wait until so many have joined as a run needs. The roster's patience bounds the wait."""
+        while self._roster.is_short:
+            self._receive(math.inf)
+
     def _ask(self, weights: WeightsReference) -> None:
         """Ask all that are up and free; those that start for the first time are waited for."""
         while self._roster.are_starting:
             self._receive(math.inf)
-        for index in self._roster.up:
-            if self._roster.num_requests(index) == 0:
-                self._roster.ask(index, weights)
-                self._awaited.add(index)
+        for index in self._free():
+            self._roster.ask(index, weights)
+            self._awaited.add(index)
+            self._num_asks += 1
+            self._last_asked[index] = self._num_asks
+
+    def _free(self) -> list[int]:
+        """Return who is to be asked: all that are free, or of more than are wanted those longest not asked.
+
+        Then two updates' worth are asked for and not taken at most, so that none is older than two updates.
+        """
+        up = self._roster.up
+        free = [index for index in up if self._roster.num_requests(index) == 0]
+        if not self._has_more_than_wanted:
+            return free
+        num_open = len(self._arrived) + len(up) - len(free)
+        room = max(0, 2 * self._num_wanted - num_open)
+        return sorted(sorted(free, key=self._last_asked.__getitem__)[:room])
 
     def _wait(self, weights: WeightsReference) -> None:
         """Wait for those that were asked, as long as the settings say, and for one of them in any case."""
         deadline = self._clock() + self._settings.sample_timeout_s
-        while self._awaited or not self._arrived:
+        while not self._arrived or (self._awaited and not self._is_enough):
             if not self._awaited:
+                self._gather()
                 self._ask(weights)  # everyone was lost: whoever comes back first
             remaining_s = deadline - self._clock()
             if remaining_s <= 0 and self._arrived:
                 self._leave_behind()
             else:
                 self._receive(remaining_s if remaining_s > 0 else math.inf)
+        self._late |= self._awaited
+        self._awaited = set()
+
+    @property
+    def _is_enough(self) -> bool:
+        return self._has_more_than_wanted and len(self._arrived) >= self._num_wanted
 
     def _receive(self, timeout_s: float) -> None:
         for sampled in self._roster.wait(timeout_s):

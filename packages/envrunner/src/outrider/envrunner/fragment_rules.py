@@ -67,8 +67,8 @@ class FragmentRules:
         last = first + self._num_environments - 1
         if environment_S.size and not first <= environment_S.min() <= environment_S.max() <= last:
             raise ValueError(
-                f"it has environment copies {environment_S.min()} to {environment_S.max()}, and the runner's are "
-                f"{first} to {last}: its number times num_environments, and those after it"
+                f"it has environment copies {environment_S.min()} to {environment_S.max()}, and the runner's "
+                f"are {first} to {last}: its number times num_environments, and those after it"
             )
         if fragment.streams.policy.any():
             raise ValueError(f"it has policy {fragment.streams.policy.max()}, and 0 is the only one")
@@ -89,7 +89,8 @@ class FragmentRules:
         found = None if parameters is None else parameters.shape[1]
         if found != self._num_parameters:
             raise ValueError(
-                f"it has {found or 'no'} action_parameters a row and should have {self._num_parameters or 'none'}"
+                f"it has {found or 'no'} action_parameters a row and should have "
+                f"{self._num_parameters or 'none'}"
             )
         # The logit of an action that is masked may be minus infinity.
         if parameters is not None and not (parameters < np.inf).all():

@@ -73,7 +73,8 @@ class Invitation:
             return self._refuse(
                 RefusalReason.CAPABILITY,
                 f"{self._hello.component} trains a policy that cannot be exported, with which "
-                f"{join.hello.component} cannot act; use a network that can be exported, or runners that the run starts",
+                f"{join.hello.component} cannot act; use a network that can be exported, or runners that the "
+                "run starts",
             )
         for name in ("observation_space", "action_space"):
             difference = space_difference(getattr(join, name), getattr(self._graph, name))

@@ -26,6 +26,12 @@ class PoolStatistics:
     """Rows that such runners were asked for and did not deliver."""
     num_late_fragments: int = 0
     """Fragments that an update did not wait for any longer; they came with a later one."""
+    num_refused: int = 0
+    """Peers from elsewhere that did not fit: another protocol, other spaces."""
+    num_cut_off: int = 0
+    """Peers from elsewhere that were sent away because they broke a rule."""
+    num_duplicates: int = 0
+    """Fragments that came again after a connection broke, and were dropped."""
 
 
 class RunnerPool(Protocol):

@@ -5,8 +5,12 @@
     starting ---Waiting, others are up---> waiting ---Ready---> up
                                            waiting ---Lost----> resting
 
+    seats:   empty ---Placed---> starting ---Ready---> up ---Lost, Left, Failed, silent---> empty
+
 A runner that waits for room is no loss while others sample, and may wait for as long as they do. Where
-none is up, it is one: then the run ends after so many.
+none is up, it is one: then the run ends after so many. Those who come by themselves to a seat
+(`Admission.seats`) may go as they like: the run waits where fewer than `min_runners` are up, for
+`join_timeout_s` at most.
 
 Nothing here decides what a runner is asked, or waits in any other way than for the runners' events.
 """
@@ -24,6 +28,7 @@ from outrider.envrunner.failure_lines import FailureLines
 from outrider.envrunner.pool import PoolStatistics
 from outrider.envrunner.remote_runners import (
     Failed,
+    Left,
     Lost,
     Placed,
     Ready,
@@ -38,6 +43,7 @@ from outrider.transport import WeightsReference
 _LOGGER = logging.getLogger("outrider.envrunner")
 _GRACE_S = 1.0  # whoever starts processes knows better why one does not come up, and may say so first
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_TOLD_EVERY_S = 30.0  # that others are waited for
 
 
 class RunnersLostError(RuntimeError):
@@ -45,6 +51,7 @@ class RunnersLostError(RuntimeError):
 
 
 class _Status(Enum):
+    EMPTY = auto()
     STARTING = auto()
     WAITING = auto()
     UP = auto()
@@ -87,6 +94,10 @@ class Roster:
         self._errors: list[Exception] = []
         self._failures = FailureLines(clock)
         self._any_was_up = False
+        self._seats = remote.admission.seats
+        self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
+        self._short_since = self._told_at = math.inf
+        self._missing = "nobody has joined"
         self._num_restarts = self._num_lost_rows = 0
         for index in range(len(self._members)):
             self._start(index)
@@ -99,7 +110,16 @@ class Roster:
     @property
     def are_starting(self) -> bool:
         """Whether a runner starts that was not lost before: it is worth waiting for."""
-        return any(member.status is _Status.STARTING and member.num_losses == 0 for member in self._members)
+        return any(
+            member.status is _Status.STARTING and member.num_losses == 0
+            for index, member in enumerate(self._members)
+            if index not in self._seats
+        )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether fewer are up than a run needs that others may join: those are worth waiting for."""
+        return len(self.up) < self._num_needed
 
     @property
     def incarnations(self) -> list[int]:
@@ -112,33 +132,39 @@ class Roster:
 
     def statistics(self) -> PoolStatistics:
         """Return the counts so far, without late fragments."""
+        admission = self._remote.admission
         return PoolStatistics(
             num_runners=len(self.up),
             num_runner_restarts=self._num_restarts,
             num_lost_rows=self._num_lost_rows,
+            num_refused=admission.num_refused,
+            num_cut_off=admission.num_cut_off,
+            num_duplicates=admission.num_duplicates,
         )
 
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask a runner that is up for a fragment."""
         member = self._members[index]
         assert member.status is _Status.UP
+        self._remote.ask(index, weights)
         if member.num_requests == 0:
             member.silent_since = self._clock()
         member.num_requests += 1
-        self._remote.ask(index, weights)
 
     def wait(self, timeout_s: float) -> Sequence[Sampled]:
         """Return the fragments that came, and wait up to `timeout_s` for anything to happen.
 
         Returns nothing, and before the time, where a runner came up or was lost. Raises what a runner
-        raised, and RunnersLostError where one is lost again and again; fragments that came meanwhile
-        are returned by the next call.
+        raised, RunnersLostError where one is lost again and again, and TimeoutError where too few join;
+        fragments that came meanwhile are returned by the next call.
         """
         self._start_rested()
+        self._watch_shortage()
         timeout_s = max(0.0, min(timeout_s, self._next_deadline() - self._clock()))
         for event in self._remote.events(timeout_s):
             self._take(event)
         self._lose_silent()
+        self._watch_shortage()
         if self._errors:
             error, self._errors = self._errors[0], []
             raise error
@@ -146,9 +172,13 @@ class Roster:
         return sampled
 
     def lose(self, index: int, reason: str) -> None:
-        """End a runner that does not do what it should; it is made anew after a pause."""
+        """End a runner that does not do what it should; it is made anew after a pause, or its seat freed."""
         self._remote.stop(index)
-        self._record_loss(index, reason)
+        if index in self._seats:
+            _LOGGER.warning("runner %d is sent away: %s", index, reason)
+            self._vacate(index)
+        else:
+            self._record_loss(index, reason)
 
     def renew(self, index: int, incarnation: int) -> None:
         """Make a runner anew as a later incarnation, which no loss is the reason for."""
@@ -167,8 +197,11 @@ class Roster:
             case Ready() if member.status in (_Status.STARTING, _Status.WAITING):
                 member.status = _Status.UP
                 self._any_was_up = True
-            case Placed() if member.status is _Status.STARTING:
+            case Placed() if member.status in (_Status.STARTING, _Status.EMPTY):
+                member.status = _Status.STARTING
                 member.until = self._clock() + self._settings.runner_start_timeout_s
+            case Waiting(index, reason) if index in self._seats:
+                self._missing = reason
             case Waiting(index, reason) if member.status is _Status.STARTING:
                 self._let_wait(index, reason)
             case Sampled() if member.num_requests:
@@ -177,6 +210,11 @@ class Roster:
                 member.silent_since = self._clock()
                 self._failures.add(event.index, event.fragment.summary.statistics.num_restarts)
                 self._sampled.append(event)
+            case Left():
+                member.num_requests = 0
+                self._take(Lost(event.index, event.reason))
+            case Lost(index) | Failed(index) if index in self._seats:
+                self._vacate(index)
             case Lost(index, reason) if member.status is not _Status.RESTING:
                 self._record_loss(index, reason)
             case Failed(index, error):
@@ -193,9 +231,42 @@ class Roster:
 
     def _start(self, index: int) -> None:
         member = self._members[index]
-        member.status = _Status.STARTING
+        member.status = _Status.EMPTY if index in self._seats else _Status.STARTING
         member.until = self._clock() + self._settings.runner_start_timeout_s
         self._remote.start(index, incarnation=member.incarnation)
+
+    def _vacate(self, index: int) -> None:
+        """Free a seat for the next one who comes, as the next incarnation."""
+        self._dismiss(index, stop=False)
+        self._start(index)
+
+    def _watch_shortage(self) -> None:
+        """Say, again and again, that others are waited for, and let `wait` raise an error after too long."""
+        now, timeout_s = self._clock(), self._settings.join_timeout_s
+        if not self.is_short:
+            self._short_since = self._told_at = math.inf
+            return
+        if self._short_since == math.inf:
+            self._short_since, self._told_at = now, -math.inf
+        num_up = len(self.up)
+        if now >= self._short_since + timeout_s:
+            self._short_since = math.inf
+            self._errors.append(
+                TimeoutError(
+                    f"{num_up} runners are up and min_runners is {self._num_needed}, and no others joined "
+                    f"within join_timeout_s={timeout_s:g}: {self._missing}; start a farm, or correct its "
+                    "address"
+                )
+            )
+        elif now >= self._told_at + _TOLD_EVERY_S:
+            self._told_at = now
+            _LOGGER.warning(
+                "waiting for runners, %g s at most: %d are up and min_runners is %d: %s",
+                self._short_since + timeout_s - now,
+                num_up,
+                self._num_needed,
+                self._missing,
+            )
 
     def _start_rested(self) -> None:
         for index, member in enumerate(self._members):
@@ -204,15 +275,16 @@ class Roster:
                 self._start(index)
 
     def _next_deadline(self) -> float:
-        """Return when a rest is over, or patience with somebody."""
-        return min((self._deadline(member) for member in self._members), default=math.inf)
+        """Return when a rest is over, or patience with somebody, or others are to be waited for aloud."""
+        told = min(self._short_since + self._settings.join_timeout_s, self._told_at + _TOLD_EVERY_S)
+        return min([told, *map(self._deadline, self._members)])
 
     def _deadline(self, member: _Member) -> float:
         if member.status is _Status.RESTING:
             return member.until
         if member.status is _Status.STARTING:
             return member.until + _GRACE_S
-        if member.status is _Status.WAITING:
+        if member.status in (_Status.WAITING, _Status.EMPTY):
             return math.inf
         return member.silent_since + self._patience_s if member.num_requests else math.inf
 

@@ -329,7 +329,7 @@ class RunnerSession:
         if ask.weights is not None:
             if not oldest == newest == ask.weights.version:
                 raise ValueError(
-                    f"versions {oldest} to {newest} of the weights acted where {ask.weights.version} should have"
+                    f"versions {oldest} to {newest} of the weights acted, not {ask.weights.version}"
                 )
         elif newest > self._newest_given:
             raise ValueError(
