@@ -16,8 +16,9 @@ _REPORT_S = 1.0
 class RunnerEvents:
     """Tells the parent what happens: a `RunnerWitness`. Safe to use from any thread."""
 
-    def __init__(self, descriptor: int | None) -> None:
+    def __init__(self, descriptor: int | None, *, only_the_last: bool = False) -> None:
         self._descriptor = descriptor
+        self._only_the_last = only_the_last
         self._lock = threading.Lock()
         self._num_rows = self._num_fragments = 0
         self._told_at = 0.0
@@ -49,7 +50,7 @@ class RunnerEvents:
         self._tell("ended", ended.sentence, ending=ended.ending.value)
 
     def _tell(self, event: str, text: str, **numbers: str | int) -> None:
-        if self._descriptor is None:
+        if self._descriptor is None or (self._only_the_last and event != "ended"):
             return
         line = json.dumps({"event": event, "text": text, **numbers}) + "\n"
         with self._lock:

@@ -39,6 +39,8 @@ class RunnerOrders:
     """`RunnerPlan` as a message, with pickles: the run itself has started this process."""
     session: str = ""
     """That the gateway keeps for this process, where it does."""
+    folder: str | None = None
+    """To be removed where the parent dies without having done so."""
     vectorize_mode: str | None = None
     """Overrides the run's."""
     insecure: bool = True
@@ -51,7 +53,7 @@ class RunnerOrders:
     drain_s: float = 30.0
     """For how long what was asked for is finished."""
     events: int | None = None
-    """Descriptor to which events are written; None: nobody reads them."""
+    """Descriptor to which events are written: with a plan only the last one; None: nobody reads them."""
     debug: bool = False
     """Whether tracebacks are printed."""
 

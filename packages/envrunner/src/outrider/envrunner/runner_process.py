@@ -12,30 +12,35 @@ unpickled.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pickle
 import select
+import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from outrider.envrunner.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner, runner_maker
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.introduction import introduction
+from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.runner_events import RunnerEvents
 from outrider.envrunner.runner_orders import DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.transport.grpc_dialer import dial
 from outrider.transport.security import ClientSecurity
 from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
-from outrider.wire.session import Join
+from outrider.wire.session import Assignment, Join
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 _ORPHAN_CHECK_S = 1.0
@@ -55,7 +60,7 @@ def main() -> int:
         return Ending.FAILED.exit_code
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.showwarning = _warn
-    events = RunnerEvents(orders.events)
+    events = RunnerEvents(orders.events, only_the_last=orders.plan is not None)
     ended = _run(orders, events, parent)
     events.ended(ended)
     return ended.ending.exit_code
@@ -71,7 +76,7 @@ def _run(orders: RunnerOrders, events: RunnerEvents, parent: int) -> Ended:
             return Ended(Ending.UNUSABLE, str(error))
         farm_session = FarmSession(_join(orders, spaces), witness=events)
         obey = threading.Thread(
-            target=_obey, args=(farm_session, parent, orders.drain_s), name="outrider-parent", daemon=True
+            target=_obey, args=(farm_session, parent, orders), name="outrider-parent", daemon=True
         )
         obey.start()
         security = ClientSecurity(
@@ -101,6 +106,7 @@ def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
     """Return what makes the runners, and the environment's spaces. Raises ValueError where there is none."""
     assert orders.environment is not None
     environment = decode_settings(EnvironmentSettings, orders.environment)
+    environment = replace(environment, env=_callable_called(environment.env))
     spaces = spaces_of(environment, orders.vectorize_mode or "sync")
     return runner_maker(environment, orders.vectorize_mode), spaces
 
@@ -113,7 +119,23 @@ def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
         spaces = plan.policy.observation_space, plan.policy.action_space
     else:
         spaces = spaces_of(plan.environment, plan.settings.gym_env_vectorize_mode)
-    return lambda assignment, _: plan.make_runner(assignment.runner, assignment.incarnation), spaces
+
+    def make(assignment: Assignment, _: memoryview) -> EnvRunner:
+        return plan.make_runner(assignment.runner - plan.first_runner, assignment.incarnation)
+
+    return make, spaces
+
+
+def _callable_called(env: Any) -> Any:  # noqa: ANN401 - what `EnvironmentSettings.env` allows
+    """Return the callable that "module:name" stands for, and a registered id as it is."""
+    module, _, name = env.rpartition(":") if isinstance(env, str) else ("", "", "")
+    if not module:
+        return env
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception:  # noqa: BLE001 - said by whoever makes the environment
+        return env
+    return found if callable(found) else env
 
 
 def _join(orders: RunnerOrders, spaces: tuple[Space, Space]) -> Join:
@@ -126,15 +148,17 @@ def _join(orders: RunnerOrders, spaces: tuple[Space, Space]) -> Join:
     )
 
 
-def _obey(farm_session: FarmSession, parent: int, drain_s: float) -> None:
+def _obey(farm_session: FarmSession, parent: int, orders: RunnerOrders) -> None:
     """Wait for what the parent wants, or for its end; whatever the main thread is doing."""
     while os.getppid() == parent:
         readable, _, _ = select.select([sys.stdin.fileno()], [], [], _ORPHAN_CHECK_S)
         if readable and os.read(sys.stdin.fileno(), 1) != DRAIN:
             break
         if readable:
-            farm_session.leave("it was asked to end", within_s=drain_s)
+            farm_session.leave("it was asked to end", within_s=orders.drain_s)
     farm_session.end(Ending.DRAINED)
+    if orders.folder is not None and os.getppid() != parent:
+        shutil.rmtree(orders.folder, ignore_errors=True)
     time.sleep(_CLOSE_S)
     os._exit(Ending.FAILED.exit_code)
 
