@@ -173,11 +173,11 @@ class Roster:
 
     def lose(self, index: int, reason: str) -> None:
         """End a runner that does not do what it should; it is made anew after a pause, or its seat freed."""
-        self._remote.stop(index)
         if index in self._seats:
             _LOGGER.warning("runner %d is sent away: %s", index, reason)
             self._vacate(index)
         else:
+            self._remote.stop(index)
             self._record_loss(index, reason)
 
     def renew(self, index: int, incarnation: int) -> None:
@@ -237,7 +237,7 @@ class Roster:
 
     def _vacate(self, index: int) -> None:
         """Free a seat for the next one who comes, as the next incarnation."""
-        self._dismiss(index, stop=False)
+        self._dismiss(index)
         self._start(index)
 
     def _watch_shortage(self) -> None:

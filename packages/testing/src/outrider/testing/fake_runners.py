@@ -7,20 +7,23 @@
 
 A start takes one second and a fragment another; what happens at the same time happens in the order of
 the runners. Whoever waits without end for what never comes gets an AssertionError.
+
+    remote = FakeRunners(make, num_runners=3, seats={1, 2})
+    remote.join(1, in_s=5)  # nobody sits at seat 2
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from outrider.envrunner.remote_runners import (
-    NOBODY,
     Admission,
     Failed,
+    Left,
     Lost,
     Placed,
     Ready,
@@ -68,10 +71,20 @@ class _Process:
 class FakeRunners:
     """A `RemoteRunners` that does exactly what a test says."""
 
-    def __init__(self, make: Callable[[int, int], FakedRunner], num_runners: int) -> None:
-        """`make` makes a runner from its index and incarnation, as `RunnerPlan.make_runner` does."""
+    def __init__(
+        self, make: Callable[[int, int], FakedRunner], num_runners: int, seats: Collection[int] = ()
+    ) -> None:
+        """`make` makes a runner from its index and incarnation, as `RunnerPlan.make_runner` does.
+
+        `seats` are the runners that come when a test says so.
+        """
         self._make = make
         self._num_runners = num_runners
+        self.admission = Admission(seats=frozenset(seats))
+        """Who may come by himself, and counts that a test may set."""
+        self._open: dict[int, int] = {}
+        """Incarnations of seats that are started and empty."""
+        self._joins: list[tuple[float, int]] = []
         self._now = 0.0
         self._processes: dict[int, _Process] = {}
         self._events: list[RunnerEvent] = []
@@ -105,6 +118,15 @@ class FakeRunners:
             self._deaths.append((self._now + in_s, index))
         elif self._processes.pop(index, None):
             self._events.append(Lost(index, "its process was killed"))
+
+    def join(self, index: int, *, in_s: float = 0.0) -> None:
+        """Let somebody come to a seat that is free then."""
+        self._joins.append((self._now + in_s, index))
+
+    def leave(self, index: int) -> None:
+        """Let a runner go that has answered what it was asked for."""
+        assert self._processes.pop(index).acting is None, f"runner {index} is at work"
+        self._events.append(Left(index, "its shift is over"))
 
     def lose_starts(self, index: int, num_starts: int) -> None:
         """End as many of a runner's next starts before it is ready."""
@@ -142,15 +164,14 @@ class FakeRunners:
         """How many there can be."""
         return self._num_runners
 
-    @property
-    def admission(self) -> Admission:
-        """Nobody comes by himself."""
-        return NOBODY
-
     def start(self, index: int, *, incarnation: int) -> None:
         """Begin to make a runner."""
         assert index not in self._processes, f"runner {index} was started and is there already"
         self.starts.append((index, incarnation))
+        if index in self.admission.seats:
+            self._open[index] = incarnation
+            self._events.append(Waiting(index, "nobody sits there"))
+            return
         self._processes[index] = _Process(incarnation, self._now + 1.0)
         if index in self._no_room:
             self._let_wait(index, self._processes[index])
@@ -189,6 +210,7 @@ class FakeRunners:
     def stop(self, index: int) -> None:
         """End a runner's process; no further event comes from it."""
         self._processes.pop(index, None)
+        self._open.pop(index, None)
         self._events = [event for event in self._events if event.index != index]
 
     def close(self) -> None:
@@ -211,7 +233,7 @@ class FakeRunners:
     def _next(self) -> tuple[float, int]:
         """Return when something happens next, and to whom."""
         work = [(process.done_at, index) for index, process in self._processes.items()]
-        return min([*self._deaths, *work], default=(math.inf, -1))
+        return min([*self._deaths, *self._joins, *work], default=(math.inf, -1))
 
     def _advance(self, until: float) -> None:
         """Do what happens until then, in its order."""
@@ -222,11 +244,20 @@ class FakeRunners:
                 self._deaths.remove(next_)
                 self.lose(index)
                 continue
+            if next_ in self._joins:
+                self._joins.remove(next_)
+                self._sit_down(index)
+                continue
             process = self._processes[index]
             process.done_at = math.inf
             if not process.hangs:
                 self._finish(index, process)
         self._now = max(self._now, until)
+
+    def _sit_down(self, index: int) -> None:
+        if index in self._open:
+            self._processes[index] = _Process(self._open.pop(index), self._now + 1.0)
+            self._events.append(Placed(index))
 
     def _finish(self, index: int, process: _Process) -> None:
         """Do what takes no time at the end of the time that it takes."""
