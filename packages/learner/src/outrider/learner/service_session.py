@@ -79,7 +79,7 @@ class ServiceSession:
             return None
         message, attachment = taken
         if isinstance(message, session.LearnWeights):
-            self.weights = ReceivedWeights(attachment, message.version)
+            self.weights = ReceivedWeights(attachment, message.version, LIMITS)
         elif isinstance(message, session.LearnState) and self._recovery is not None:
             if message.request == self._snapshot:
                 self._snapshot = None

@@ -1,0 +1,344 @@
+"""A learner service learns what a learner here learns, one run at a time, and loses little when cut off."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from outrider.learner import (
+    APPOSettings,
+    IMPALASettings,
+    LearnerGroupSettings,
+    LearnerPlan,
+    LocalAsyncLearnerGroup,
+    LocalLearnerGroup,
+    OneRank,
+    PPOSettings,
+    TrainingDivergedError,
+)
+from outrider.learner.learner_service import LearnerService
+from outrider.learner.served_groups import OneLearner
+from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
+from outrider.learner.service_connection import ServiceConnection
+from outrider.learner.service_learners import ServiceLearnerGroup
+from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.testing.connections import ConnectionPair
+from outrider.transport import LocalFragment
+from outrider.transport.connection import Connection, Receiver
+from outrider.transport.received import ReceivedFragment, ReceivedWeights
+from outrider.transport.security import ClientSecurity
+from outrider.wire import BoxSpace, DiscreteSpace, encode_fragment, session
+
+LONG = 20.0
+"""Seconds after which a wait is stuck; none of them is waited for."""
+TRAINING = {
+    "ppo": PPOSettings(minibatch_size=32, num_epochs=2, lr=1e-3),
+    "impala": IMPALASettings(train_batch_size_per_learner=60, learner_queue_size=2),
+    "appo": APPOSettings(train_batch_size_per_learner=60, learner_queue_size=2),
+}
+SETTINGS = LearnerGroupSettings(
+    num_updates_between_snapshots=2, learner_timeout_s=LONG, learner_start_timeout_s=LONG
+)
+
+
+def plan(algorithm: str = "ppo", **changes: Any) -> LearnerPlan:
+    recipe = PolicyRecipe(
+        observation_space=BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32)),
+        action_space=DiscreteSpace(num_values=2),
+        settings=ModuleSettings(fcnet_hiddens=(16,), normalize_observations=True, normalize_rewards=True),
+        seed=3,
+    )
+    parts = {"training": TRAINING[algorithm], "policy": recipe, "settings": SETTINGS, "seed": 5} | changes
+    return LearnerPlan(algorithm=algorithm, **parts)
+
+
+class Network:
+    """Connects groups to the service that is there, in memory."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.pairs: list[ConnectionPair] = []
+        self.service: LearnerService
+        self.start()
+
+    def start(self, groups: Any = None) -> None:
+        """Put a service in the place of the one before."""
+        self.service = LearnerService(groups or OneLearner())
+        self._thread = threading.Thread(target=self.service.serve)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.service.stop("the service was told to stop")
+        self._thread.join(LONG)
+        assert not self._thread.is_alive()
+
+    def dial(self, receiver: Receiver, timeout_s: float) -> Connection:
+        self.pairs.append(self._stack.enter_context(ConnectionPair(self.service, receiver)))
+        return self.pairs[-1].b
+
+    def group(self, made: LearnerPlan) -> ServiceLearnerGroup:
+        return ServiceLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
+
+    def async_group(self, made: LearnerPlan) -> ServiceAsyncLearnerGroup:
+        return ServiceAsyncLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
+
+    def close(self) -> None:
+        self.stop()
+        self._stack.close()
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    network = Network()
+    yield network
+    network.close()
+
+
+@pytest.fixture
+def put_in(lab: Any) -> Callable[[int], list[LocalFragment]]:
+    policy = plan().policy.build()
+
+    def fragments(seed: int) -> list[LocalFragment]:
+        return [
+            LocalFragment(lab.fragment(policy, [30, 21], seed=seed)),
+            LocalFragment(lab.fragment(policy, [40], seed=seed + 1, first_environment=2)),
+        ]
+
+    return fragments
+
+
+def tensors(group: Any) -> dict[str, Any]:
+    return dict(group.publish().load().tensors)
+
+
+def assert_same(left: dict[str, Any], right: dict[str, Any]) -> None:
+    assert left.keys() == right.keys()
+    for name, tensor in right.items():
+        np.testing.assert_array_equal(left[name], tensor, err_msg=name)
+
+
+def local(algorithm: str) -> LocalLearnerGroup:
+    return LocalLearnerGroup(plan(algorithm).make_learner(OneRank(), torch.device("cpu")))
+
+
+def learn_one(group: Any, fragments: list[LocalFragment]) -> Any:
+    """Let a group that trains by itself make one update, and return the report of it."""
+    group.put(fragments)
+    (report,) = group.reports(LONG)
+    assert report.num_updates == 1
+    return report
+
+
+@pytest.mark.parametrize("algorithm", TRAINING)
+def test_an_update_at_a_service_gives_the_bits_of_an_update_here(
+    network: Network, put_in: Any, algorithm: str
+) -> None:
+    there, here = network.group(plan(algorithm)), local(algorithm)
+    for seed in range(3):
+        left, right = there.update(put_in(seed)), here.update(put_in(seed))
+        assert {name for name in left if not name.endswith("_s")} == {
+            name for name in right if not name.endswith("_s")
+        }
+        assert left["policy_loss"] == right["policy_loss"]
+    assert there.publish().version == 3
+    assert_same(tensors(there), tensors(here))
+
+
+@pytest.mark.parametrize("algorithm", ["impala", "appo"])
+def test_learners_that_train_by_themselves_give_the_bits_of_those_here(
+    network: Network, put_in: Any, algorithm: str
+) -> None:
+    there = network.async_group(plan(algorithm))
+    learner = plan(algorithm).make_learner(OneRank(), torch.device("cpu"))
+    here = LocalAsyncLearnerGroup(learner, train_batch_size=60, max_staleness=20, queue_capacity=2)
+    for seed in range(3):
+        left, right = learn_one(there, put_in(seed)), learn_one(here, put_in(seed))
+        assert (left.num_rows, left.staleness, left.num_fragments) == (91, {seed: 2}, 2)
+        assert left.metrics["policy_loss"] == right.metrics["policy_loss"]
+    assert_same(tensors(there), tensors(here))
+    here.close()
+
+
+def test_fragments_go_on_as_the_bytes_that_came_and_weights_stay_as_they_came(
+    network: Network, put_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = [ReceivedFragment(memoryview(encode_fragment(each.load()).to_bytes())) for each in put_in(0)]
+    group = network.group(plan())
+    sent: list[Any] = []
+    send = ServiceConnection.send_fragment
+    monkeypatch.setattr(
+        ServiceConnection, "send_fragment", lambda self, pieces: sent.append(pieces) or send(self, pieces)
+    )
+    group.update(received)
+    assert [pieces[0] is each.message for pieces, each in zip(sent, received, strict=True)] == [True, True]
+    assert isinstance(group.publish(), ReceivedWeights)
+
+
+def test_a_cut_connection_costs_the_updates_since_the_newest_snapshot_and_says_so(
+    network: Network, put_in: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = network.group(plan())
+    for seed in range(3):  # a snapshot is asked for after the second, and is there before the third ends
+        group.update(put_in(seed))
+    network.pairs[-1].cut()
+    assert group.update(put_in(3))
+    assert group.statistics().num_lost_updates == 1
+    assert group.statistics().num_restarts == 1
+    assert group.publish().version == 5
+    assert "go back by 1 updates, to their newest snapshot, because the connection to the" in caplog.text
+
+
+def test_after_a_cut_training_goes_on_from_the_snapshot_to_the_bit(network: Network, put_in: Any) -> None:
+    there, here = network.group(plan()), local("ppo")
+    for seed in (0, 1):
+        there.update(put_in(seed))
+        here.update(put_in(seed))
+    there.get_state()  # is kept
+    there.update(put_in(9))  # is lost
+    network.pairs[-1].cut()
+    for seed in (2, 3):
+        there.update(put_in(seed))
+        here.update(put_in(seed))
+    assert_same(tensors(there), tensors(here))
+
+
+def test_what_asynchronous_learners_had_not_reported_on_goes_to_the_next_service(
+    network: Network, put_in: Any
+) -> None:
+    group = network.async_group(plan("impala"))
+    learn_one(group, put_in(0))
+    group.put(put_in(1)[:1])  # too little for an update
+    network.pairs[-1].cut()
+    assert group.room == 0
+    group.put([])
+    assert group.reports(0.0) == []
+    group.put(put_in(1)[1:])
+    (report,) = group.reports(LONG)
+    assert (report.num_rows, report.num_restarts, report.num_lost_updates) == (91, 1, 1)
+    assert report.weights.version == 3
+
+
+def test_a_service_that_is_told_to_stop_hands_its_state_over_and_nothing_is_lost(
+    network: Network, put_in: Any
+) -> None:
+    there, here = network.group(plan()), local("ppo")
+    there.update(put_in(0))
+    here.update(put_in(0))
+    network.stop()
+    network.start()
+    there.update(put_in(1))
+    here.update(put_in(1))
+    assert there.statistics().num_lost_updates == 0
+    assert_same(tensors(there), tensors(here))
+
+
+def test_a_state_crosses_and_training_goes_on_from_it(network: Network, put_in: Any) -> None:
+    there, here = network.async_group(plan("appo")), local("appo")
+    for seed in range(2):
+        here.update(put_in(seed))
+    there.set_state(here.get_state())
+    assert there.publish().version == 2
+    assert there.room > 0
+    learn_one(there, put_in(2))
+    assert there.get_state()["version"] == 3
+
+
+def test_room_is_what_the_service_says(network: Network, put_in: Any) -> None:
+    group = network.async_group(plan("impala"))
+    assert group.room == 2  # before it knows how large fragments are, it takes one for each update
+    with pytest.raises(ValueError, match="3 fragments for a learner that has room for 2"):
+        group.put(put_in(0) + put_in(1)[:1])
+
+
+def test_a_second_algorithm_is_sent_away_in_a_sentence(network: Network) -> None:
+    first = network.group(plan())
+    impatient = plan(settings=LearnerGroupSettings(learner_start_timeout_s=0.01))
+    with pytest.raises(ConnectionError, match="trains another run, and one at a time"):
+        network.group(impatient)
+    first.close()
+    network.group(plan()).close()
+
+
+def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Network, put_in: Any) -> None:
+    group = network.group(plan(settings=LearnerGroupSettings(learner_start_timeout_s=0.01)))
+    network.stop()
+    with pytest.raises(ConnectionError, match="no learner service for this run at memory:0 within 0.01 s"):
+        group.update(put_in(0))
+    network.start()
+
+
+def test_a_plan_that_does_not_fit_is_refused_in_a_sentence(network: Network) -> None:
+    with pytest.raises(ValueError, match="refused: ppo does not train by itself"):
+        network.async_group(plan())
+
+
+def test_a_network_without_a_name_is_refused_before_anything_is_sent(network: Network) -> None:
+    nameless = PolicyRecipe(
+        observation_space=plan().policy.observation_space,
+        action_space=plan().policy.action_space,
+        settings=ModuleSettings(),
+        network=lambda *_: torch.nn.Identity(),
+        seed=0,
+    )
+    with pytest.raises(ValueError, match="put the function or class at the top level of a module"):
+        network.group(plan(policy=nameless))
+    assert not network.pairs
+
+
+class Diverging:
+    """Groups whose learner diverges."""
+
+    num_learners = 1
+
+    def make(self, made: LearnerPlan) -> Any:
+        group = OneLearner().make(made)
+
+        def update(fragments: Any) -> dict[str, float]:
+            raise TrainingDivergedError("the loss is not finite")
+
+        group.update = update  # type: ignore[method-assign]
+        return group
+
+
+def test_training_that_diverges_there_is_raised_here(network: Network, put_in: Any) -> None:
+    network.stop()
+    network.start(Diverging())
+    group = network.group(plan())
+    with pytest.raises(TrainingDivergedError, match="^the loss is not finite$"):
+        group.update(put_in(0))
+
+
+def says(network: Network, *messages: Any, attached: bytes = b"") -> str:
+    """Say something to the service and return the sentence that it ends the run with."""
+    connection = ServiceConnection(network.dial, LONG)
+    for message in messages:
+        connection.send(message, [attached] if attached else [])
+    with pytest.raises(RuntimeError) as caught:
+        while connection.take(LONG):
+            pass
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "attached", "sentence"),
+    [
+        (session.LearnFragment(1), b"x", "there are no learners yet"),
+        (session.LearnStateRequest(1), b"", "there are no learners yet"),
+        (session.LearnUpdate(1), b"", "an update up to fragment 1 was asked for"),
+        (session.LearnStart(asynchronous=False), b"\x80", "tree"),
+        (session.LearnStart(asynchronous=False), b"", "tree"),
+    ],
+)
+def test_who_breaks_a_rule_is_told_which_and_the_next_run_is_served(
+    network: Network, caplog: pytest.LogCaptureFixture, message: Any, attached: bytes, sentence: str
+) -> None:
+    caplog.set_level(logging.ERROR)
+    assert sentence in says(network, message, attached=attached)
+    network.group(plan()).close()
