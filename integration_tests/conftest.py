@@ -18,14 +18,12 @@ NUM_PROCESSES = 4
 """For which it is made; more find room too, since they share the cores."""
 
 
-SHARED = ("local_ray", "no_ray")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal whole files to the processes of tests; those that share a Ray, or must be without, to one each."""
-    wanted = {item.path: name for item in items for name in SHARED if name in item.fixturenames}  # type: ignore[attr-defined]
+    """Deal whole files out to the processes of tests, and all that are about Ray to one, which shares it."""
+    shares = {item.path for item in items if {"local_ray", "no_ray"} & set(item.fixturenames)}  # type: ignore[attr-defined]
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(wanted.get(item.path, item.path.stem)))
+        is_ray = item.path in shares or item.path.name.startswith("test_ray_")
+        item.add_marker(pytest.mark.xdist_group("ray" if is_ray else item.path.stem))
 
 
 @pytest.fixture(scope="session", autouse=True)

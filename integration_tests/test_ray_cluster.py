@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,9 @@ def test_a_run_waits_for_what_another_gives_back(
     at: ResourceSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ray_cluster, "SAY_S", 0.2)
-    other = connect(at, demand(2))
+    other = connect(
+        replace(at, wait_for_resources_s=30), demand(2)
+    )  # what the test before had may be taken yet
     ending = threading.Timer(1.5, other.close)
     ending.start()
     waiting = ResourceSettings(ray_address=at.ray_address, wait_for_resources_s=60)
@@ -111,7 +114,7 @@ def test_a_run_waits_for_what_another_gives_back(
 
 
 def test_waiting_ends_in_a_sentence_and_takes_nothing(at: ResourceSettings) -> None:
-    with connect(at, demand(2)):
+    with connect(replace(at, wait_for_resources_s=30), demand(2)):
         waiting = ResourceSettings(wait_for_resources_s=0.5)
         with pytest.raises(ValueError, match=r"others use 2 of them; .* \(waited 1 s\)"):
             connect(waiting, demand(1))
