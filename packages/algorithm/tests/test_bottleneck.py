@@ -121,3 +121,16 @@ def test_a_machine_whose_cores_are_busy_is_the_limit() -> None:
     assert said(shares(runners=1.0, learner=1.0), **idle).endswith(
         "raise num_env_runners and num_learners together"
     )
+
+
+def test_where_runners_come_from_farms_those_are_the_dial() -> None:
+    farms = {"num_env_runners": 2, "listen": "127.0.0.1:0"}
+    at = shares(runners=1.0, learner=0.37)
+    assert said(at, asynchronous=True, **farms).endswith("raise num_env_runners and start more farm runners")
+    assert said(at, up=1, **farms) == (
+        "1 of 2 runners are up: start more farm runners (outrider-farm --runners N)"
+    )
+    assert "farm runners that have not joined" in said(at, up=1, num_farm_runners=1, **farms)
+    assert said(shares(runners=0.9, learner=0.9), asynchronous=True, **farms).endswith(
+        "raise num_env_runners and num_learners together, and start more farm runners"
+    )

@@ -144,3 +144,16 @@ def test_plain_lines_average_waits_over_all_that_happened_since_the_line_before(
     view.on_train_result(ALGORITHM, result(3, iteration_s=1.0, learner_wait_share=0.0, runner_wait_share=0.6))
     view.on_stop(ALGORITHM, "done")
     assert capsys.readouterr().out.splitlines()[1].endswith("wait  30%  learner waits  75%")
+
+
+FARMS = {"num_farm_runners": 2, "num_joined": 1005, "num_left": 3, "num_refused": 1, "num_cut_off": 0}
+
+
+def test_both_views_say_who_came_from_farms_and_went(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "2 up, 1,005 joined, 3 left, 1 refused"
+    text = shown(result(1, **FARMS), num_env_runners=4)
+    assert f"farms     {said}" in text
+    assert "farms" not in shown(result(1), num_env_runners=4)
+    lines = PlainLines(num_env_runners=4)
+    lines.on_train_result(ALGORITHM, result(1, **FARMS))
+    assert f"3/4 runners  farms: {said}  wait" in capsys.readouterr().out

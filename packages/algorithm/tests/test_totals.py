@@ -123,3 +123,23 @@ def test_the_bottleneck_is_looked_for_in_the_last_ten_iterations() -> None:
     for _ in range(10):
         last = totals.add(runners_wait)
     assert last["bottleneck"].startswith("runners wait 95%")
+
+
+def test_what_farms_did_is_counted_over_interruptions_and_only_where_they_may_connect() -> None:
+    runners = PoolStatistics(num_runners=3, num_farm_runners=2, num_joined=5, num_left=3, num_duplicates=1)
+    totals = new_totals(num_env_runners=4, listen="127.0.0.1:0")
+    result = totals.add(iteration(runners=runners))
+    assert (result["num_farm_runners"], result["num_joined"], result["num_left"]) == (2, 5, 3)
+    resumed = new_totals(num_env_runners=4, listen="127.0.0.1:0")
+    resumed.set_state(totals.get_state())
+    again = resumed.add(iteration(runners=PoolStatistics(num_runners=1, num_joined=1, num_refused=2)))
+    assert (again["num_joined"], again["num_duplicates"], again["num_refused"]) == (6, 1, 2)
+    assert "num_joined" not in new_totals(num_env_runners=4).add(iteration(runners=runners))
+
+
+def test_a_checkpoint_of_a_release_that_counted_less_can_be_resumed() -> None:
+    state = new_totals().get_state()
+    del state["counts"]["num_joined"]
+    resumed = new_totals(num_env_runners=1, listen="127.0.0.1:0")
+    resumed.set_state(state)
+    assert resumed.add(iteration())["num_joined"] == 0

@@ -94,6 +94,23 @@ def test_a_seat_that_is_lost_costs_its_rows_and_no_restart_and_is_taken_by_the_n
     assert (counts.num_runner_restarts, counts.num_lost_rows) == (0, 10)
 
 
+def test_who_comes_and_goes_is_counted() -> None:
+    made = Fleet(joined=2, others=1)
+    made.sample()
+    made.remote.lose(1, in_s=0.5)
+    made.sample()
+    counts = made.fleet.statistics()
+    assert (counts.num_runners, counts.num_farm_runners) == (2, 1)
+    assert (counts.num_joined, counts.num_left) == (2, 1)
+    made.remote.lose(0, in_s=0.5)  # which the run has started itself
+    made.remote.join(1)
+    made.sample()
+    made.sample()
+    counts = made.fleet.statistics()
+    assert (counts.num_runners, counts.num_farm_runners) == (3, 2)
+    assert (counts.num_joined, counts.num_left) == (3, 1)
+
+
 def test_who_leaves_after_his_last_fragment_costs_nothing() -> None:
     made = Fleet(joined=2)
     made.sample()

@@ -9,7 +9,7 @@ import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, RunnerFleet
 from outrider.envrunner.mixed_runners import MixedRunners
-from outrider.envrunner.remote_runners import NOBODY, Admission, Lost, Ready, Sampled
+from outrider.envrunner.remote_runners import Admission, Lost, Ready, Sampled
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance, pool_setup, weights_of
@@ -86,11 +86,8 @@ def test_states_and_stops_reach_the_runner_that_is_meant(mixed: Mixed) -> None:
     assert mixed.fakes[1].starts == [(0, 0), (1, 0), (1, 1)]
 
 
-def test_seats_are_counted_like_runners(mixed: Mixed, monkeypatch: pytest.MonkeyPatch) -> None:
-    admission = Admission(seats=frozenset({0, 1}), num_refused=2, num_duplicates=3)
-    monkeypatch.setattr(
-        FakeRunners, "admission", property(lambda fake: admission if fake is mixed.fakes[1] else NOBODY)
-    )
+def test_seats_are_counted_like_runners(mixed: Mixed) -> None:
+    mixed.fakes[1].admission = Admission(seats=frozenset({0, 1}), num_refused=2, num_duplicates=3)
     assert mixed.admission == Admission(seats=frozenset({1, 2}), num_refused=2, num_duplicates=3)
 
 

@@ -58,8 +58,7 @@ def bottleneck(
     if env_runners.num_env_runners == 0:
         return _takes(shares, to_sample=to_sample, to_learn=to_learn)
     if num_runners_up is not None and num_runners_up < env_runners.num_env_runners:
-        up = f"{num_runners_up} of {env_runners.num_env_runners} runners are up"
-        return f"{up}: the others are still starting, or were lost and are made anew"
+        return _too_few(num_runners_up, env_runners)
     if shares.runner_wait > WAITS and shares.learner_wait > WAITS:
         is_side_by_side = is_asynchronous or env_runners.sample_ahead
         return (
@@ -71,8 +70,24 @@ def bottleneck(
         return f"the learner waits {shares.learner_wait:.0%} of the time for fragments: {to_sample}"
     if shares.runner_wait > WAITS:
         return f"runners wait {shares.runner_wait:.0%} of the time for the learner: {to_learn}"
-    more = "raise num_env_runners and num_learners together" if has_cores else _MORE_MACHINES
+    farms = ", and start more farm runners" if env_runners.num_seats else ""
+    more = f"raise num_env_runners and num_learners together{farms}" if has_cores else _MORE_MACHINES
     return f"runners and learner hardly wait: {more}"
+
+
+def _too_few(num_up: int, env_runners: EnvRunnerSettings) -> str:
+    up = f"{num_up} of {env_runners.num_env_runners} runners are up"
+    if env_runners.num_own_env_runners == 0:
+        return f"{up}: start more farm runners (outrider-farm --runners N)"
+    if env_runners.num_seats:
+        return f"{up}: the others are still starting, or are farm runners that have not joined; start those"
+    return f"{up}: the others are still starting, or were lost and are made anew"
+
+
+def _more_runners(env_runners: EnvRunnerSettings) -> str:
+    if env_runners.num_seats:
+        return "raise num_env_runners and start more farm runners"
+    return "raise num_env_runners"
 
 
 def _both_wait_side_by_side(shares: Shares, *, has_cores: bool) -> str:
@@ -101,7 +116,7 @@ _MORE_MACHINES = "all cores of this machine are busy, and more machines are the 
 
 
 def _to_sample_faster(shares: Shares, env_runners: EnvRunnerSettings, *, has_cores: bool) -> str:
-    num_copies = env_runners.num_envs_per_env_runner
+    num_copies, more = env_runners.num_envs_per_env_runner, _more_runners(env_runners)
     if shares.policy > shares.environment and num_copies < MANY_COPIES:
         return "raise num_envs_per_env_runner, as choosing actions is most of a step and serves all copies"
     if not has_cores:
@@ -109,11 +124,9 @@ def _to_sample_faster(shares: Shares, env_runners: EnvRunnerSettings, *, has_cor
     if env_runners.gym_env_vectorize_mode is VectorizeMode.SYNC and shares.env_step_s >= SLOW_STEP_S:
         step = f"a step takes {1000 * shares.env_step_s:.3g} ms"
         if num_copies > 1:
-            return (
-                f"set gym_env_vectorize_mode=ASYNC, as {step} and copies take turns; or raise num_env_runners"
-            )
-        return f"raise num_env_runners, or num_envs_per_env_runner with ASYNC, as {step}"
-    return "raise num_env_runners"
+            return f"set gym_env_vectorize_mode=ASYNC, as {step} and copies take turns; or {more}"
+        return f"{more}, or num_envs_per_env_runner with ASYNC, as {step}"
+    return more
 
 
 def _to_learn_faster(learners: LearnerGroupSettings, *, has_cores: bool) -> str:

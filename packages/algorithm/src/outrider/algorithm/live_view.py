@@ -14,7 +14,7 @@ from rich.text import Text
 
 from outrider.algorithm.bars import curve
 from outrider.algorithm.figure import figure
-from outrider.algorithm.stage_lines import learner_lane, lost_line, queue_line, runner_lane, turns
+from outrider.algorithm.stage_lines import farm_line, learner_lane, lost_line, queue_line, runner_lane, turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,7 @@ class LiveView:
             ("runners", runner_lane(results, self._width)),
             ("learner", learner_lane(results, self._width)),
             ("queue", queue_line(results)),
+            ("farms", farm_line(self._latest)),
             ("lost", lost_line(self._latest)),
         ]
 

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from outrider.algorithm.farm_counts import farm_words
 from outrider.algorithm.figure import figure
 from outrider.algorithm.shares import mean_share
 
@@ -61,8 +62,10 @@ class PlainLines:
     def _of_runners(self, result: Mapping[str, Any]) -> list[str]:
         if self._num_env_runners == 0:
             return []
+        farms = ", ".join(words for words, _ in farm_words(result))
         return [
             f"{result['num_env_runners']}/{self._num_env_runners} runners",
+            *([f"farms: {farms}"] if farms else []),
             f"wait {mean_share(self._since_printed, 'runner_wait_share'):>4.0%}",
             f"learner waits {mean_share(self._since_printed, 'learner_wait_share'):>4.0%}",
         ]

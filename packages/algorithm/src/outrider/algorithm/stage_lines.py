@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from outrider.algorithm.bars import Part, bar, curve
+from outrider.algorithm.farm_counts import farm_words
 from outrider.algorithm.shares import mean_share
 
 if TYPE_CHECKING:
@@ -89,3 +90,11 @@ def lost_line(result: Result) -> Text | None:
     """Say what was lost since the run began; None where nothing was."""
     words = [f"{result[name]:,} {what}" for name, what in LOST.items() if result.get(name)]
     return Text(", ".join(words), style="red") if words else None
+
+
+def farm_line(result: Result) -> Text | None:
+    """Say who came from farms and went; None where no farm may connect."""
+    words = farm_words(result)
+    if not words:
+        return None
+    return Text(", ").join(Text(each, style="red" if is_wrong else "") for each, is_wrong in words)

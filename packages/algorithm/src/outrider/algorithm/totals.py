@@ -31,6 +31,12 @@ bottleneck              a sentence that names the dial to turn, from the last te
 cores_busy_share        share of this iteration in which the cores of this machine worked, for this run or
                         for others; absent where the system does not say
 num_env_runners         the exception: runners that are up now, that of this process included
+num_farm_runners        likewise, of farms; this and the next five are absent where no farm may connect
+num_joined              runners of farms that joined, those that came back without their session included
+num_left                runners of farms that left, or were lost
+num_refused             peers that did not fit: another protocol, other spaces
+num_cut_off             peers that were sent away because they broke a rule
+num_duplicates          fragments that came again after a connection broke, and were dropped
 num_runner_restarts     runners made anew because their process ended or did not answer
 num_late_fragments      fragments that an update did not wait for; they came with a later one
 num_env_restarts        environments rebuilt
@@ -49,6 +55,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outrider.algorithm import farm_counts
 from outrider.algorithm.bottleneck import bottleneck
 from outrider.algorithm.cores import BusyCores
 from outrider.algorithm.shares import shares_of
@@ -78,6 +85,7 @@ COUNTED = (
     "num_stale_rows",
     "num_learner_restarts",
     "num_lost_updates",
+    *farm_counts.COUNTED,
 )
 
 
@@ -88,7 +96,12 @@ class Totals:
         """Start at nothing; `settings` say which dials there are to turn."""
         self._settings = settings
         self._cores = BusyCores()
-        self._has_cluster = settings.resources.ray_address not in (None, "local")
+        self._has_farms = settings.env_runners.listen is not None
+        self._has_other_machines = (
+            settings.resources.ray_address not in (None, "local")
+            or self._has_farms
+            or settings.learners.learner_address is not None
+        )
         self._newest: deque[Iteration] = deque(maxlen=NUM_SMOOTHED)
         self._cores_busy: deque[float] = deque(maxlen=NUM_SMOOTHED)
         self.iteration = 0
@@ -113,13 +126,18 @@ class Totals:
             "iteration": self.iteration,
             "time_s": self.time_s,
             "num_env_runners": iteration.runners.num_runners,
-            **self._counts,
+            **({farm_counts.UP: iteration.runners.num_farm_runners} if self._has_farms else {}),
+            **self._shown_counts(),
             **self._episodes(),
             **_speed(iteration),
             **_staleness(iteration),
             **self._bottleneck(iteration),
             **{f"learner/{name}": float(value) for name, value in iteration.metrics.items()},
         }
+
+    def _shown_counts(self) -> dict[str, int]:
+        left_out = () if self._has_farms else farm_counts.COUNTED
+        return {name: number for name, number in self._counts.items() if name not in left_out}
 
     def _episodes(self) -> dict[str, float]:
         if not self._returns:
@@ -144,7 +162,7 @@ class Totals:
             is_asynchronous=any(one.learners.staleness for one in self._newest),
             num_runners_up=iteration.runners.num_runners,
             cores_busy=float(np.mean(self._cores_busy))
-            if self._cores_busy and not self._has_cluster
+            if self._cores_busy and not self._has_other_machines
             else None,
         )
         return {"bottleneck": sentence} | ({} if busy is None else {"cores_busy_share": busy})
@@ -163,7 +181,7 @@ class Totals:
         """Go on counting from what `get_state` returned, with runners and learners made anew."""
         self.iteration = state["iteration"]
         self.time_s = state["time_s"]
-        self._counts = {name: state["counts"][name] for name in COUNTED}
+        self._counts = {name: state["counts"].get(name, 0) for name in COUNTED}
         self._runners_before, self._restarts_before = PoolStatistics(num_runners=0), 0
         self._returns = deque(state["returns"], maxlen=NUM_EPISODES)
         self._lengths = deque(state["lengths"], maxlen=NUM_EPISODES)
@@ -187,6 +205,7 @@ def _news(now: Iteration, runners_before: PoolStatistics, restarts_before: int) 
         "num_stale_rows": learners.num_stale_rows,
         "num_learner_restarts": learners.num_restarts - restarts_before,
         "num_lost_updates": learners.num_lost_updates,
+        **farm_counts.farm_news(runners, runners_before),
     }
 
 

@@ -26,6 +26,12 @@ class PoolStatistics:
     """Rows that such runners were asked for and did not deliver."""
     num_late_fragments: int = 0
     """Fragments that an update did not wait for any longer; they came with a later one."""
+    num_farm_runners: int = 0
+    """Runners from elsewhere that are up."""
+    num_joined: int = 0
+    """Runners from elsewhere that came up; one that comes again after it was lost counts again."""
+    num_left: int = 0
+    """Runners from elsewhere that left after they came up, or were lost."""
     num_refused: int = 0
     """Peers from elsewhere that did not fit: another protocol, other spaces."""
     num_cut_off: int = 0

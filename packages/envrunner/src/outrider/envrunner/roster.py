@@ -98,7 +98,7 @@ class Roster:
         self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
         self._short_since = self._told_at = math.inf
         self._missing = "nobody has joined"
-        self._num_restarts = self._num_lost_rows = 0
+        self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
         for index in range(len(self._members)):
             self._start(index)
 
@@ -137,6 +137,9 @@ class Roster:
             num_runners=len(self.up),
             num_runner_restarts=self._num_restarts,
             num_lost_rows=self._num_lost_rows,
+            num_farm_runners=len(self._seats.intersection(self.up)),
+            num_joined=self._num_joined,
+            num_left=self._num_left,
             num_refused=admission.num_refused,
             num_cut_off=admission.num_cut_off,
             num_duplicates=admission.num_duplicates,
@@ -197,6 +200,7 @@ class Roster:
             case Ready() if member.status in (_Status.STARTING, _Status.WAITING):
                 member.status = _Status.UP
                 self._any_was_up = True
+                self._num_joined += event.index in self._seats
             case Placed() if member.status in (_Status.STARTING, _Status.EMPTY):
                 member.status = _Status.STARTING
                 member.until = self._clock() + self._settings.runner_start_timeout_s
@@ -237,6 +241,7 @@ class Roster:
 
     def _vacate(self, index: int) -> None:
         """Free a seat for the next one who comes, as the next incarnation."""
+        self._num_left += self._members[index].status is _Status.UP
         self._dismiss(index)
         self._start(index)
 
