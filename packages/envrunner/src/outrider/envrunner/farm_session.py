@@ -151,7 +151,7 @@ class FarmSession:
                 return
             self._connection = None
             self._is_welcome = False
-            if self._was_told:
+            if self._was_told and self._ended is None:
                 self._was_told = False
                 self._witness.lost(f"lost the gateway: {self._parting or reason}")
             self._changed.notify_all()

@@ -208,6 +208,7 @@ def _how(code: int) -> str:
 
 
 def _hang_up(runner: _Runner) -> None:
+    """Let a process end by itself."""
     assert runner.process.stdin is not None
     with contextlib.suppress(OSError):
         runner.process.stdin.close()
@@ -215,10 +216,10 @@ def _hang_up(runner: _Runner) -> None:
 
 def _end(runner: _Runner, *, by: float) -> None:
     """Wait for the end of a process, and kill it when `time.monotonic()` is `by`."""
-    _hang_up(runner)
     try:
         runner.process.wait(max(0.0, by - monotonic()))
     except TimeoutExpired:
         runner.process.kill()
         runner.process.wait()
+    _hang_up(runner)  # not before: a process that lives would remove the folder
     os.close(runner.events)

@@ -40,7 +40,7 @@ class RunnerOrders:
     session: str = ""
     """That the gateway keeps for this process, where it does."""
     folder: str | None = None
-    """To be removed where the parent dies without having done so."""
+    """To be removed where standard input closes: the parent may have died."""
     vectorize_mode: str | None = None
     """Overrides the run's."""
     insecure: bool = True

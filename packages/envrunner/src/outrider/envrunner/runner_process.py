@@ -156,9 +156,9 @@ def _obey(farm_session: FarmSession, parent: int, orders: RunnerOrders) -> None:
             break
         if readable:
             farm_session.leave("it was asked to end", within_s=orders.drain_s)
-    farm_session.end(Ending.DRAINED)
-    if orders.folder is not None and os.getppid() != parent:
+    if orders.folder is not None:
         shutil.rmtree(orders.folder, ignore_errors=True)
+    farm_session.end(Ending.DRAINED)
     time.sleep(_CLOSE_S)
     os._exit(Ending.FAILED.exit_code)
 
