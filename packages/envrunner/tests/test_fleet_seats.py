@@ -50,7 +50,7 @@ def test_who_is_waited_for_is_said_every_30_seconds(caplog: pytest.LogCaptureFix
     made.remote.join(1, in_s=65)
     made.sample()
     said = lines(caplog, "waiting")
-    assert said[0] == ("waiting for runners, 600 s at most: 0 are up and min_runners is 2: nobody has joined")
+    assert said[0] == ("waiting for runners, 600 s at most: 0 are up and min_runners is 2: nobody sits there")
     assert [line.split(": ", 1)[1] for line in said[1:]] == [
         "1 are up and min_runners is 2: nobody sits there"
     ] * 2

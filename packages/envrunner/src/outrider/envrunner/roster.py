@@ -253,6 +253,7 @@ class Roster:
             return
         if self._short_since == math.inf:
             self._short_since, self._told_at = now, -math.inf
+            return  # until it has been heard where they are waited for
         num_up = len(self.up)
         if now >= self._short_since + timeout_s:
             self._short_since = math.inf
