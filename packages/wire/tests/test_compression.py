@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.testing.messages import random_fragment, same_message
+from outrider.testing.messages import image_fragment, random_fragment, same_message
 from outrider.wire import (
     Compression,
     Fragment,
@@ -33,26 +33,10 @@ every_compression = pytest.mark.parametrize("compression", ["lz4", "zstd"])
 PACKED = {"lz4": tensor_pb2.COMPRESSION_LZ4, "zstd": tensor_pb2.COMPRESSION_ZSTD}
 
 
-def _images(num_rows: int = 40, *, content: str = "zeros") -> Fragment:
-    """Return a fragment of one stream whose observations are images of 1,024 bytes."""
-    fragment = random_fragment(3, num_streams=1, max_length=1)
-    images = np.zeros((num_rows, 32, 32), np.uint8)
-    if content == "noise":
-        images = np.random.default_rng(1).integers(0, 256, images.shape).astype(np.uint8)
-    return replace(
-        fragment,
-        streams=replace(fragment.streams, lengths=np.array([num_rows])),
-        observations={"": images},
-        actions={"": np.arange(num_rows) % 4},
-        next_observations={"": images[:1]},
-        rewards=np.zeros(num_rows, np.float32),
-        terminated=np.zeros(num_rows, np.bool_),
-        truncated=np.zeros(num_rows, np.bool_),
-        next_rows=np.array([num_rows - 1]),
-        action_log_probs=np.zeros(num_rows, np.float32),
-        action_parameters=np.zeros((num_rows, 2), np.float32),
-        policy_version=np.zeros(1, np.int64),
-    )
+def _noise(num_rows: int) -> Fragment:
+    fragment = image_fragment(num_rows)
+    noise = np.random.default_rng(1).integers(0, 256, (num_rows, 32, 32)).astype(np.uint8)
+    return replace(fragment, observations={"": noise})
 
 
 def _header(frame: Frame) -> fragment_pb2.FragmentHeader:
@@ -61,7 +45,7 @@ def _header(frame: Frame) -> fragment_pb2.FragmentHeader:
 
 @every_compression
 def test_columns_that_shrink_travel_packed_and_come_back_as_they_were(compression: Compression) -> None:
-    fragment = _images(2000)
+    fragment = image_fragment(2000)
     frame = encode_fragment(fragment, compression=compression)
     header = _header(frame)
     assert header.observations[0].tensor.compression == PACKED[compression]
@@ -76,7 +60,7 @@ def test_columns_that_shrink_travel_packed_and_come_back_as_they_were(compressio
 
 @every_compression
 def test_what_is_small_or_fractional_or_noise_travels_as_it_is(compression: Compression) -> None:
-    fragment = _images(2000, content="noise")
+    fragment = _noise(2000)
     header = _header(encode_fragment(fragment, compression=compression))
     assert not header.observations[0].tensor.HasField("compression")  # noise
     assert not header.rewards.HasField("compression")  # fractional, 8,000 bytes
@@ -94,7 +78,7 @@ def test_any_fragment_comes_back_as_it_was(compression: Compression, seed: int) 
 
 @every_compression
 def test_a_stock_protobuf_library_finds_the_packed_bytes(compression: Compression) -> None:
-    fragment = _images()
+    fragment = image_fragment()
     message = fragment_pb2.Fragment.FromString(encode_fragment(fragment, compression=compression).to_bytes())
     tensor = message.header.observations[0].tensor
     sizes, place = list(message.array_sizes), 0
@@ -113,7 +97,7 @@ def test_a_stock_protobuf_library_finds_the_packed_bytes(compression: Compressio
 
 def _lie(packed: bytes, compression: str, shape: tuple[int, ...] = (40, 32, 32), number: Any = None) -> Frame:
     """Return the frame of images whose packed bytes were replaced."""
-    frame = encode_fragment(_images(), compression=compression)  # type: ignore[arg-type]
+    frame = encode_fragment(image_fragment(), compression=compression)  # type: ignore[arg-type]
     header = _header(frame)
     tensor = header.observations[0].tensor
     place = starts(map(len, frame.buffers)).index(tensor.offset)
@@ -141,14 +125,14 @@ def _tensors(header: fragment_pb2.FragmentHeader) -> list[tensor_pb2.Tensor]:
     return found + [named.tensor for column in columns for named in column]
 
 
-IMAGES = bytes(40 * 1024)
+IMAGES = image_fragment().observations[""].tobytes()
 
 
 def test_the_lies_below_are_right_before_they_are_told() -> None:
     zstd = zstandard.ZstdCompressor(level=19).compress(IMAGES)
-    assert same_message(decode_fragment(_lie(zstd, "zstd").to_bytes()), _images())
+    assert same_message(decode_fragment(_lie(zstd, "zstd").to_bytes()), image_fragment())
     block = lz4.block.compress(IMAGES, store_size=False)
-    assert same_message(decode_fragment(_lie(block, "lz4").to_bytes()), _images())
+    assert same_message(decode_fragment(_lie(block, "lz4").to_bytes()), image_fragment())
 
 
 @pytest.mark.parametrize(
@@ -180,8 +164,8 @@ def _block(size: int) -> bytes:
         (_block(40 * 1024 - 1), "of 40959 bytes where 40960 are due"),
         (_block(40 * 1024 + 1), "no LZ4 block of 40960 bytes"),
         (_block(2**24), "no LZ4 block of 40960 bytes"),
-        (_block(40 * 1024) + b"a", "no LZ4 block"),
-        (_block(40 * 1024)[:-1], "no LZ4 block"),
+        (lz4.block.compress(IMAGES, store_size=False) + b"a", "no LZ4 block"),
+        (lz4.block.compress(IMAGES, store_size=False)[:-1], "no LZ4 block"),
         (bytes(lz4.block.compress(IMAGES)), "no LZ4 block"),
         (b"noise", "no LZ4 block"),
     ],
@@ -199,7 +183,7 @@ def test_a_compression_that_is_not_known_is_refused(number: int) -> None:
 
 @every_compression
 def test_what_a_message_unpacks_to_is_limited_all_arrays_together(compression: Compression) -> None:
-    message = encode_fragment(_images(2000), compression=compression).to_bytes()
+    message = encode_fragment(image_fragment(2000), compression=compression).to_bytes()
     images, actions = 2000 * 1024, 2000 * 8
     with pytest.raises(WireError, match=f"max_decompressed_bytes is {images} and {images + actions} came"):
         decode_fragment(message, Limits(max_decompressed_bytes=images))
@@ -229,15 +213,15 @@ def test_a_library_that_is_not_installed_is_no_capability_and_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert capabilities() == {"bfloat16", "lz4", "zstd"}
-    message = encode_fragment(_images(), compression="zstd").to_bytes()
+    message = encode_fragment(image_fragment(), compression="zstd").to_bytes()
     monkeypatch.setitem(sys.modules, "zstandard", None)
     assert capabilities() == {"bfloat16", "lz4"}
     with pytest.raises(ValueError, match="needs zstandard, which is not installed here"):
-        encode_fragment(_images(), compression="zstd")
+        encode_fragment(image_fragment(), compression="zstd")
     with pytest.raises(WireError, match="'zstd' needs zstandard"):
         decode_fragment(message)
 
 
 def test_a_compression_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="'gzip'; it is one of none, lz4, zstd"):
-        encode_fragment(_images(), compression="gzip")  # type: ignore[arg-type]
+        encode_fragment(image_fragment(), compression="gzip")  # type: ignore[arg-type]

@@ -13,8 +13,10 @@ from outrider.testing.messages import (
     example_policy_graph,
     example_spaces,
     example_weights,
+    image_fragment,
     same_message,
 )
+from outrider.testing.stream_messages import DIRECTIONS, TREE
 from outrider.wire import (
     Hello,
     ProtocolVersion,
@@ -26,8 +28,12 @@ from outrider.wire import (
     decode_hello,
     decode_policy_graph,
     decode_space,
+    decode_tree,
     decode_weights,
     decode_welcome,
+    encode_fragment,
+    encode_policy_graph,
+    encode_weights,
     space_difference,
     summarise,
 )
@@ -45,6 +51,34 @@ def _golden(release: str, name: str) -> bytes:
 @every_release
 def test_fragments_are_read(release: str) -> None:
     assert same_message(decode_fragment(_golden(release, "fragment")), example_fragment())
+
+
+@every_release
+@pytest.mark.parametrize("compression", ["lz4", "zstd"])
+def test_packed_fragments_are_read(release: str, compression: str) -> None:
+    assert same_message(decode_fragment(_golden(release, f"fragment_{compression}")), image_fragment())
+
+
+@every_release
+def test_trees_are_read(release: str) -> None:
+    # As texts, which tell dtypes, and 1 from True.
+    assert repr(decode_tree(_golden(release, "tree"))) == repr(TREE)
+
+
+@every_release
+@pytest.mark.parametrize(
+    ("name", "kind"), [(name, kind) for name, direction in DIRECTIONS.items() for kind in direction.messages]
+)
+def test_what_is_said_on_streams_is_read(release: str, name: str, kind: str) -> None:
+    direction = DIRECTIONS[name]
+    found = direction.decode(_golden(release, f"{name}_{kind}"))
+    assert same_message(found, direction.messages[kind])
+
+
+def test_what_nobody_asked_to_pack_is_written_as_ever() -> None:
+    assert encode_fragment(example_fragment()).to_bytes() == _golden("0.1", "fragment")
+    assert encode_weights(example_weights()).to_bytes() == _golden("0.1", "weights")
+    assert encode_policy_graph(example_policy_graph()).to_bytes() == _golden("0.1", "policy_graph")
 
 
 @every_release

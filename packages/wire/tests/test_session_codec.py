@@ -7,22 +7,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.testing.messages import example_spaces, same_message
+from outrider.testing.messages import same_message
+from outrider.testing.stream_messages import (
+    ASSIGNMENT,
+    DIRECTIONS,
+    FIRST_STEP,
+    GOODBYE,
+    JOIN,
+    STEP,
+    TERMS,
+    Direction,
+)
 from outrider.wire import (
     Hello,
     Limits,
     ProtocolVersion,
     WireError,
-    answer_hello,
     decode_act_request,
-    decode_act_response,
-    decode_learn_request,
-    decode_learn_response,
     decode_sample_request,
     decode_sample_response,
     encode_act_request,
-    encode_act_response,
-    encode_learn_request,
     encode_learn_response,
     encode_sample_request,
     encode_sample_response,
@@ -30,146 +34,44 @@ from outrider.wire import (
 )
 from outrider.wire.v1 import act_service_pb2, learner_service_pb2, runner_service_pb2
 
-HELLO = Hello(component="envrunner 0.1.0", capabilities=frozenset({"zstd"}))
-TERMS = session.Terms(heartbeat_interval_s=3.0, silence_timeout_s=10.5, session_timeout_s=60.0)
-WELCOME = session.SessionWelcome(
-    welcome=answer_hello(HELLO, HELLO), session="s3cret", resumed=True, acknowledged=4, terms=TERMS
-)
-REFUSAL = answer_hello(Hello(component="envrunner 9", protocol=ProtocolVersion(9, 0)), HELLO)
-JOIN = session.Join(
-    hello=HELLO,
-    name="farm-7 runner 3",
-    observation_space=example_spaces()["dict"],
-    action_space=example_spaces()["discrete"],
-    session="s3cret",
-    last_ask=7,
-    weights_version=0,
-    num_environments=2,
-)
-FIRST_STEP = session.Step(
-    sequence=1,
-    observations={"": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32)},
-    rewards=np.zeros(0, np.float32),
-    terminated=np.zeros(0, np.bool_),
-    truncated=np.zeros(0, np.bool_),
-    ended=np.zeros(0, np.int64),
-    final_observations={},
-)
-STEP = session.Step(
-    sequence=2,
-    observations=FIRST_STEP.observations,
-    rewards=np.array([1.0, -2.0, 0.5], np.float32),
-    terminated=np.array([True, False, False]),
-    truncated=np.array([False, False, True]),
-    ended=np.array([0, 2]),
-    final_observations={"": np.array([[7.0, 8.0], [9.0, 10.0]], np.float32)},
-)
-ACTION = session.Action(sequence=2, actions={"/a": np.array([3, 0, 1]), "/b": np.zeros((3, 2), np.float32)})
-GOODBYE = session.Goodbye(reason=session.GoodbyeReason.MISBEHAVED, sentence="Fragment 3 came twice.")
-ASSIGNMENT = session.Assignment(
-    runner=3,
-    incarnation=1,
-    num_environments=8,
-    num_steps=128,
-    seed=2**63,
-    explore=False,
-    record_action_parameters=True,
-    settings={"env_config": {"size": 3, "weights": [1.5, None]}},
-)
-ALL_STREAMS = [GOODBYE, session.Heartbeat()]
-STREAMS: dict[str, tuple[Any, Any, list[Any]]] = {
-    "sample_request": (
-        encode_sample_request,
-        decode_sample_request,
-        [
-            JOIN,
-            session.Ready(),
-            session.FragmentDelivery(9),
-            session.StateDelivery(1, "the environment has no state"),
-            session.StateDelivery(2),
-            session.Leaving("drained"),
-        ],
-    ),
-    "sample_response": (
-        encode_sample_response,
-        decode_sample_response,
-        [
-            WELCOME,
-            session.SessionWelcome(welcome=REFUSAL),
-            ASSIGNMENT,
-            session.Assignment(runner=0, incarnation=0, num_environments=1, num_steps=1, seed=0),
-            session.WeightsDelivery(0),
-            session.Ask(1),
-            session.Ask(2**63 - 1, 0),
-            session.Acknowledgement(0),
-            session.StateRequest(1),
-        ],
-    ),
-    "act_request": (encode_act_request, decode_act_request, [JOIN, FIRST_STEP, STEP]),
-    "act_response": (encode_act_response, decode_act_response, [WELCOME, ACTION]),
-    "learn_request": (
-        encode_learn_request,
-        decode_learn_request,
-        [
-            HELLO,
-            session.LearnStart(asynchronous=True),
-            session.LearnFragment(1),
-            session.LearnUpdate(2),
-            session.LearnStateRequest(1),
-        ],
-    ),
-    "learn_response": (
-        encode_learn_response,
-        decode_learn_response,
-        [
-            session.LearnWelcome(welcome=answer_hello(HELLO, HELLO), terms=TERMS),
-            session.LearnWelcome(welcome=REFUSAL),
-            session.LearnReady(num_learners=2, room=0),
-            session.LearnWeights(5),
-            session.LearnReport(2, 5),
-            session.LearnState(1),
-            session.LearnRoom(10),
-        ],
-    ),
-}
 EVERYTHING = [
-    pytest.param(encode, decode, message, id=f"{name}-{type(message).__name__}")
-    for name, (encode, decode, messages) in STREAMS.items()
-    for message in messages + ALL_STREAMS
+    pytest.param(direction, message, id=f"{name}-{kind}")
+    for name, direction in DIRECTIONS.items()
+    for kind, message in direction.messages.items()
 ]
+every_direction = pytest.mark.parametrize("direction", DIRECTIONS.values(), ids=DIRECTIONS)
 
 
-@pytest.mark.parametrize(("encode", "decode", "message"), EVERYTHING)
-def test_messages_come_back_as_they_were(encode: Any, decode: Any, message: Any) -> None:
-    assert same_message(decode(encode(message)), message)
-    assert same_message(decode(memoryview(encode(message, attachment_bytes=5))), message)
+@pytest.mark.parametrize(("direction", "message"), EVERYTHING)
+def test_messages_come_back_as_they_were(direction: Direction, message: Any) -> None:
+    assert same_message(direction.decode(direction.encode(message)), message)
+    assert same_message(direction.decode(memoryview(direction.encode(message, attachment_bytes=5))), message)
 
 
-@pytest.mark.parametrize(("encode", "decode"), [stream[:2] for stream in STREAMS.values()], ids=STREAMS)
-def test_what_a_newer_minor_says_is_ignored(encode: Any, decode: Any) -> None:
-    unknown = b"\x5a\x03\x0a\x01x"  # field 11
-    assert decode(unknown) is None
-    assert decode(b"") is None
-    assert same_message(decode(encode(GOODBYE) + b"\xa2\x06\x02hi"), GOODBYE)
+@every_direction
+def test_what_a_newer_minor_says_is_ignored(direction: Direction) -> None:
+    unknown_message, unknown_field = b"\x5a\x03\x0a\x01x", b"\xa2\x06\x02hi"
+    assert direction.decode(unknown_message) is None
+    assert direction.decode(b"") is None
+    assert direction.decode(direction.encode(GOODBYE) + unknown_field) == GOODBYE
 
 
-@pytest.mark.parametrize(("encode", "decode"), [stream[:2] for stream in STREAMS.values()], ids=STREAMS)
-def test_a_message_of_another_stream_is_refused(encode: Any, decode: Any) -> None:
+@every_direction
+def test_what_is_no_message_of_the_stream_is_refused(direction: Direction) -> None:
     with pytest.raises(ValueError, match="is no message"):
-        encode(TERMS)
+        direction.encode(TERMS)
     with pytest.raises(WireError, match="these bytes are no message"):
-        decode(b"\x0a\xff")
+        direction.decode(b"\x0a\xff")
 
 
-def test_every_kind_of_message_is_known() -> None:
-    known = {type(message) for _, _, messages in STREAMS.values() for message in messages + ALL_STREAMS}
-    parts = {session.Terms, session.GoodbyeReason}
+def test_the_examples_are_of_every_kind() -> None:
+    known = {type(message) for direction in DIRECTIONS.values() for message in direction.messages.values()}
     said = {
         value
         for value in vars(session).values()
         if isinstance(value, type) and value.__module__ == session.__name__
     }
-    assert known - {Hello} == said - parts
+    assert known - {Hello} == said - {session.Terms, session.GoodbyeReason}
 
 
 def test_of_another_major_version_only_the_hello_is_read() -> None:

@@ -1,6 +1,6 @@
 """Write the golden files of a release: `python packages/wire/tests/write_golden.py 0.1`.
 
-What a released version wrote is never written again: later versions must still read it.
+What was written once is never written again: later versions must still read it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from outrider.testing.messages import example_fragment, example_policy_graph, example_spaces, example_weights
+from outrider.testing.messages import (
+    example_fragment,
+    example_policy_graph,
+    example_spaces,
+    example_weights,
+    image_fragment,
+)
+from outrider.testing.stream_messages import DIRECTIONS, TREE
 from outrider.wire import (
     EpisodeStatistics,
     Hello,
@@ -20,6 +27,7 @@ from outrider.wire import (
     encode_hello,
     encode_policy_graph,
     encode_space,
+    encode_tree,
     encode_weights,
     encode_welcome,
     summarise,
@@ -57,6 +65,14 @@ def golden_files() -> dict[str, bytes]:
         "hello": encode_hello(ENVRUNNER),
         "welcome": encode_welcome(answer_hello(ENVRUNNER, ALGORITHM)),
         "refusal": encode_welcome(answer_hello(STRANGER, ALGORITHM)),
+        "tree": encode_tree(TREE).to_bytes(),
+        "fragment_lz4": encode_fragment(image_fragment(), compression="lz4").to_bytes(),
+        "fragment_zstd": encode_fragment(image_fragment(), compression="zstd").to_bytes(),
+        **{
+            f"{name}_{kind}": direction.encode(message)
+            for name, direction in DIRECTIONS.items()
+            for kind, message in direction.messages.items()
+        },
         **{f"space_{name}": encode_space(space) for name, space in example_spaces().items()},
     }
 
@@ -65,8 +81,9 @@ def main() -> None:
     directory = Path(__file__).parent / "golden" / sys.argv[1]
     directory.mkdir(parents=True, exist_ok=True)
     for name, content in golden_files().items():
-        with (directory / f"{name}.bin").open("xb") as file:
-            file.write(content)
+        path = directory / f"{name}.bin"
+        if not path.exists():
+            path.write_bytes(content)
 
 
 if __name__ == "__main__":

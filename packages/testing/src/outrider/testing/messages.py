@@ -105,6 +105,26 @@ def example_policy_graph() -> PolicyGraph:
     )
 
 
+def image_fragment(num_rows: int = 40) -> Fragment:
+    """Return a fragment of one stream whose observations are images of 1 KiB each: the row's number."""
+    images = np.broadcast_to(np.arange(num_rows, dtype=np.uint8)[:, None, None], (num_rows, 32, 32)).copy()
+    zeros = np.zeros(num_rows, np.float32)
+    none = np.zeros(1, np.int32)
+    return Fragment(
+        streams=Streams(lengths=np.array([num_rows]), policy=none, environment=none, agent=none),
+        observations={"": images},
+        actions={"": np.arange(num_rows) % 4},
+        rewards=zeros,
+        terminated=np.zeros(num_rows, np.bool_),
+        truncated=np.zeros(num_rows, np.bool_),
+        next_rows=np.array([num_rows - 1]),
+        next_observations={"": images[:1]},
+        action_log_probs=zeros,
+        policy_version=np.zeros(1, np.int64),
+        episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
+    )
+
+
 def random_fragment(seed: int, *, num_streams: int = 3, max_length: int = 6) -> Fragment:
     """Return a fragment that keeps every rule; what may be absent or ragged is so for some seeds."""
     rng = np.random.default_rng(seed)
