@@ -167,7 +167,8 @@ def _block(size: int) -> bytes:
         (lz4.block.compress(IMAGES, store_size=False) + b"a", "no LZ4 block"),
         (lz4.block.compress(IMAGES, store_size=False)[:-1], "no LZ4 block"),
         (bytes(lz4.block.compress(IMAGES)), "no LZ4 block"),
-        (b"noise", "no LZ4 block"),
+        (b"noise" * 40, "no LZ4 block"),
+        (b"noise", "40960 bytes in an LZ4 block of 5"),
     ],
 )
 def test_an_lz4_block_that_is_not_exactly_the_array_is_refused(packed: bytes, sentence: str) -> None:

@@ -16,9 +16,11 @@ from outrider.testing.messages import (
     example_policy_graph,
     example_spaces,
     example_weights,
+    image_fragment,
     random_fragment,
     same_message,
 )
+from outrider.testing.stream_messages import DIRECTIONS, GOODBYE, STEP, TREE
 from outrider.wire import (
     Fragment,
     Frame,
@@ -28,25 +30,41 @@ from outrider.wire import (
     WireError,
     answer_hello,
     check_fragment,
+    chunk_message,
     decode_episode_statistics,
     decode_fragment,
     decode_fragment_summary,
     decode_hello,
     decode_policy_graph,
     decode_space,
+    decode_tree,
     decode_weights,
     decode_welcome,
+    encode_act_request,
     encode_episode_statistics,
     encode_fragment,
     encode_fragment_summary,
     encode_hello,
     encode_policy_graph,
     encode_space,
+    encode_tree,
     encode_weights,
     encode_welcome,
+    goodbye_message,
+    read_stream_message,
+    session,
     summarise,
 )
-from outrider.wire.v1 import fragment_pb2, policy_graph_pb2, weights_pb2
+from outrider.wire.act_messages import check_step
+from outrider.wire.v1 import (
+    act_service_pb2,
+    fragment_pb2,
+    learner_service_pb2,
+    policy_graph_pb2,
+    runner_service_pb2,
+    tree_pb2,
+    weights_pb2,
+)
 
 HELLO = Hello(component="fuzz", versions={"a": "1"}, capabilities=frozenset({"zstd"}))
 SPACE = example_spaces()["dict"]
@@ -59,10 +77,33 @@ MESSAGES: dict[str, tuple[bytes, Decode]] = {
     "space": (encode_space(SPACE), decode_space),
     "episodes": (encode_episode_statistics(example_fragment().episodes), decode_episode_statistics),
     "summary": (encode_fragment_summary(summarise(example_fragment())), decode_fragment_summary),
+    "packed_lz4": (encode_fragment(image_fragment(), compression="lz4").to_bytes(), decode_fragment),
+    "packed_zstd": (encode_fragment(image_fragment(), compression="zstd").to_bytes(), decode_fragment),
+    "tree": (encode_tree(TREE).to_bytes(), decode_tree),
+    "chunk": (chunk_message([bytes(range(256))]), read_stream_message),
+    "goodbye": (goodbye_message(GOODBYE), read_stream_message),
+    "moved_step": (encode_act_request(STEP, attachment_bytes=5), read_stream_message),
+    **{
+        f"{name}_{kind}": (direction.encode(message), direction.decode)
+        for name, direction in DIRECTIONS.items()
+        for kind, message in direction.messages.items()
+        if len(direction.encode(message)) > 30
+    },
     "hello": (encode_hello(HELLO), decode_hello),
     "welcome": (encode_welcome(answer_hello(HELLO, HELLO)), decode_welcome),
 }
 HEADERS: dict[str, tuple[Frame, type[Message], Decode]] = {
+    "packed_lz4": (
+        encode_fragment(image_fragment(), compression="lz4"),
+        fragment_pb2.FragmentHeader,
+        decode_fragment,
+    ),
+    "packed_zstd": (
+        encode_fragment(image_fragment(), compression="zstd"),
+        fragment_pb2.FragmentHeader,
+        decode_fragment,
+    ),
+    "tree": (encode_tree(TREE), tree_pb2.TreeHeader, decode_tree),
     "fragment": (encode_fragment(example_fragment()), fragment_pb2.FragmentHeader, decode_fragment),
     "weights": (encode_weights(example_weights()), weights_pb2.WeightsHeader, decode_weights),
     "policy_graph": (
@@ -70,6 +111,19 @@ HEADERS: dict[str, tuple[Frame, type[Message], Decode]] = {
         policy_graph_pb2.PolicyGraphHeader,
         decode_policy_graph,
     ),
+}
+STREAM_MESSAGES: dict[str, tuple[Message, Decode]] = {
+    f"{name}_{kind}": (message_type.FromString(DIRECTIONS[name].encode(message)), DIRECTIONS[name].decode)
+    for name, message_type in {
+        "sample_request": runner_service_pb2.SampleRequest,
+        "sample_response": runner_service_pb2.SampleResponse,
+        "act_request": act_service_pb2.ActRequest,
+        "act_response": act_service_pb2.ActResponse,
+        "learn_request": learner_service_pb2.LearnRequest,
+        "learn_response": learner_service_pb2.LearnResponse,
+    }.items()
+    for kind, message in DIRECTIONS[name].messages.items()
+    if kind not in {"heartbeat", "ready"}  # which have no field to lie in
 }
 MEMORY_BYTES = 2**20
 SMALL_NUMBERS = [0, 1, 2, 3, 7, 13, 63, 64, 65, 127, 128]
@@ -89,6 +143,8 @@ def _survives(decode: Decode, message: bytes) -> bool:
         assert not any(tensor.flags.writeable for tensor in value.tensors.values())
     elif isinstance(value, PolicyGraph):
         assert value.action_heads
+    elif isinstance(value, session.Step):
+        check_step(value)
     return True
 
 
@@ -148,7 +204,10 @@ def _is_repeated(field: FieldDescriptor) -> bool:
 
 def _lie(header: Message, rng: random.Random) -> None:
     """Change one field of a header to something else that its type can hold."""
-    message, field, index = rng.choice(list(_fields(header)))
+    present = list(_fields(header))
+    if not present:  # the lies before left nothing
+        return
+    message, field, index = rng.choice(present)
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         value: Any = rng.choice(["", "/camera", "pi/bias", "/0"])
         value = value if field.type == FieldDescriptor.TYPE_STRING else value.encode()
@@ -174,6 +233,17 @@ def test_lying_headers_give_a_right_value_or_a_wire_error(name: str) -> None:
         for _ in range(rng.randint(1, 3)):
             _lie(header, rng)
         _survives(decode, Frame(header.SerializeToString(), frame.buffers).to_bytes())
+
+
+@pytest.mark.parametrize("name", STREAM_MESSAGES)
+def test_lies_on_streams_give_a_right_value_or_a_wire_error(name: str) -> None:
+    message, decode = STREAM_MESSAGES[name]
+    rng = random.Random(name)
+    for _ in range(200):
+        lie = type(message).FromString(message.SerializeToString())
+        for _ in range(rng.randint(1, 3)):
+            _lie(lie, rng)
+        _survives(decode, lie.SerializeToString())
 
 
 def test_lies_about_size_reserve_no_memory() -> None:

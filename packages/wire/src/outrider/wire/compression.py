@@ -50,8 +50,10 @@ def unpack(content: memoryview, compression: Compression, size: int) -> bytes:
         raise WireError(str(error)) from error
     if compression == "zstd":
         return _unpack_zstd(library, content, size)
-    if size > _MAX_LZ4_BYTES:
-        raise WireError(f"{size} bytes in one LZ4 block, which holds at most {_MAX_LZ4_BYTES}")
+    if size > min(_MAX_LZ4_BYTES, 255 * len(content)):
+        raise WireError(
+            f"{size} bytes in an LZ4 block of {len(content)}, which holds 255 times as much at most"
+        )
     try:
         unpacked: bytes = library.decompress(content, uncompressed_size=size)
     except library.LZ4BlockError as error:
