@@ -27,7 +27,7 @@ class BufferPool:
 
     def __init__(self, *, max_idle_bytes: int = 512 * 2**20, max_bytes: int | None = None) -> None:
         """Keep at most `max_idle_bytes` for later; have at most `max_bytes` in use (None: half of all)."""
-        self._max_idle_bytes = max_idle_bytes
+        self.max_idle_bytes = max_idle_bytes
         self._max_bytes = _half_of_memory() if max_bytes is None else max_bytes
         self._idle: OrderedDict[int, list[NDArray[np.uint8]]] = OrderedDict()
         self._idle_bytes = 0
@@ -76,12 +76,12 @@ class BufferPool:
         dropped: list[Any] = []  # freed without the lock
         with self._lock:
             self._used_bytes -= room
-            if room < _MIN_POOLED_BYTES or room > self._max_idle_bytes:
+            if room < _MIN_POOLED_BYTES or room > self.max_idle_bytes:
                 return
             self._idle.setdefault(room, []).append(buffer)
             self._idle.move_to_end(room)
             self._idle_bytes += room
-            while self._idle_bytes > self._max_idle_bytes:
+            while self._idle_bytes > self.max_idle_bytes:
                 size, shelf = next(iter(self._idle.items()))
                 if shelf:
                     dropped.append(shelf.pop())
