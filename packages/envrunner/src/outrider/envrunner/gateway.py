@@ -185,7 +185,7 @@ def _listener(address: str, settings: EnvRunnerSettings, security: ServerSecurit
             security=security,
             limits=limits,
             max_connections_per_identity=settings.max_runners_per_token,
-            max_messages_per_s=settings.max_messages_per_s,
+            max_messages_per_s=max(1, round(settings.max_messages_per_s)),
         )
 
     return listen
