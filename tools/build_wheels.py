@@ -1,4 +1,4 @@
-"""Build the wheel of every package into dist/wheels, which holds nothing else afterwards."""
+"""Build the wheel of every package into dist/wheels, or the folder that is named, and nothing else there."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def build_wheels(packages: Iterable[Package], folder: Path) -> list[Path]:
 
 def main() -> int:
     """Build them all."""
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    for wheel in build_wheels(read_packages(ROOT).values(), WHEELS):
-        print(wheel.relative_to(ROOT))
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else WHEELS
+    shutil.rmtree(folder, ignore_errors=True)
+    for wheel in build_wheels(read_packages(ROOT).values(), folder):
+        print(wheel)
     return 0
 
 
