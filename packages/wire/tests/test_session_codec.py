@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from outrider.testing.messages import same_message
 from outrider.testing.stream_messages import (
@@ -16,6 +19,7 @@ from outrider.testing.stream_messages import (
     JOIN,
     STEP,
     TERMS,
+    WELCOME,
     Direction,
 )
 from outrider.wire import (
@@ -23,6 +27,7 @@ from outrider.wire import (
     Limits,
     ProtocolVersion,
     WireError,
+    answer_hello,
     decode_act_request,
     decode_sample_request,
     decode_sample_response,
@@ -62,6 +67,116 @@ def test_what_is_no_message_of_the_stream_is_refused(direction: Direction) -> No
         direction.encode(TERMS)
     with pytest.raises(WireError, match="these bytes are no message"):
         direction.decode(b"\x0a\xff")
+
+
+MESSAGE_TYPES: dict[str, Any] = {
+    "sample_request": runner_service_pb2.SampleRequest,
+    "sample_response": runner_service_pb2.SampleResponse,
+    "act_request": act_service_pb2.ActRequest,
+    "act_response": act_service_pb2.ActResponse,
+    "learn_request": learner_service_pb2.LearnRequest,
+    "learn_response": learner_service_pb2.LearnResponse,
+}
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_what_a_stock_protobuf_library_read_and_wrote_again_is_the_same(name: str) -> None:
+    direction = DIRECTIONS[name]
+    for message in direction.messages.values():
+        stock = MESSAGE_TYPES[name].FromString(direction.encode(message, attachment_bytes=7))
+        assert stock.attachment_bytes == 7
+        assert same_message(direction.decode(stock.SerializeToString()), message)
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+def test_fields_of_a_newer_minor_within_a_message_are_ignored(name: str) -> None:
+    direction = DIRECTIONS[name]
+    for message in direction.messages.values():
+        stock = MESSAGE_TYPES[name].FromString(direction.encode(message))
+        getattr(stock, stock.WhichOneof("message")).MergeFromString(b"\xa2\x06\x02hi")
+        assert b"hi" in stock.SerializeToString()
+        assert same_message(direction.decode(stock.SerializeToString()), message)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> session.Step:
+    """Draw a step of any kind of observations."""
+    num_copies = draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    flags = st.lists(st.booleans(), min_size=num_copies, max_size=num_copies)
+    terminated, truncated = np.array(draw(flags)), np.array(draw(flags))
+    ended = np.flatnonzero(terminated | truncated)
+    dtypes = st.sampled_from(["?", "i1", "<i8", "u1", "<u2", "<f2", "<f4", "<f8"])
+    shapes = st.lists(st.integers(0, 3), max_size=3)
+    leaves = draw(st.dictionaries(st.sampled_from(["", "/a", "/b~1c"]), st.tuples(dtypes, shapes)))
+    observations = {
+        path: rng.integers(0, 2, (num_copies, *shape)).astype(dtype)
+        for path, (dtype, shape) in leaves.items()
+    }
+    return session.Step(
+        sequence=draw(st.integers(1, 2**63 - 1)),
+        observations=observations,
+        rewards=rng.standard_normal(num_copies).astype(np.float32),
+        terminated=terminated,
+        truncated=truncated,
+        ended=ended,
+        final_observations={path: array[ended] for path, array in observations.items()},
+    )
+
+
+@given(steps())
+def test_any_step_comes_back_as_it_was(step: session.Step) -> None:
+    assert same_message(decode_act_request(encode_act_request(step)), step)
+
+
+numbers = st.integers(0, 2**63 - 1)
+
+
+@given(
+    st.builds(
+        session.Assignment,
+        runner=st.integers(0, 2**32 - 1),
+        incarnation=st.integers(0, 2**32 - 1),
+        num_environments=st.integers(1, 2**12),
+        num_steps=st.integers(1, 2**12),
+        seed=st.integers(0, 2**64 - 1),
+        explore=st.booleans(),
+        record_action_parameters=st.booleans(),
+        settings=st.dictionaries(st.text("ab/", max_size=3), st.integers() | st.none() | st.text("ü")),
+    )
+    | st.builds(session.Ask, st.integers(1, 2**63 - 1), st.none() | numbers)
+    | st.builds(session.Acknowledgement, numbers)
+)
+def test_anything_said_to_a_runner_comes_back_as_it_was(message: session.SampleResponse) -> None:
+    assert same_message(decode_sample_response(encode_sample_response(message)), message)
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (session.Ask(0), "sequence is 0; it is 1 to"),
+        (session.Ask(2**63), "sequence is 9223372036854775808"),
+        (session.Ask(1, -1), "weights_version is -1; it is 0 to"),
+        (session.StateRequest(0), "request is 0"),
+        (session.SessionWelcome(welcome=answer_hello(JOIN.hello, JOIN.hello)), "a welcome without terms"),
+        (replace(ASSIGNMENT, num_steps=0), "num_steps is 0; it is at least 1"),
+        (replace(ASSIGNMENT, settings={"a": {1, 2}}), "/a: {1, 2} has no plain form"),
+        (replace(WELCOME, terms=replace(TERMS, silence_timeout_s=3.0)), "the silence is longer"),
+        (replace(WELCOME, terms=replace(TERMS, heartbeat_interval_s=0.0001)), "at least 1 ms"),
+        (replace(WELCOME, terms=replace(TERMS, session_timeout_s=1e9)), "1000000000.0 s in the terms"),
+    ],
+)
+def test_what_no_reader_accepts_is_not_written(message: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        encode_sample_response(message)
+
+
+def test_a_stream_that_acts_for_no_environment_is_refused() -> None:
+    join = replace(JOIN, num_environments=0)
+    with pytest.raises(ValueError, match="num_environments is 0; it is 1 to"):
+        encode_act_request(join)
+    with pytest.raises(WireError, match="num_environments is 0; it is 1 to"):
+        decode_act_request(encode_sample_request(join))
 
 
 def test_the_examples_are_of_every_kind() -> None:
@@ -199,3 +314,8 @@ def test_environment_copies_and_rows_are_limited() -> None:
         decode_sample_response(encode_sample_response(ASSIGNMENT), Limits(max_rows=100))
     with pytest.raises(WireError, match="max_text_characters is 20 and 22 came"):
         decode_sample_request(encode_sample_request(GOODBYE), limits)
+
+
+def test_a_session_is_never_logged_by_accident() -> None:
+    assert JOIN.session == WELCOME.session == "s3cret"
+    assert "s3cret" not in f"{JOIN} {WELCOME}"

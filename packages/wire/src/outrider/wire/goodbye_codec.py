@@ -5,7 +5,6 @@ from __future__ import annotations
 from outrider.wire.limits import Limits
 from outrider.wire.session import Goodbye, GoodbyeReason, Terms
 from outrider.wire.v1 import session_pb2
-from outrider.wire.wire_error import WireError
 
 _REASONS: dict[session_pb2.Goodbye.Reason, GoodbyeReason] = {
     session_pb2.Goodbye.REASON_DONE: GoodbyeReason.DONE,
@@ -66,7 +65,7 @@ def read_terms(message: session_pb2.Terms) -> Terms:
 def _check_terms(terms: Terms) -> None:
     interval, silence = terms.heartbeat_interval_s, terms.silence_timeout_s
     if not 1 <= _milliseconds(interval) < _milliseconds(silence):
-        raise WireError(
+        raise ValueError(
             f"a heartbeat every {interval:g} s and {silence:g} s of silence; "
             "the interval is at least 1 ms and the silence is longer"
         )

@@ -69,8 +69,8 @@ class Join:
     """For operators."""
     observation_space: Space
     action_space: Space
-    session: str = ""
-    """Of the connection that broke; empty on the first."""
+    session: str = field(default="", repr=False)
+    """Of the connection that broke; empty on the first. Secret."""
     last_ask: int = 0
     """The highest `Ask.sequence` that it has heard."""
     weights_version: int | None = None
@@ -84,7 +84,7 @@ class SessionWelcome:
     """The answer to `Join`."""
 
     welcome: Welcome
-    session: str = ""
+    session: str = field(default="", repr=False)
     """Secret: whoever knows it can take the session over."""
     resumed: bool = False
     """Whether it is the session that `Join` named."""
