@@ -196,7 +196,7 @@ class RunnerFleet:
         if index not in self._roster.up:
             return None
         try:
-            return self._remote.get_state(index, self._settings.sample_timeout_s)
+            return self._remote.get_state(index, self._settings.sample_timeout_s) or None  # it has none
         except (ConnectionError, TimeoutError) as error:
             self._roster.lose(index, f"its state could not be had: {error}")
             return None
