@@ -159,7 +159,7 @@ class Seats:
                 index = next((each for each, seat in enumerate(self._seats) if seat.is_free), None)
             if index is None:
                 self._spares.append(seated)
-                _LOGGER.info("%s waits for a seat: all %d are taken", occupant.name, len(self._seats))
+                _LOGGER.info("%s waits for a seat: none of %d is free", occupant.name, len(self._seats))
             else:
                 self._assign(index, seated)
             return seated
