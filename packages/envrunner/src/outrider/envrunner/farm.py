@@ -170,8 +170,9 @@ class Farm:
         """A runner closed its events, which it does when its process ends."""
         assert member.process is not None
         process, member.process = member.process, None
+        assert process.stdin is not None
         with suppress(OSError):
-            process.stdin.close()  # type: ignore[union-attr] - a pipe
+            process.stdin.close()
         code = process.wait()
         while member.lines >= 0 and self._read(member, member.lines):
             pass  # its last words
@@ -232,9 +233,10 @@ class Farm:
         self._stopping_since = self._clock()
         for member in self._members:
             if member.process is not None:
-                with suppress(OSError):
-                    member.process.stdin.write(DRAIN)  # type: ignore[union-attr] - a pipe
-                    member.process.stdin.flush()  # type: ignore[union-attr]
+                assert member.process.stdin is not None
+                with suppress(OSError):  # it has died, and its events will say so
+                    member.process.stdin.write(DRAIN)
+                    member.process.stdin.flush()
 
     def _is_done(self) -> bool:
         if self._stopping_since is None:

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if flags.health_port is not None:
             health = _health(flags.health_port, farm)
             log.say("health", f"health port {health.port}")
-        log.say("start", f"{flags.runners} runners of {flags.env} join {flags.connect}")
+        log.say("start", f"{_counted(flags.runners)} of {flags.env} to join {flags.connect}")
         return farm.run()
     except ValueError as error:
         if flags.debug:
@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if health is not None:
             health.close()
+
+
+def _counted(num_runners: int) -> str:
+    return "1 runner" if num_runners == 1 else f"{num_runners} runners"
 
 
 def _require_grpc() -> None:

@@ -27,6 +27,9 @@ _EXIT_CODES = """exit codes:
 """
 
 
+_REQUIRED = {"--connect": "trainer:50051", "--env": "CartPole-v1"}
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one sentence."""
 
@@ -46,6 +49,9 @@ class Parser(argparse.ArgumentParser):
             close = difflib.get_close_matches(name, flags, n=2, cutoff=0.6)
             cure = f"did you mean {' or '.join(close)}?" if close else f"see {self.prog} --help"
             self.error(f"unknown flag {name}; {cure}")
+        for flag, example in _REQUIRED.items():
+            if getattr(namespace, flag.lstrip("-")) is None:
+                self.error(f"{flag} is missing; give it, as in {flag} {example}")
         return namespace
 
 
@@ -59,8 +65,8 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = made.add_argument
-    add("--connect", required=True, metavar="HOST:PORT", help="where the gateway listens; or unix:PATH")
-    add("--env", required=True, help="a registered id, module:Id-v0, or module:function that makes one")
+    add("--connect", metavar="HOST:PORT", help="where the gateway listens; or unix:PATH")
+    add("--env", help="a registered id, module:Id-v0, or module:function that makes one")
     add("--env-config", default="{}", metavar="JSON", help="keyword arguments of the environment")
     add("--runners", type=_count, default=1, metavar="N", help="runner processes (default: 1)")
     add(

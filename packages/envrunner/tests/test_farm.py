@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from outrider.envrunner.farm import Farm
+from outrider.envrunner.farm_log import FarmLog
+from outrider.envrunner.runner_orders import DRAIN, RunnerOrders
+
+ORDERS = RunnerOrders(
+    address="trainer:1", name="farm", component="outrider-farm", environment={}, drain_s=30.0
+)
+KILLED = -9
+
+
+class FakeProcess:
+    """A runner's process that does what a test says, through real pipes."""
+
+    def __init__(self, orders: RunnerOrders, output: int) -> None:
+        assert orders.events is not None
+        self.name = orders.name
+        self.stdin = io.BytesIO()
+        self.was_drained = False
+        self.code: int | None = None
+        self._events, self._output = os.dup(orders.events), os.dup(output)
+
+    def tell(self, event: str, text: str = "", **more: Any) -> None:
+        os.write(self._events, json.dumps({"event": event, "text": text, **more}).encode() + b"\n")
+
+    def print(self, line: str) -> None:
+        os.write(self._output, line.encode() + b"\n")
+
+    def end(self, code: int = 0, ending: str | None = None, text: str = "") -> None:
+        if ending is not None:
+            self.tell("ended", text, ending=ending)
+        self.was_drained = self.stdin.getvalue() == DRAIN
+        self.code = code
+        os.close(self._output)
+        os.close(self._events)
+
+    def kill(self) -> None:
+        if self.code is None:
+            self.end(KILLED)
+
+    def wait(self) -> int:
+        assert self.code is not None
+        return self.code
+
+
+class Stage:
+    """A farm of two, and a script: what happens whenever it has nothing to do."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.processes: list[FakeProcess] = []
+        self.printed: list[str] = []
+        log = FarmLog(as_json=False, write=self.printed.append, write_error=self.printed.append)
+        self.farm = Farm(ORDERS, log, num_runners=2, start=self._start, clock=lambda: self.now)
+
+    def _start(self, orders: RunnerOrders, output: int) -> Any:
+        self.processes.append(FakeProcess(orders, output))
+        return self.processes[-1]
+
+    def run(self, *script: Callable[[], object]) -> int:
+        """Run the farm, and do one thing of the script on each of its rounds."""
+        steps = iter(script)
+        wait = self.farm._wait
+
+        def act_and_wait(woken: int) -> None:
+            next(steps, lambda: pytest.fail("the script is over and the farm is not"))()
+            for _ in range(3):  # what was written, and its end
+                wait(woken)
+
+        self.farm._next_deadline = lambda: self.now  # type: ignore[method-assign]
+        self.farm._wait = act_and_wait  # type: ignore[method-assign]
+        return self.farm.run()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def signal(self) -> None:
+        self.farm._count_signal()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    for process in stage.processes:
+        process.kill()
+
+
+def test_each_runner_gets_a_name_of_its_own(stage: Stage) -> None:
+    stage.run(lambda: stage.processes[0].end(0, "over"), lambda: stage.processes[1].end(0, "over"))
+    assert [process.name for process in stage.processes] == ["farm runner 0", "farm runner 1"]
+
+
+def test_a_farm_whose_run_is_over_drains_the_others_and_ends_well(stage: Stage) -> None:
+    code = stage.run(
+        lambda: stage.processes[0].end(0, "over", "thank you"), lambda: stage.processes[1].end(0, "drained")
+    )
+    assert code == 0
+    assert stage.processes[1].was_drained
+    assert stage.printed == ["outrider-farm: thank you\n"]
+
+
+def test_a_killed_runner_is_started_anew_after_a_pause(stage: Stage) -> None:
+    code = stage.run(
+        lambda: stage.processes[0].end(KILLED),
+        lambda: stage.pass_time(1.0),
+        lambda: None,
+        lambda: stage.processes[2].end(0, "over"),
+        lambda: stage.processes[1].end(0, "drained"),
+    )
+    assert code == 0
+    assert stage.processes[2].name == "farm runner 0"
+    assert "runner 0: its process was killed by SIGKILL; it is started anew in" in stage.printed[0]
+
+
+def test_a_runner_that_fails_after_it_was_connected_is_started_anew(stage: Stage) -> None:
+    code = stage.run(
+        lambda: stage.processes[0].tell("connected", "connected to a trainer"),
+        lambda: stage.processes[0].end(1, "failed", "no licence"),
+        lambda: stage.pass_time(1.0),
+        lambda: None,
+        lambda: stage.processes[2].end(0, "over"),
+        lambda: stage.processes[1].end(0, "drained"),
+    )
+    assert code == 0
+    assert "runner 0: no licence; it is started anew" in stage.printed[1]
+
+
+@pytest.mark.parametrize(("ending", "code"), [("failed", 1), ("unusable", 2), ("refused", 3), ("gave up", 4)])
+def test_what_would_happen_to_every_runner_ends_the_farm(stage: Stage, ending: str, code: int) -> None:
+    assert stage.run(lambda: stage.processes[0].end(code, ending, "too old")) == code
+    assert stage.printed == ["outrider-farm: too old\n"]
+    assert stage.processes[1].code == KILLED
+
+
+def test_a_process_that_cannot_even_begin_ends_the_farm(stage: Stage) -> None:
+    assert stage.run(lambda: stage.processes[0].end(1)) == 1
+    assert stage.printed == ["outrider-farm: its process ended with exit code 1\n"]
+
+
+def test_a_signal_drains_all_runners(stage: Stage) -> None:
+    code = stage.run(
+        stage.signal,
+        lambda: stage.processes[0].end(0, "drained"),
+        lambda: stage.processes[1].end(0, "drained"),
+    )
+    assert code == 0
+    assert all(process.was_drained for process in stage.processes)
+    assert stage.printed[-1] == "outrider-farm: drained\n"
+
+
+def test_a_second_signal_kills_them(stage: Stage) -> None:
+    assert stage.run(stage.signal, stage.signal) == 1
+    assert [process.code for process in stage.processes] == [KILLED, KILLED]
+    assert stage.printed[-1] == "outrider-farm: stopped at once\n"
+
+
+def test_who_does_not_drain_in_time_is_killed(stage: Stage) -> None:
+    code = stage.run(stage.signal, lambda: stage.pass_time(34.9), lambda: stage.pass_time(0.2))
+    assert code == 0
+    assert [process.code for process in stage.processes] == [KILLED, KILLED]
+
+
+def test_what_a_runner_prints_is_passed_on_with_its_number(stage: Stage) -> None:
+    stage.run(
+        lambda: stage.processes[1].print("the joints are stiff"),
+        stage.signal,
+        stage.signal,
+    )
+    assert "outrider-farm: runner 1: the joints are stiff\n" in stage.printed
+
+
+def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
+    stage.run(
+        lambda: stage.processes[0].tell("connected", "connected to a trainer"),
+        lambda: stage.processes[0].tell("sampled", rows=50_000, version=7),
+        lambda: stage.processes[0].tell("sampled", rows=73_450, version=8),
+        lambda: stage.pass_time(10.0),
+        stage.signal,
+        stage.signal,
+    )
+    assert (
+        "outrider-farm: 1 of 2 runners connected, 12,345 environment steps/s, weights version 8, "
+        "0 reconnects, 0 restarts\n"
+    ) in stage.printed
+
+
+def test_who_is_connected_is_known(stage: Stage) -> None:
+    seen = []
+    stage.run(
+        lambda: stage.processes[0].tell("connected", "a"),
+        lambda: seen.append(stage.farm.num_connected),
+        lambda: stage.processes[0].tell("lost", "b"),
+        lambda: seen.append(stage.farm.num_connected),
+        stage.signal,
+        stage.signal,
+    )
+    assert seen == [1, 0]
+
+
+def test_that_there_is_no_gateway_is_not_said_by_every_runner(stage: Stage) -> None:
+    stage.run(
+        lambda: [process.tell("waits", "nobody listens") for process in stage.processes],
+        lambda: stage.pass_time(5.0),
+        lambda: stage.processes[0].tell("waits", "nobody listens"),
+        stage.signal,
+        stage.signal,
+    )
+    assert len([line for line in stage.printed if "nobody listens" in line]) == 2
