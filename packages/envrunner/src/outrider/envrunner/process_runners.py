@@ -149,9 +149,9 @@ class ProcessRunners:
         if not self._is_open:
             return
         self._is_open = False
+        self._gateway.close()
         for runner in self._runners.values():
             _hang_up(runner)
-        self._gateway.close()
         deadline = monotonic() + _CLOSE_S
         while self._runners:
             _, runner = self._runners.popitem()
