@@ -82,7 +82,7 @@ class RayFragment:
         return decode_fragment_frame(_fetch(self.ref, "a fragment", timeout_s), _LIMITS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class RayWeights:
     """Weights in Ray's object store; a `WeightsReference`. Each node gets them once."""
 
