@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from enum import Enum
 
 from outrider.transport.addresses import Address
 from outrider.transport.connection import DialError
@@ -30,13 +31,6 @@ _FAILURES = (
     ("No such file", "there is no such socket; start that side first, or check the path", False),
     ("lookup failed", "no host of that name is known here; check the name", False),
 )
-_REFUSALS = {
-    "CERTIFICATE_REQUIRED",
-    "UNKNOWN_CA",
-    "BAD_CERTIFICATE",
-    "CERTIFICATE_EXPIRED",
-    "HANDSHAKE_FAILURE",
-}
 
 
 def refused(address: Address, service: str, status: str, details: str) -> DialError:
@@ -64,36 +58,44 @@ def unreachable(address: Address, details: str, security: ClientSecurity) -> Dia
 
 
 def _closed(address: Address, security: ClientSecurity) -> DialError:
-    probed = _probe(address, security)
-    if security.insecure and probed == "speaks TLS":
+    outcome = _probe(address, security)
+    if security.insecure and outcome is not _Outcome.NO_TLS:
+        sentence = f"{address} expects TLS; give the CA of its certificate instead of insecure"
+        return DialError(sentence, is_final=True)
+    if not security.insecure and outcome is _Outcome.HUNG_UP:
         return DialError(
-            f"{address} expects TLS; give the CA of its certificate instead of insecure", is_final=True
-        )
-    if not security.insecure and any(word in probed for word in _REFUSALS):
-        return DialError(
-            f"{address} does not accept the certificate of this side ({probed.lower().replace('_', ' ')}); "
+            f"{address} does not accept the certificate of this side, or asks for one and got none; "
             "give a certificate and key that its client CA has signed",
             is_final=True,
         )
     return DialError(f"{address} closed the connection at once; it may be about to stop", is_final=False)
 
 
-def _probe(address: Address, security: ClientSecurity) -> str:
-    """Shake hands and return what comes of it: "speaks TLS", what TLS complains about, or nothing."""
+class _Outcome(Enum):
+    """What came of a handshake that shows the client's certificate and asks nothing of the server's."""
+
+    NO_TLS = "no TLS"
+    HUNG_UP = "hung up"
+    """With TLS 1.3 a client has shaken hands before the server looks at its certificate."""
+    WELCOME = "welcome"
+    """A server of gRPC speaks first."""
+
+
+def _probe(address: Address, security: ClientSecurity) -> _Outcome:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # nothing is sent: the other side's complaint is wanted
+    context.verify_mode = ssl.CERT_NONE  # nothing is said that a stranger may not hear
     context.set_alpn_protocols(["h2"])
     if security.certificate is not None and not security.insecure:
         context.load_cert_chain(security.certificate, security.key)
     try:
         with _connect(address) as plain, context.wrap_socket(plain) as secure:
-            secure.recv(1)  # with TLS 1.3 a complaint comes after the handshake
-            return "speaks TLS"
-    except ssl.SSLError as error:
-        return error.reason or ""
+            try:
+                return _Outcome.WELCOME if secure.recv(1) else _Outcome.HUNG_UP
+            except OSError:
+                return _Outcome.HUNG_UP
     except OSError:
-        return ""
+        return _Outcome.NO_TLS
 
 
 def _connect(address: Address) -> socket.socket:

@@ -78,6 +78,7 @@ class StreamConnection:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._wake_writer = asyncio.Event()
         self._broken: asyncio.Future[None] = self._loop.create_future()
+        self._is_goodbye_said = False
         self._reason = ""
 
     @property
@@ -124,7 +125,8 @@ class StreamConnection:
                 # After this side has closed it reads on, so that the other one can send on and see the end.
                 if not self._outbox.is_closed:
                     self._take(data)
-            self._because("the other side closed the connection")
+            said = "the other side closed the connection"
+            self._because(said if self._is_goodbye_said else "the connection ended without a goodbye")
         except ConnectionError as error:
             self._because(str(error))
 
@@ -145,6 +147,7 @@ class StreamConnection:
         else:
             self._watch_pace(now)
             if arrival is not None:
+                self._is_goodbye_said = arrival.goodbye is not None
                 self._tell(self._receiver.received, arrival.head, arrival.attachment)
 
     def _tell(self, call: Callable[..., None], *arguments: object) -> None:
