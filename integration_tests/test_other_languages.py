@@ -113,8 +113,11 @@ def test_runners_in_javascript_alone_train_cartpole(node: str, program: str, tmp
 def test_a_run_for_another_environment_refuses_them_in_a_sentence(
     node: str, program: str, tmp_path: Path
 ) -> None:
-    with training(tmp_path, "--env", "Acrobot-v1", "--num-env-runners", "1") as (_, address):
-        with peer(node, program, address) as refused:
-            words = refused.communicate(timeout=LAST_WORDS_S)[0]
+    with ExitStack() as started:
+        _, address = started.enter_context(
+            training(tmp_path, "--env", "Acrobot-v1", "--num-env-runners", "1")
+        )
+        refused = started.enter_context(peer(node, program, address))
+        words = refused.communicate(timeout=LAST_WORDS_S)[0]
     assert words.startswith("refused: the observation_space of cartpole.js 1.0 differs from that of the run")
     assert refused.returncode == 1

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
+from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, act_session
 from outrider.envrunner.act_session import ActSessions
 from outrider.envrunner.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_session import Tally
 from outrider.envrunner.seats import Seats
 from outrider.envrunner.spaces import column_reader, space_from_gymnasium
 from outrider.envrunner.sync_vector import SyncVector
@@ -148,6 +149,7 @@ class Run:
     """The side that trains, with as many seats as it says."""
 
     def __init__(self, num_seats: int = 1, *, delay_s: float = 0.002, refusal: Refusal | None = None) -> None:
+        self.tally = Tally()
         self.seats = Seats(num_seats, empty="nobody has come")
         own = Hello(component="the run")
         self.sessions = ActSessions(
@@ -159,6 +161,7 @@ class Run:
             terms=TERMS,
             delay_s=delay_s,
             limits=Limits(),
+            tally=self.tally,
         )
         for index in range(num_seats):
             self.seats.start(index, 0)
@@ -282,6 +285,7 @@ def test_a_peer_that_misbehaves_is_sent_away_and_the_others_go_on() -> None:
     assert liar.goodbye is not None
     assert liar.goodbye.reason is GoodbyeReason.MISBEHAVED
     assert "observations must be finite numbers" in liar.goodbye.sentence
+    assert run.tally.num_cut_off == 1
 
 
 def test_a_peer_whose_connection_breaks_in_a_fragment_is_lost_and_the_others_go_on() -> None:
@@ -304,11 +308,13 @@ def test_a_peer_that_goes_while_nothing_is_asked_of_it_is_noticed() -> None:
 
 def test_a_peer_that_says_goodbye_has_left() -> None:
     run, peer = Run(), Peer()
-    with playing(run, peer):
+    with playing(run, peer) as (pair,):
         run.sample()
         goodbye = Goodbye(reason=GoodbyeReason.DONE, sentence="the simulator is needed elsewhere")
-        peer.connection.close(encode_act_request(goodbye))
+        peer.connection.send(encode_act_request(goodbye))
         run.event(Left)
+        pair.settle()
+        assert peer.is_closed
 
 
 def test_a_peer_that_comes_when_all_seats_are_taken_plays_when_one_is_free() -> None:
@@ -349,6 +355,27 @@ def test_messages_out_of_order_are_refused(messages: Callable[[Peer], list[Any]]
     assert peer.goodbye is not None
     assert peer.goodbye.reason is GoodbyeReason.MISBEHAVED
     assert sentence in peer.goodbye.sentence
+    assert run.tally.num_cut_off == 1
+
+
+def test_who_does_not_say_join_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, peer = Run(), Peer()
+    with ConnectionPair(run.sessions, peer) as pair:
+        run.sessions.tend()
+        pair.settle()
+        assert peer.goodbye is None
+        monkeypatch.setattr(act_session, "_JOIN_S", 0.0)
+        run.sessions.tend()
+        pair.settle()
+    assert peer.goodbye is not None
+    assert "did not say join" in peer.goodbye.sentence
+
+
+def test_a_step_that_nobody_waits_for_ends_the_stream() -> None:
+    run, peer = Run(), Peer()
+    with playing(run, peer):
+        peer.connection.send(encode_act_request(replace(peer._first_step(), sequence=9)))
+        assert "it was cut off: step 9 came and none is due" in run.event(Lost).reason
 
 
 def test_a_runner_goes_on_from_a_state() -> None:

@@ -12,8 +12,10 @@ by whoever asked for it. What it delivered before stays.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 from typing import TypeAlias
 
 from outrider.envrunner.acting_runner import ActingRunner
@@ -22,6 +24,7 @@ from outrider.envrunner.onnx_policy import OnnxPolicy
 from outrider.envrunner.remote_vector import PeerGoneError, PeerLeftError, RemoteVector
 from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_session import Tally, printable
 from outrider.envrunner.seats import Seats
 from outrider.transport.connection import Connection
 from outrider.wire import (
@@ -32,8 +35,10 @@ from outrider.wire import (
     decode_act_request,
     encode_act_response,
 )
-from outrider.wire.session import Goodbye, GoodbyeReason, Join, SessionWelcome, Step, Terms
+from outrider.wire.session import ActRequest, Goodbye, GoodbyeReason, Join, SessionWelcome, Step, Terms
 
+_LOGGER = logging.getLogger("outrider.envrunner")
+_JOIN_S = 10.0
 Greet: TypeAlias = Callable[[Join], Welcome]
 """Decides whether a peer fits the run, whose policy is a graph then."""
 
@@ -42,7 +47,15 @@ class ActSessions:
     """All streams of environments that are acted for here. A `Receiver`."""
 
     def __init__(
-        self, plan: RunnerPlan, seats: Seats, *, greet: Greet, terms: Terms, delay_s: float, limits: Limits
+        self,
+        plan: RunnerPlan,
+        seats: Seats,
+        *,
+        greet: Greet,
+        terms: Terms,
+        delay_s: float,
+        limits: Limits,
+        tally: Tally,
     ) -> None:
         """Seat runners that are made after `plan`; a call of the policy waits `delay_s` for others."""
         self._plan = plan
@@ -50,18 +63,34 @@ class ActSessions:
         self._greet = greet
         self._terms = replace(terms, session_timeout_s=0.0)  # a stream that breaks is over
         self._limits = limits
+        self._tally = tally
         self._policy = BatchedPolicy(lambda: OnnxPolicy(self._graph), delay_s=delay_s)
-        self._streams: dict[Connection, _Stream | None] = {}
+        self._streams: dict[Connection, _Stream] = {}  # the network's thread's
+        # Under the seats' lock:
+        self._open: set[Connection] = set()  # those that were not sent away
+        self._strangers: dict[Connection, float] = {}  # since when
 
     def opened(self, connection: Connection) -> None:
         """Wait for a `Join`."""
-        self._streams[connection] = None
+        with self._seats.changed:
+            self._open.add(connection)
+            self._strangers[connection] = monotonic()
 
     def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
-        """Seat a peer, or hand a step to its runner. Raises WireError for what cannot be."""
-        if attachment is not None:
-            raise WireError("something is attached; no message of ActService has an attachment")
-        message, stream = decode_act_request(head, self._limits), self._streams.get(connection)
+        """Seat a peer, or hand a step to its runner."""
+        with self._seats.changed:
+            if connection not in self._open:
+                return
+        try:
+            self._take(connection, decode_act_request(head, self._limits))
+        except WireError as error:
+            stream = self._streams.get(connection)
+            if stream is not None:
+                stream.runner.leave(PeerGoneError(f"it was cut off: {error}"))
+            self._dismiss(connection, Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=str(error)))
+
+    def _take(self, connection: Connection, message: ActRequest | None) -> None:
+        stream = self._streams.get(connection)
         match message:
             case Join() if stream is None:
                 self._join(connection, message)
@@ -73,20 +102,38 @@ class ActSessions:
                 assert stream is not None
                 stream.vector.deliver(message)
             case Goodbye(sentence=sentence) if stream is not None:
-                stream.runner.leave(PeerLeftError(f"it said goodbye: {sentence or 'without a reason'}"))
+                reason = printable(sentence) or "without a reason"
+                stream.runner.leave(PeerLeftError(f"it said goodbye: {reason}"))
+                self._dismiss(connection, Goodbye(reason=GoodbyeReason.DONE, sentence="farewell"))
             case _:
                 pass  # a message of a newer minor version
 
     def closed(self, connection: Connection, reason: str) -> None:
         """End the runner of a stream."""
+        with self._seats.changed:
+            self._open.discard(connection)
+            self._strangers.pop(connection, None)
         stream = self._streams.pop(connection, None)
         if stream is not None:
-            stream.runner.leave(PeerGoneError(reason))
+            stream.runner.leave(PeerGoneError(printable(reason)))
+
+    def tend(self) -> None:
+        """Send away who does not say who it is. Called again and again by the driver."""
+        now = monotonic()
+        with self._seats.changed:
+            silent = [each for each, since in self._strangers.items() if now - since >= _JOIN_S]
+        for connection in silent:
+            sentence = f"it did not say join within {_JOIN_S:g} s"
+            self._dismiss(connection, Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=sentence))
 
     def _join(self, connection: Connection, join: Join) -> None:
+        with self._seats.changed:
+            self._strangers.pop(connection, None)
         welcome = self._greet(join)
         if welcome.refusal is not None:
-            connection.close(encode_act_response(SessionWelcome(welcome=welcome)))
+            connection.send(encode_act_response(SessionWelcome(welcome=welcome)))
+            goodbye = Goodbye(reason=GoodbyeReason.REFUSED, sentence=welcome.refusal.sentence)
+            self._dismiss(connection, goodbye)
             return
         if join.num_environments > self._most_copies:
             sentence = (
@@ -94,11 +141,23 @@ class ActSessions:
                 f"{self._most_copies} copies on one stream: open more streams, or raise "
                 "num_envs_per_env_runner of the run"
             )
-            connection.close(encode_act_response(Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence)))
+            self._dismiss(connection, Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence))
             return
         connection.send(encode_act_response(SessionWelcome(welcome=welcome, terms=self._terms)))
         connection.keep(self._terms)
         self._streams[connection] = self._seat(connection, join)
+
+    def _dismiss(self, connection: Connection, goodbye: Goodbye) -> None:
+        """Send a peer away, once; nothing of it is taken any more."""
+        with self._seats.changed:
+            if connection not in self._open:
+                return
+            self._open.discard(connection)
+            self._strangers.pop(connection, None)
+            self._tally.num_cut_off += goodbye.reason is GoodbyeReason.MISBEHAVED
+        if goodbye.reason is GoodbyeReason.MISBEHAVED:
+            _LOGGER.warning("cut off %s: %s", connection.peer, printable(goodbye.sentence))
+        connection.close(encode_act_response(goodbye))
 
     @property
     def _graph(self) -> PolicyGraph:
@@ -120,11 +179,11 @@ class ActSessions:
         )
         member = self._policy.member()
         runner = ActingRunner(
-            f"{join.name or 'a peer'} ({connection.peer})",
+            f"{printable(join.name, at_most=80) or 'a peer'} ({connection.peer})",
             vector,
             member,
             lambda index, incarnation: self._make(vector, member, index, incarnation),
-            dismiss=lambda goodbye: connection.close(encode_act_response(goodbye)),
+            dismiss=lambda goodbye: self._dismiss(connection, goodbye),
         )
         runner.start(self._seats.occupy(runner))
         return _Stream(vector, runner)

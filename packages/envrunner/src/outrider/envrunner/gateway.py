@@ -80,14 +80,16 @@ class Gateway:
         self._seats = Seats(num_seats)
         self._runners = RunnerService(self._seats, self._invitation, self._tally)
         services: dict[str, Receiver] = {SAMPLE: self._runners}
+        self._acting: ActSessions | None = None
         if self._invitation.is_exported:
-            services[ACT] = ActSessions(
+            services[ACT] = self._acting = ActSessions(
                 plan,
                 self._seats,
                 greet=self._greet,
                 terms=self._invitation.terms,
                 delay_s=settings.act_batch_delay_s,
                 limits=limits,
+                tally=self._tally,
             )
         listen = listen or _listener(address, settings, security, limits)
         self._listening: Listening | None = listen(services)
@@ -133,6 +135,8 @@ class Gateway:
         deadline = monotonic() + timeout_s
         while True:
             self._runners.tend()
+            if self._acting is not None:
+                self._acting.tend()
             remaining_s = deadline - monotonic()
             events = self._seats.events(max(0.0, min(remaining_s, _TEND_S)))
             if events or remaining_s <= 0:
