@@ -6,6 +6,7 @@
     fragment, fragment, update                      fragment --> waiting --[the learners have room]--> put
       --> trains, weights, report                   `work`: reports as they come, and room as it grows
 
+What has nothing attached overtakes what has: an update may be asked for before its fragments are here.
 All of it happens in the thread that trains; the network's thread only queues.
 """
 
@@ -73,6 +74,8 @@ class ServedRun:
         """Of the fragments that came."""
         self._done_sequence = 0
         """Of the fragments that learners are done with."""
+        self._update_at = 0
+        """The fragment that completes the update that was asked for last."""
         self._room = 0
         self._elsewhere = LearnerGroupStatistics()
 
@@ -102,7 +105,7 @@ class ServedRun:
             case session.LearnFragment():
                 self._take(message, attachment)
             case session.LearnUpdate():
-                self._update(message)
+                self._ask_for_update(message)
             case session.LearnStateRequest():
                 self._hand_over(message.request)
             case _:
@@ -195,14 +198,25 @@ class ServedRun:
         if self._waiting_bytes > MAX_WAITING_BYTES:
             raise WireError(f"fragments of over {MAX_WAITING_BYTES} bytes wait; ask for updates more often")
         self._waiting.append(ReceivedFragment(attachment, LIMITS))
+        self._update()
 
-    def _update(self, update: session.LearnUpdate) -> None:
-        if self._group is None or update.sequence != self._last_sequence or not self._waiting:
+    def _ask_for_update(self, update: session.LearnUpdate) -> None:
+        """Train once the last of the fragments is here, which small messages overtake."""
+        self._running()
+        if self._group is None:
             raise WireError(
-                f"an update up to fragment {update.sequence} was asked for, of learners that train by "
-                f"themselves or have no fragments up to it (the last is {self._last_sequence}); hand some in "
-                "first"
+                "an update was asked for, of learners that train by themselves; only hand fragments in"
             )
+        if update.sequence <= self._done_sequence:
+            raise WireError(
+                f"an update was asked for up to fragment {update.sequence}, which had one; hand in more"
+            )
+        self._update_at = update.sequence
+        self._update()
+
+    def _update(self) -> None:
+        if self._group is None or self._last_sequence != self._update_at or not self._waiting:
+            return
         fragments = list(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0

@@ -94,7 +94,7 @@ class ServiceAsyncLearnerGroup:
         )
 
     def get_state(self) -> StateTree:
-        """Return the state after all that the learners could train on; reports of it are kept."""
+        """Return the state after what the learners had when they were asked; reports of it are kept."""
         while True:
             try:
                 request = self._session.ask_for_state()

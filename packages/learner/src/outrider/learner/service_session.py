@@ -107,7 +107,7 @@ class ServiceSession:
         return self._ask_for_state()
 
     def get_state(self) -> StateTree:
-        """Return the state as it is when all that was sent before is done. What else comes is left out."""
+        """Return the state as it is when no update is under way. What else comes is left out."""
         request = self._ask_for_state()
         deadline = time.monotonic() + self.timeout_s
         while True:
@@ -161,12 +161,16 @@ class ServiceSession:
         )
 
     def _start(self, state: StateTree | None) -> None:
-        """Say what to train, and wait until the learners are made and have published."""
+        """Say what to train, and wait until the learners are made and have published.
+
+        That they are made may be heard first: what has nothing attached overtakes what has.
+        """
         self._snapshot = None
         tree = encode_tree({"plan": self._plan, "state": state})
         self.connection.send(session.LearnStart(asynchronous=self._asynchronous), tree.pieces())
         deadline = time.monotonic() + self._start_timeout_s
-        while True:
+        awaited = {session.LearnWeights, session.LearnReady}
+        while awaited:
             taken = self.hear(max(0.0, deadline - time.monotonic()))
             if taken is None:
                 raise LostServiceError(
@@ -175,7 +179,7 @@ class ServiceSession:
                 )
             if isinstance(taken[0], session.LearnReady):
                 self.ready = taken[0]
-                return
+            awaited.discard(type(taken[0]))
 
     def _dial_until_there(self) -> ServiceConnection:
         deadline = time.monotonic() + self._start_timeout_s
