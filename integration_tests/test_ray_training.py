@@ -17,7 +17,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
+from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig, assembly
+from outrider.algorithm.runner_assembly import farm_plan
+from outrider.envrunner import LocalRunnerPool
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 DEADLINE_S = 120.0
@@ -57,6 +59,17 @@ def largest_difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray])
 def test_a_runner_on_ray_gives_the_weights_of_one_in_this_process(ahead: bool) -> None:
     local = weights_after(small(PPOConfig(), sample_ahead=ahead), 3)
     assert largest_difference(local, weights_after(small(PPOConfig(), runners=1, sample_ahead=ahead), 3)) == 0
+
+
+def test_two_runners_on_ray_give_the_weights_of_two_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = weights_after(small(PPOConfig(), runners=2), 10)
+
+    def two_runners_here(blueprint: Any) -> LocalRunnerPool:
+        plan = farm_plan(blueprint)
+        return LocalRunnerPool(*(plan.make_runner(index - plan.first_runner, 0) for index in range(2)))
+
+    monkeypatch.setattr(assembly, "make_runners", two_runners_here)
+    assert largest_difference(weights_after(small(PPOConfig(), runners=2), 10), elsewhere) == 0
 
 
 @pytest.mark.parametrize("config", [PPOConfig, APPOConfig])
