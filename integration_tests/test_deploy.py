@@ -11,10 +11,17 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import kubernetes_validate
 import pytest
 import yaml
+
+from outrider.algorithm import train_command
+from outrider.envrunner import farm, farm_flags
+from outrider.envrunner.farm_health import FarmHealth
+from outrider.learner import learner_command
+from outrider.learner.learner_health import LearnerHealth
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -191,6 +198,47 @@ def test_who_is_dialled_listens() -> None:
     assert flag(command_of(LEARNER), "listen") == f"0.0.0.0:{port_named(LEARNER, 'grpc')}" == "0.0.0.0:50052"
 
 
+def test_commands_have_the_flags_that_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    typed = farm_flags.parser().parse(command_of(FARM))
+    assert (typed.env, typed.runners, typed.name) == ("CartPole-v1", 2, "pod-7")
+    learner = learner_command._parser().parse_args(command_of(LEARNER))
+    assert learner.health_port == port_named(LEARNER, "health") == port_named(FARM, "health")
+    configured: list[Any] = []
+
+    def keep(name: str, config: Any, results: Any) -> int:
+        configured.append(config)
+        return 0
+
+    monkeypatch.setattr(train_command, "_train", keep)
+    program, command, *arguments = trainers_command()
+    assert (program, command, train_command.run(arguments)) == ("outrider", "train", 0)
+    runners = configured[0].settings.env_runners
+    assert (runners.num_env_runners, runners.num_farm_runners) == (6, 4)
+
+
+@pytest.mark.parametrize("flag", ["--conect=outrider-gateway:50051", "--tls-certificate-authority=x"])
+def test_a_flag_that_a_farm_does_not_have_is_found(flag: str) -> None:
+    with pytest.raises(SystemExit):
+        farm_flags.parser().parse([*command_of(FARM), flag])
+
+
+def test_farms_are_given_the_time_that_they_take_to_drain() -> None:
+    drains_s = farm_flags.parser().parse(command_of(FARM)).drain_timeout
+    assert FARM["spec"]["terminationGracePeriodSeconds"] > drains_s + farm._KILL_S
+
+
+@pytest.mark.parametrize("pod", [FARM, LEARNER], ids=["farm", "learner"])
+def test_probes_ask_for_what_is_answered(pod: Manifest) -> None:
+    probes = [probe for name, probe in container(pod).items() if name.endswith("Probe")]
+    assert {probe["httpGet"]["path"] for probe in probes} == {"/healthz", "/readyz"}
+    answers = FarmHealth(0, lambda: 1) if pod is FARM else LearnerHealth(0, lambda: "serves a run")
+    try:
+        for probe in probes:
+            assert urlopen(f"http://127.0.0.1:{answers.port}{probe['httpGet']['path']}").status == 200
+    finally:
+        answers.close()
+
+
 def test_a_file_that_a_command_reads_is_mounted() -> None:
     commands = [(FARM, command_of(FARM)), (LEARNER, command_of(LEARNER)), (HEAD, trainers_command())]
     for pod, command in commands:
@@ -215,14 +263,14 @@ def test_a_network_policy_is_about_pods_that_there_are(name: str) -> None:
 
 
 def test_farms_may_reach_the_gateway_and_may_not_reach_ray_or_the_learner() -> None:
-    farm = FARM["metadata"]["labels"]
+    labels = FARM["metadata"]["labels"]
 
     def opened(name: str) -> list[str]:
         return [
             port["port"]
             for rule in one("NetworkPolicy", name)["spec"]["ingress"]
             for peer in rule["from"]
-            if "podSelector" in peer and peer["podSelector"]["matchLabels"].items() <= farm.items()
+            if "podSelector" in peer and peer["podSelector"]["matchLabels"].items() <= labels.items()
             for port in rule["ports"]
         ]
 
