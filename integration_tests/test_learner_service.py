@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def start() -> Iterator[Callable[..., Service]]:
 @pytest.fixture(scope="module")
 def alone(start: Callable[..., Service]) -> Service:
     """A learner alone, which tests kill and start again."""
-    return start()
+    return start("--health-port", "0")
 
 
 def plan(algorithm: str = "ppo", **changes: Any) -> LearnerPlan:
@@ -256,7 +257,7 @@ def test_a_service_killed_in_the_middle_costs_the_updates_since_the_newest_snaps
     caplog.set_level(logging.WARNING, logger="outrider.learner")
     group = group_at(alone, plan())
     killer = killed_and_started_again(alone, 5, group)
-    versions = []
+    versions: list[int] = []
     while not group.statistics().num_restarts:
         group.update(update_input(len(versions)))
         versions.append(group.publish().version)
@@ -357,6 +358,13 @@ def test_a_wrong_token_is_refused_at_once_and_a_right_one_lets_in(
     right = ClientSecurity(insecure=True, token="right")
     ServiceLearnerGroup(plan(), address=service.address, security=right).close()
     assert not any("wrong" in line for line in service.lines)
+
+
+def test_probes_are_answered(alone: Service) -> None:
+    port = int([line for line in alone.lines if "health port" in line][-1].rpartition(" ")[2])
+    group_at(alone, plan())
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=DEADLINE_S) as answer:
+        assert answer.read() == b"trains ppo, version 0\n"
 
 
 def test_a_port_in_use_ends_in_a_sentence(alone: Service) -> None:

@@ -97,3 +97,19 @@ def test_what_was_not_learned_from_is_cut_anew_for_learners_that_start_again() -
     (portion,) = waiting.add(waiting.restart(8))
     assert (portion.version, portion.staleness) == (8, {5: 2})
     assert waiting.take_num_stale_rows() == 10
+
+
+def test_a_portion_counts_what_was_thrown_away_before_its_newest_fragment() -> None:
+    waiting = portions()
+    (first,) = waiting.add([Somewhere(), Somewhere()])
+    (second,) = waiting.add([Somewhere(version=1), Somewhere(version=-1), Somewhere(version=1)])
+    assert (first.num_taken, second.num_taken) == (2, 3)
+
+
+def test_a_restart_counts_every_fragment_once() -> None:
+    waiting = portions()
+    waiting.add([Somewhere(version=-9), Somewhere(), Somewhere()])
+    left = waiting.restart(version=0)
+    waiting.lost(1)
+    (portion,) = waiting.add([*left[1:], Somewhere()])
+    assert portion.num_taken == 4

@@ -28,13 +28,14 @@ from outrider.learner.served_groups import OneLearner
 from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service_connection import ServiceConnection
 from outrider.learner.service_learners import ServiceLearnerGroup
+from outrider.learner.service_plan import plan_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.testing.connections import ConnectionPair
 from outrider.transport import LocalFragment
 from outrider.transport.connection import Connection, Receiver
-from outrider.transport.received import ReceivedFragment, ReceivedWeights
+from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces
 from outrider.transport.security import ClientSecurity
-from outrider.wire import BoxSpace, DiscreteSpace, encode_fragment, session
+from outrider.wire import BoxSpace, DiscreteSpace, encode_fragment, encode_tree, session
 
 LONG = 20.0
 """Seconds after which a wait is stuck; none of them is waited for."""
@@ -317,6 +318,23 @@ def test_training_that_diverges_there_is_raised_here(network: Network, put_in: A
     group = network.group(plan())
     with pytest.raises(TrainingDivergedError, match=r"^the loss is not finite$"):
         group.update(put_in(0))
+
+
+def test_an_update_may_be_asked_for_before_its_fragments_are_here(network: Network, put_in: Any) -> None:
+    connection = ServiceConnection(network.dial, LONG)
+    start = encode_tree({"plan": plan_message(plan()), "state": None})
+    connection.send(session.LearnStart(asynchronous=False), start.pieces())
+    connection.send(session.LearnUpdate(2))
+    for fragment in put_in(0):
+        connection.send_fragment(fragment_pieces(fragment))
+    said = [connection.take(LONG) for _ in range(4)]
+    assert [type(each[0]) for each in said if each] == [
+        session.LearnWeights,
+        session.LearnReady,
+        session.LearnWeights,
+        session.LearnReport,
+    ]
+    connection.close()
 
 
 def says(network: Network, *messages: Any, attached: bytes = b"") -> str:

@@ -1,0 +1,71 @@
+"""What is typed wrongly for `outrider-learner` ends in a sentence and an exit code."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from outrider.learner.learner_command import main
+from outrider.learner.learner_log import print_logs
+from outrider.learner.torchrun_link import is_torchrun
+
+HERE = ["--listen", "127.0.0.1:0"]
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    logger = logging.getLogger("outrider")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--listen", "nonsense"], "'nonsense' is no address"),
+        (["--listen", "0.0.0.0:0"], "no TLS certificate is given"),
+        ([*HERE, "--token-file", "no-such-file"], "the token file no-such-file cannot be read"),
+        ([*HERE, "--num-learners", "0"], "--num-learners is 0; give at least 1"),
+    ],
+)
+def test_a_mistake_ends_in_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert sentence in line
+
+
+def test_a_missing_address_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    assert "--listen" in capsys.readouterr().err
+
+
+def test_a_traceback_comes_with_debug_only(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--listen", "nonsense", "--debug"])
+    assert "Traceback" in capsys.readouterr().out
+
+
+def test_a_token_is_not_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a secret with spaces\n")
+    assert main([*HERE, "--token-file", str(tmp_path / "token")]) == 2
+    assert "secret" not in capsys.readouterr().out
+
+
+def test_json_logs_are_an_object_on_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_logs(as_json=True, debug=False)
+    logging.getLogger("outrider.learner").warning("went back by %d", 3)
+    line = json.loads(capsys.readouterr().out)
+    assert (line["level"], line["text"]) == ("warning", "went back by 3")
+
+
+def test_one_process_is_no_group_under_torchrun() -> None:
+    assert not is_torchrun({})
+    assert not is_torchrun({"RANK": "0", "WORLD_SIZE": "1"})
+    assert is_torchrun({"RANK": "0", "WORLD_SIZE": "2"})
