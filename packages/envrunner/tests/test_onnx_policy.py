@@ -40,6 +40,16 @@ def test_parameters_are_those_of_the_network(graph: PolicyGraph, num_rows: int) 
     assert state == {}
 
 
+def test_batches_of_ever_other_sizes_are_right_and_reserve_no_more_memory(graph: PolicyGraph) -> None:
+    policy, weights = OnnxPolicy(graph), mlp_weights(graph)
+    policy.set_weights(weights)
+    for num_rows in [*range(1, 40), 1, 20, 39]:
+        observations = np.random.default_rng(num_rows).normal(size=(num_rows, 4)).astype(np.float32)
+        parameters, _ = policy.act({"": observations}, {})
+        np.testing.assert_allclose(parameters, by_hand(weights, observations), atol=1e-5)
+    assert len(policy._bound) <= 16
+
+
 def test_new_weights_act_in_the_next_call(graph: PolicyGraph) -> None:
     policy, observations = OnnxPolicy(graph), np.ones((2, 4), np.float32)
     for seed in (0, 1):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 _WEIGHTS = "weights/"
+_MOST_SIZES = 16
+"""Batch sizes whose arrays are kept. Runners have one; peers that are acted for together come in any number."""
 _ONNX_DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -92,6 +94,8 @@ class OnnxPolicy:
 
     def _bind(self, num_rows: int) -> _Bound:
         """Reserve and bind the arrays for one batch size; they are kept for the next call of that size."""
+        if len(self._bound) == _MOST_SIZES:
+            del self._bound[next(iter(self._bound))]
         bound = _Bound(self._session, num_rows, self._graph, self._leaves, self._weights)
         self._bound[num_rows] = bound
         return bound
