@@ -14,7 +14,9 @@ from typing import Literal, TypeAlias
 from outrider.wire.wire_error import WireError
 
 Compression: TypeAlias = Literal["none", "lz4", "zstd"]
-"""How columns of a fragment are packed. LZ4 takes less time, Zstandard fewer bytes."""
+"""How columns of a fragment are packed. Of an Atari game Zstandard makes 47 to 207 times less, LZ4 17 to 85
+times in two thirds of the time; unpacking takes Zstandard a sixth of LZ4's time
+(`benchmarks/pack_observations.py`)."""
 
 _MODULES = {"lz4": "lz4.block", "zstd": "zstandard"}
 _ZSTD_LEVEL = 1
