@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from urllib.request import urlopen
 import pytest
 
 from outrider.envrunner import EnvironmentSettings
+from outrider.envrunner.farm_flags import parser
 from outrider.envrunner.gateway import Gateway
 from outrider.envrunner.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
 from outrider.testing.runner_pool_conformance import PoolSetup, pool_setup, weights_of
@@ -260,6 +262,14 @@ def test_what_was_typed_wrongly_is_said_in_a_sentence(arguments: list[str], sent
         assert command.exit_code() == 2
         assert command.lines[-1].startswith("outrider-farm: ")
         assert sentence in command.lines[-1]
+
+
+def test_the_farms_in_the_documents_can_be_typed() -> None:
+    text = "".join((ROOT / name).read_text() for name in ("docs/farms.md", "packages/envrunner/README.md"))
+    typed = re.findall(r"^\$ outrider-farm (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    assert len(typed) >= 3
+    for arguments in typed:
+        assert parser().parse(shlex.split(arguments)).env == "CartPole-v1"
 
 
 def test_debug_shows_where() -> None:
