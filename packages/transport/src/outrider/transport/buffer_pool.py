@@ -68,7 +68,9 @@ class BufferPool:
             buffer = np.empty(room + ALIGNMENT, np.uint8)
         start = -buffer.ctypes.data % ALIGNMENT
         # Every view of the memory holds this array, and nothing else does: it dies with the last of them.
-        lent = buffer[start : start + size_bytes]
+        # It must not be a slice of `buffer`: `np.ndarray(shape, dtype, view)` would look through both, hold
+        # `buffer`, and stay behind when the memory is handed out again.
+        lent = np.frombuffer(buffer.data[start : start + size_bytes], np.uint8)
         weakref.finalize(lent, self._give_back, buffer, room).atexit = False
         return lent.data
 
