@@ -7,19 +7,40 @@ import importlib.util
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import pytest
+
+from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, OnnxPolicy
+from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.gateway import Gateway
+from outrider.envrunner.remote_runners import Lost, Ready, Sampled
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.testing.fragments import assert_goes_on, assert_well_formed
+from outrider.testing.mlp_graph import mlp_graph, mlp_weights
+from outrider.transport import LocalWeights
+from outrider.transport.security import ServerSecurity
+from outrider.wire import Fragment
 
 PEERS = Path(__file__).parent / "node"
 GOAL = 450.0
 TRAINING_S = 150.0
 LAST_WORDS_S = 20.0
+PATIENCE_S = 30.0
+NUM_ENVS, NUM_STEPS = 16, 50
+CARTPOLE = EnvironmentSettings("CartPole-v1")
+GRAPH = mlp_graph(*spaces_of(CARTPOLE, "sync"), num_hidden=8)
+WEIGHTS = LocalWeights(mlp_weights(GRAPH))
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +142,134 @@ def test_a_run_for_another_environment_refuses_them_in_a_sentence(
         words = refused.communicate(timeout=LAST_WORDS_S)[0]
     assert words.startswith("refused: the observation_space of cartpole.js 1.0 differs from that of the run")
     assert refused.returncode == 1
+
+
+class Run:
+    """A gateway in this process with one seat."""
+
+    def __init__(self) -> None:
+        settings = EnvRunnerSettings(num_envs_per_env_runner=NUM_ENVS, record_action_parameters=True)
+        plan = RunnerPlan(environment=CARTPOLE, settings=settings, policy=GRAPH, num_steps=NUM_STEPS, seed=0)
+        self.gateway = Gateway(plan, settings, num_seats=1, address="127.0.0.1:0", security=ServerSecurity())
+        self.gateway.start(0, incarnation=0)
+        self.num_lost = 0
+
+    def wait_for(self, kind: type[Ready | Sampled]) -> Sampled | Ready:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for event in self.gateway.events(1.0):
+                self.num_lost += isinstance(event, Lost)
+                if isinstance(event, kind):
+                    return event
+        raise TimeoutError(f"no {kind.__name__} came")
+
+    def next_fragment(self) -> Fragment:
+        sampled = self.wait_for(Sampled)
+        assert isinstance(sampled, Sampled)
+        fragment = sampled.fragment.load()
+        assert_well_formed(fragment)
+        return fragment
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    run = Run()
+    yield run
+    run.gateway.close()
+
+
+class Cable:
+    """Forwards connections to a server until it is cut, and new ones after that."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.partition(":")
+        self._server = (host, int(port))
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._sockets: list[socket.socket] = []
+        self.num_connections = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def cut(self) -> None:
+        sockets, self._sockets = self._sockets, []
+        for each in sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listening.close()
+        self.cut()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(self._server)
+                self.num_connections += 1
+                self._sockets += [client, server]
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=self._forward, args=ends, daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := source.recv(2**16):
+                sink.sendall(piece)
+        source.close()
+        sink.close()
+
+
+def what_follows(observation_N4: np.ndarray, action_N: np.ndarray) -> np.ndarray:
+    """Return what Gymnasium's CartPole shows after each of these."""
+    env = gym.make("CartPole-v1").unwrapped
+    env.reset()
+    following = []
+    for observation, action in zip(observation_N4, action_N, strict=True):
+        env.state, env.steps_beyond_terminated = tuple(observation.astype(float)), None
+        following.append(env.step(int(action))[0])
+    return np.stack(following)
+
+
+@pytest.mark.parametrize("program", ["acts_itself", "is_acted_for"])
+def test_their_rows_are_what_gymnasium_would_show_and_their_actions_what_the_policy_would_draw(
+    node: str, program: str, run: Run
+) -> None:
+    with peer(node, program, run.gateway.address):
+        run.wait_for(Ready)
+        run.gateway.ask(0, WEIGHTS)
+        fragment = run.next_fragment()
+    shown, actions = fragment.observations[""], fragment.actions[""]
+    following = np.empty_like(shown)
+    following[:-1] = shown[1:]
+    following[fragment.next_rows] = fragment.next_observations[""]
+    went_on = ~fragment.terminated
+    np.testing.assert_allclose(what_follows(shown, actions)[went_on], following[went_on], atol=1e-5)
+    policy = OnnxPolicy(GRAPH)
+    policy.set_weights(WEIGHTS.load())
+    logits = policy.act({"": shown}, {})[0]
+    np.testing.assert_allclose(fragment.action_parameters, logits, atol=1e-5)
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    chosen = probabilities[np.arange(len(actions)), actions]
+    np.testing.assert_allclose(fragment.action_log_probs, np.log(chosen), atol=1e-4)
+    assert abs((actions == 1).mean() - probabilities[:, 1].mean()) < 0.1
+
+
+def test_a_runner_in_javascript_loses_nothing_and_sends_nothing_twice_when_its_connection_breaks(
+    node: str, run: Run
+) -> None:
+    cable = Cable(run.gateway.address)
+    with peer(node, "acts_itself", cable.address):
+        run.wait_for(Ready)
+        fragments = []
+        for _ in range(4):
+            for _ in range(3):
+                run.gateway.ask(0, WEIGHTS)
+            cable.cut()
+            fragments += [run.next_fragment() for _ in range(3)]
+    cable.close()
+    assert run.num_lost == 0
+    assert cable.num_connections > 1
+    for before, after in pairwise(fragments):
+        assert_goes_on(before, after)
