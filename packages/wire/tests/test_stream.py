@@ -89,7 +89,7 @@ def test_messages_and_fields_of_a_newer_minor_are_nothing_to_those_who_move_them
         (b"\x70\x80", "ends within"),
         (b"\xa0\x06\x01" * 65, "more than 64 fields"),
         (b"\x70" + b"\xff" * 9 + b"\x01", "max_message_bytes is 268435456"),
-        (b"\x62\x03\x12\x01\xff", "no message of a stream"),
+        (b"\x62\x03\x12\x01\xff", "message of a stream"),
     ],
 )
 def test_what_breaks_the_rules_is_refused(data: bytes, sentence: str) -> None:
