@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from outrider.envrunner.spaces import space_to_gymnasium
 from outrider.learner import LearnerGroupSettings
 
 LOCAL = "127.0.0.1:0"
+FARM = "outrider-farm --connect gpu:1 --env CartPole-v1"
 
 
 def check(**runners: Any) -> int:
@@ -182,17 +184,24 @@ def test_a_gateway_asks_for_what_the_settings_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "command"),
     [
-        ({}, "outrider-farm --connect gpu:1 --env CartPole-v1"),
-        ({"insecure": True}, "outrider-farm --connect gpu:1 --env CartPole-v1 --insecure"),
+        ({}, FARM),
+        ({"insecure": True}, f"{FARM} --insecure"),
         (
             {"tls_certificate": "c", "tls_key": "k", "tls_client_ca": "ca", "insecure": True},
-            "outrider-farm --connect gpu:1 --env CartPole-v1 --tls-certificate FILE --tls-key FILE",
+            f"{FARM} --tls-ca FILE --tls-certificate FILE --tls-key FILE",
         ),
+        ({"token_file": "t"}, f"{FARM} --token-file FILE"),
     ],
 )
 def test_the_command_for_a_farm_can_be_copied(given: dict[str, Any], command: str) -> None:
     environment = EnvironmentSettings("CartPole-v1")
     assert farm_command(EnvRunnerSettings(listen=LOCAL, **given), "gpu:1", environment) == command
+
+
+@pytest.mark.parametrize("anywhere", ["0.0.0.0", "[::]"])
+def test_a_farm_is_told_this_machine_where_the_gateway_listens_on_all_addresses(anywhere: str) -> None:
+    command = farm_command(EnvRunnerSettings(), f"{anywhere}:7", EnvironmentSettings("CartPole-v1"))
+    assert f" --connect {socket.gethostname()}:7 " in command
 
 
 def test_arguments_of_the_environment_are_part_of_the_command() -> None:

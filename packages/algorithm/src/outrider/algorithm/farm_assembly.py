@@ -6,15 +6,17 @@ import json
 import logging
 import os
 import shlex
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from outrider.transport.addresses import check_listen, parse_address, read_tokens
+from outrider.transport.security import ServerSecurity
 from outrider.wire import PolicyGraph
 
 if TYPE_CHECKING:
     from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
     from outrider.envrunner.gateway import Gateway
-    from outrider.transport.security import ServerSecurity
 
 INSTALL_GRPC = (
     "runners in processes and on farms connect over gRPC, which is not installed; pip install "
@@ -32,9 +34,6 @@ def check_gateway(runners: EnvRunnerSettings) -> None:
 
 def gateway_security(runners: EnvRunnerSettings) -> ServerSecurity:
     """Read tokens and look for certificates. Raises ValueError where strangers could come in unasked."""
-    from outrider.transport.addresses import check_listen, read_tokens
-    from outrider.transport.security import ServerSecurity
-
     assert runners.listen is not None
     if (runners.tls_certificate is None) != (runners.tls_key is None):
         raise ValueError("tls_certificate and tls_key belong together; give both or none")
@@ -82,14 +81,25 @@ def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
 def farm_command(runners: EnvRunnerSettings, address: str, environment: EnvironmentSettings) -> str:
     """Return what to type where the environments are."""
     env = environment.env if isinstance(environment.env, str) else "ENVIRONMENT"
-    words = ["outrider-farm", "--connect", address, "--env", env]
+    words = ["outrider-farm", "--connect", _to_dial(address), "--env", env]
     if environment.env_config:
         words += ["--env-config", json.dumps(dict(environment.env_config), default=str)]
+    if runners.token_file is not None:
+        words += ["--token-file", "FILE"]
+    if runners.tls_certificate is not None:
+        words += ["--tls-ca", "FILE"]
     if runners.tls_client_ca is not None:
         words += ["--tls-certificate", "FILE", "--tls-key", "FILE"]
     if runners.insecure and runners.tls_certificate is None:
         words.append("--insecure")
     return shlex.join(words)
+
+
+def _to_dial(address: str) -> str:
+    """Return an address that other machines can dial, where this one listens on all that it has."""
+    parsed = parse_address(address)
+    is_any = parsed.host in ("0.0.0.0", "::")  # noqa: S104 - nothing is bound here
+    return f"{socket.gethostname()}:{parsed.port}" if is_any else address
 
 
 def _file(name: str, path: str | None) -> Path | None:
