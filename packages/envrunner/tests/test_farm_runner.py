@@ -24,6 +24,7 @@ from outrider.wire import (
     Welcome,
     decode_fragment,
     decode_tree,
+    encode_fragment,
     encode_policy_graph,
     encode_tree,
     encode_weights,
@@ -86,6 +87,7 @@ class Gateway:
 
     def __init__(self, react: Callable[[Gateway, Any, bytes], None]) -> None:
         self.heard: list[Any] = []
+        self.settings: dict[str, Any] = {}
         self._react = react
         self.connection: Connection
 
@@ -96,10 +98,9 @@ class Gateway:
         message = decode_sample_request(head)
         self.heard.append(message)
         if isinstance(message, session.Join):
-            welcome = Welcome(component="a trainer")
+            welcome = Welcome(component="a trainer", capabilities=frozenset({"zstd"}))
             self.say(session.SessionWelcome(welcome=welcome, session="s", terms=TERMS))
-            assignment = session.Assignment(runner=0, incarnation=0, num_environments=1, num_steps=5, seed=7)
-            self.say(assignment, b"graph")
+            self.say(assignment(**self.settings), b"graph")
         self._react(self, message, bytes(attachment or b""))
 
     def closed(self, connection: Connection, reason: str) -> None:
@@ -121,6 +122,7 @@ def take_part(
     refusals: list[DialError] | None = None,
     give_up_after_s: float = 60.0,
     clock: Callable[[], float] = lambda: 0.0,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Ended, Gateway, Witness]:
     """Run a runner to its end against such a gateway, which is not there for the first `refusals`."""
     witness, gateway = Witness(), Gateway(react)
@@ -130,6 +132,7 @@ def take_part(
         observation_space=SPACES["box"],
         action_space=SPACES["discrete"],
     )
+    gateway.settings = dict(settings or {})
     pairs: list[ConnectionPair] = []
 
     def dial(receiver: Receiver) -> Connection:
@@ -187,6 +190,37 @@ def test_an_environment_that_fails_ends_the_runner_and_the_gateway_hears_why() -
     ended, gateway, _ = take_part(react, runner=runner)
     assert ended == Ended(Ending.FAILED, "the environment failed again and again")
     assert gateway.heard[-1] == Goodbye(reason=GoodbyeReason.FAILED, sentence=ended.sentence)
+
+
+def test_what_the_environment_raises_is_told_with_its_kind() -> None:
+    def make(*_: object) -> FakeRunner:
+        raise ZeroDivisionError("no time has passed")
+
+    ended, _, _ = take_part(lambda *_: None, make=make)
+    assert ended == Ended(Ending.FAILED, "ZeroDivisionError: no time has passed")
+
+
+@pytest.mark.parametrize(("wanted", "used"), [("none", "none"), ("zstd", "zstd"), ("lz4", "none")])
+def test_fragments_are_compressed_as_the_run_wants_where_both_sides_can(
+    wanted: str, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def encode(fragment: Fragment, *, compression: str) -> Any:
+        seen.append(compression)
+        return encode_fragment(fragment)
+
+    def react(gateway: Gateway, message: Any, attachment: bytes) -> None:
+        match message:
+            case session.Ready():
+                gateway.say(session.WeightsDelivery(3), WEIGHTS)
+                gateway.say(session.Ask(1))
+            case session.FragmentDelivery():
+                gateway.thank()
+
+    monkeypatch.setattr("outrider.envrunner.farm_runner.encode_fragment", encode)
+    take_part(react, settings={"fragment_compression": wanted})
+    assert seen == [used]
 
 
 def test_settings_that_are_unknown_here_are_refused_by_name() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 Level = Literal["info", "warning", "error"]
 
@@ -40,10 +41,14 @@ class FarmLog:
 
 
 def _to_stdout(line: str) -> None:
-    sys.stdout.write(line)
-    sys.stdout.flush()
+    _write(sys.stdout, line)
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(line)
-    sys.stderr.flush()
+    _write(sys.stderr, line)
+
+
+def _write(stream: TextIO, line: str) -> None:
+    with suppress(BrokenPipeError, ValueError):  # that nobody reads any more is no reason to end
+        stream.write(line)
+        stream.flush()

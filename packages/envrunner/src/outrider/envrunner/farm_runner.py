@@ -24,7 +24,6 @@ from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
     Weights,
-    WireError,
     decode_policy_graph,
     decode_settings,
     decode_tree,
@@ -134,9 +133,9 @@ class FarmRunner:
                         self._tell_or_take_state(work)
             except RefusedSettingsError as error:
                 self._session.end(Ending.REFUSED, str(error))
-            except (ValueError, EnvironmentsFailedError, WireError) as error:
+            except Exception as error:
                 _LOGGER.debug("the runner failed", exc_info=True)
-                self._session.end(Ending.FAILED, str(error))
+                self._session.end(Ending.FAILED, _sentence(error))
 
     def _begin(self, work: Assigned) -> None:
         """Make the runner, after the end of an earlier one."""
@@ -205,6 +204,11 @@ class FarmRunner:
             return str(error)
         self._session.wait_until_closed()
         return ""
+
+
+def _sentence(error: Exception) -> str:
+    is_ours = isinstance(error, ValueError | EnvironmentsFailedError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def runner_maker(environment: EnvironmentSettings, vectorize_mode: str | None) -> MakeRunner:

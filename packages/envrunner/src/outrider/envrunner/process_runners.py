@@ -103,6 +103,7 @@ class ProcessRunners:
                     session=known,
                     folder=str(self._folder),
                     events=theirs,
+                    debug=bool(os.environ.get("OUTRIDER_TRACEBACK")),
                 )
             )
         except OSError as error:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import struct
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from outrider.wire import decode_tree, encode_tree
 DRAIN = b"d"
 """What the parent writes, after the orders, to have a runner drained."""
 _LENGTH = struct.Struct("<Q")
+_PIPE_BYTES = 60_000
+"""What a pipe takes without a reader, at least."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,11 +76,19 @@ def start(orders: RunnerOrders, *, stdout: int | IO[Any] | None = None) -> Popen
         env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
     message = encode_tree(asdict(orders)).to_bytes()
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # it has died at once, and whoever waits for it will notice
-        process.stdin.write(_LENGTH.pack(len(message)) + message)
-        process.stdin.flush()
+    message = _LENGTH.pack(len(message)) + message
+    if len(message) <= _PIPE_BYTES:
+        _write(process, message)
+    else:  # it reads no sooner than it has imported what it needs
+        threading.Thread(target=_write, args=(process, message), daemon=True).start()
     return process
+
+
+def _write(process: Popen[bytes], message: bytes) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(OSError, ValueError):  # it has ended, and whoever waits for it will notice
+        process.stdin.write(message)
+        process.stdin.flush()
 
 
 def receive() -> RunnerOrders:

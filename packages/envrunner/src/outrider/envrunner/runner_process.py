@@ -22,7 +22,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -59,26 +58,22 @@ def main() -> int:
     except EOFError:
         return Ending.FAILED.exit_code
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if orders.debug:
+        _LOGGER.setLevel(logging.DEBUG)
     warnings.showwarning = _warn
     events = RunnerEvents(orders.events, only_the_last=orders.plan is not None)
-    ended = _run(orders, events, parent)
+    ended = _run(orders, events, _Parent(parent, orders))
     events.ended(ended)
     return ended.ending.exit_code
 
 
-def _run(orders: RunnerOrders, events: RunnerEvents, parent: int) -> Ended:
+def _run(orders: RunnerOrders, events: RunnerEvents, parent: _Parent) -> Ended:
     try:
         try:
             make, spaces = _of_a_run(orders) if orders.plan is not None else _of_a_farm(orders)
         except ValueError as error:
-            if orders.debug:
-                traceback.print_exc()
+            _LOGGER.debug("the environment cannot be made", exc_info=True)
             return Ended(Ending.UNUSABLE, str(error))
-        farm_session = FarmSession(_join(orders, spaces), witness=events)
-        obey = threading.Thread(
-            target=_obey, args=(farm_session, parent, orders), name="outrider-parent", daemon=True
-        )
-        obey.start()
         security = ClientSecurity(
             insecure=orders.insecure,
             ca=_path(orders.ca),
@@ -86,6 +81,8 @@ def _run(orders: RunnerOrders, events: RunnerEvents, parent: int) -> Ended:
             key=_path(orders.key),
             token=orders.token,
         )
+        farm_session = FarmSession(_join(orders, spaces), witness=events)
+        parent.rules(farm_session)
         runner = FarmRunner(
             lambda session: dial(
                 orders.address, SERVICE, session, security=security, timeout_s=_DIAL_TIMEOUT_S
@@ -96,9 +93,8 @@ def _run(orders: RunnerOrders, events: RunnerEvents, parent: int) -> Ended:
             give_up_after_s=orders.give_up_after_s,
         )
         return runner.run()
-    except Exception as error:  # noqa: BLE001 - told in one sentence
-        if orders.debug:
-            traceback.print_exc()
+    except Exception as error:
+        _LOGGER.debug("the runner failed", exc_info=True)
         return Ended(Ending.FAILED, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
@@ -148,19 +144,37 @@ def _join(orders: RunnerOrders, spaces: tuple[Space, Space]) -> Join:
     )
 
 
-def _obey(farm_session: FarmSession, parent: int, orders: RunnerOrders) -> None:
-    """Wait for what the parent wants, or for its end; whatever the main thread is doing."""
-    while os.getppid() == parent:
-        readable, _, _ = select.select([sys.stdin.fileno()], [], [], _ORPHAN_CHECK_S)
-        if readable and os.read(sys.stdin.fileno(), 1) != DRAIN:
-            break
-        if readable:
-            farm_session.leave("it was asked to end", within_s=orders.drain_s)
-    if orders.folder is not None:
-        shutil.rmtree(orders.folder, ignore_errors=True)
-    farm_session.end(Ending.DRAINED)
-    time.sleep(_CLOSE_S)
-    os._exit(Ending.FAILED.exit_code)
+class _Parent:
+    """Listens to the parent, on a thread of its own, whatever the main thread is doing."""
+
+    def __init__(self, pid: int, orders: RunnerOrders) -> None:
+        self._pid = pid
+        self._orders = orders
+        self._session: FarmSession | None = None
+        threading.Thread(target=self._listen, name="outrider-parent", daemon=True).start()
+
+    def rules(self, farm_session: FarmSession) -> None:
+        """Let the parent drain and end this session; until now it could only end the process."""
+        self._session = farm_session
+
+    def _listen(self) -> None:
+        while os.getppid() == self._pid:
+            readable, _, _ = select.select([sys.stdin.fileno()], [], [], _ORPHAN_CHECK_S)
+            if readable and os.read(sys.stdin.fileno(), 1) != DRAIN:
+                break
+            if readable:
+                self._drain()
+        if self._orders.folder is not None:
+            shutil.rmtree(self._orders.folder, ignore_errors=True)
+        if self._session is not None:
+            self._session.end(Ending.DRAINED)
+            time.sleep(_CLOSE_S)
+        os._exit(Ending.FAILED.exit_code)
+
+    def _drain(self) -> None:
+        if self._session is None:
+            os._exit(Ending.DRAINED.exit_code)
+        self._session.leave("it was asked to end", within_s=self._orders.drain_s)
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
