@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
@@ -24,7 +25,7 @@ import pytest
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, OnnxPolicy
 from outrider.envrunner.environment import spaces_of
 from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.remote_runners import Lost, Ready, Sampled
+from outrider.envrunner.remote_runners import Lost, Ready, RunnerEvent, Sampled
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.testing.fragments import assert_goes_on, assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
@@ -153,14 +154,17 @@ class Run:
         self.gateway = Gateway(plan, settings, num_seats=1, address="127.0.0.1:0", security=ServerSecurity())
         self.gateway.start(0, incarnation=0)
         self.num_lost = 0
+        self._events: deque[RunnerEvent] = deque()
 
     def wait_for(self, kind: type[Ready | Sampled]) -> Sampled | Ready:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            for event in self.gateway.events(1.0):
+            while self._events:
+                event = self._events.popleft()
                 self.num_lost += isinstance(event, Lost)
                 if isinstance(event, kind):
                     return event
+            self._events.extend(self.gateway.events(1.0))
         raise TimeoutError(f"no {kind.__name__} came")
 
     def next_fragment(self) -> Fragment:
