@@ -9,6 +9,7 @@ import random
 from collections import deque
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,7 +27,7 @@ from outrider.wire import encode_fragment, session
 from outrider.wire.session_codec import decode_sample_response, encode_sample_request
 
 DEEDS = (
-    "ask_exactly", "ask", "offer", "sample", "sample", "drive", "cut", "dial", "dial_slowly", "arrive",
+    "ask", "ask", "offer", "sample", "sample", "drive", "cut", "dial", "dial_slowly", "arrive",
     "stick", "say_again", "give_up",
 )  # fmt: skip
 
@@ -52,13 +53,11 @@ class Runner:
 
     def sample(self) -> None:
         ask = self.asks[0] if self.asks else None
-        needed = None if ask is None else (0 if ask.weights_version is None else ask.weights_version)
-        if ask is None or self.version is None or needed is None or self.version < needed:
+        if ask is None or self.version is None or self.version < (ask.weights_version or 0):
             return
         self.asks.popleft()
         self.num_sampled += 1
-        acted = self.version if ask.weights_version is None else ask.weights_version
-        self.unacknowledged[ask.sequence] = self.num_sampled * 1000 + acted
+        self.unacknowledged[ask.sequence] = self.num_sampled * 1000 + self.version
         self.deliver(ask.sequence)
 
     def deliver(self, sequence: int) -> None:
@@ -108,7 +107,8 @@ class Runner:
 class World:
     """A gateway, a runner, and a network between them that a test moves."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, is_asynchronous: bool) -> None:
+        self.is_asynchronous = is_asynchronous
         self.port = MemoryPort()
         made = EnvRunnerSettings(reconnect_timeout_s=1e6)
         plan = RunnerPlan(
@@ -127,7 +127,7 @@ class World:
         self.runner = Runner()
         self.pairs: list[ConnectionPair] = []
         self.slow: list[ConnectionPair] = []
-        self.version = self.num_losses = 0
+        self.version = self.num_losses = self.num_open = 0
         self.delivered: list[int] = []
         self.sessions: set[RunnerSession] = set()
 
@@ -137,17 +137,21 @@ class World:
             pair.settle()
         self.sessions |= set(self.gateway._runners._sessions.values())
 
-    def ask_exactly(self) -> None:
-        self.version += 1
-        self.gateway.ask(0, numbered_weights(self.version))
-
     def ask(self) -> None:
-        if self.version:
+        """Ask as fleets do: as often as they like for the newest weights, or once at a time for others."""
+        if self.is_asynchronous:
             self.gateway.ask(0, None)
+        elif self.num_open == 0:
+            self.version += 1
+            self.gateway.ask(0, numbered_weights(self.version))
+        else:
+            return
+        self.num_open += 1
 
     def offer(self) -> None:
-        self.version += 1
-        self.gateway.offer(numbered_weights(self.version))
+        if self.is_asynchronous:
+            self.version += 1
+            self.gateway.offer(numbered_weights(self.version))
 
     def sample(self) -> None:
         self.runner.sample()
@@ -155,11 +159,12 @@ class World:
     def drive(self) -> None:
         for event in self.gateway.events(0):
             if isinstance(event, Sampled):
+                self.num_open -= 1
                 self.delivered.append(int(event.fragment.load().rewards[0]))
             elif isinstance(event, Lost):
                 self.num_losses += 1
+                self.num_open = 0
                 self.gateway.start(0, incarnation=self.num_losses)
-                self.gateway.offer(numbered_weights(self.version))
 
     def cut(self) -> None:
         if self.pairs:
@@ -215,14 +220,19 @@ class World:
             pair.__exit__(None, None, None)
 
 
+@pytest.mark.parametrize("is_asynchronous", [False, True])
 @settings(deadline=None, max_examples=120, derandomize=True)
-@given(deeds=st.lists(st.sampled_from(DEEDS), max_size=40), seed=st.integers(0, 99))
+@given(
+    deeds=st.lists(st.sampled_from(DEEDS), max_size=40),
+    first=st.sampled_from([(), ("stick",)]),
+    seed=st.integers(0, 99),
+)
 def test_what_the_driver_gets_is_what_is_acknowledged_however_connections_break(
-    deeds: list[str], seed: int
+    deeds: list[str], first: tuple[str, ...], seed: int, is_asynchronous: bool
 ) -> None:
-    world = World(seed)
+    world = World(seed, is_asynchronous=is_asynchronous)
     try:
-        for deed in ("dial", "offer", "ask", *deeds):
+        for deed in ("dial", *first, "offer", "ask", *deeds):
             world.do(deed)
         world.heal()
         runner, delivered = world.runner, world.delivered

@@ -107,6 +107,12 @@ def opened() -> Iterator[Callable[..., Opened]]:
 Make = Callable[..., Opened]
 
 
+def large_weights(version: int) -> LocalWeights:
+    """Weights that are on their way for a while: 2 MiB."""
+    tensors = {"w": np.zeros(2**19, np.float32)}
+    return LocalWeights(replace(numbered_weights(version).load(), tensors=tensors))
+
+
 def goodbye(peer: RawRunner) -> tuple[GoodbyeReason, str]:
     (said,) = peer.heard(session.Goodbye)
     assert peer.closed_because is not None
@@ -168,7 +174,15 @@ def test_weights_that_are_offered_come_before_the_asks_that_act_with_them(opened
     made.gateway.offer(numbered_weights(3))
     made.ask(None)
     made.events()
-    assert peer.messages[-2:] == [session.WeightsDelivery(3), session.Ask(1, None)]
+    assert peer.messages[-2:] == [session.WeightsDelivery(3), session.Ask(1, 3)]
+
+
+def test_runners_need_not_wait_for_weights_that_take_long(opened: Make) -> None:
+    made = opened()
+    peer = made.up()
+    made.gateway.offer(large_weights(3))
+    made.ask(None)
+    assert peer.heard(session.Ask) == [session.Ask(1, None)]
 
 
 def test_of_weights_that_wait_for_older_ones_only_the_newest_are_sent(opened: Make) -> None:
@@ -177,7 +191,7 @@ def test_of_weights_that_wait_for_older_ones_only_the_newest_are_sent(opened: Ma
     (pair,) = made.port._pairs
     pair.hold()
     for version in range(4):
-        made.gateway.offer(numbered_weights(version))
+        made.gateway.offer(large_weights(version))
     pair.release()
     made.events()
     assert peer.heard(session.WeightsDelivery) == [session.WeightsDelivery(0), session.WeightsDelivery(3)]
@@ -266,6 +280,16 @@ def test_weights_that_were_lost_on_the_way_are_sent_again(opened: Make) -> None:
     peer = made.back(peer, last_ask=1, version=None)
     assert peer.heard(session.WeightsDelivery) == [session.WeightsDelivery(4)]
     assert not peer.heard(session.Ask)
+
+
+def test_weights_that_were_offered_and_lost_on_the_way_are_sent_again(opened: Make) -> None:
+    made = opened()
+    peer = made.up()
+    made.gateway.offer(numbered_weights(4))
+    made.ask(None)
+    peer = made.back(peer, last_ask=0, version=None)
+    assert peer.heard(session.WeightsDelivery) == [session.WeightsDelivery(4)]
+    assert peer.heard(session.Ask) == [session.Ask(1, None)]
 
 
 def test_asks_and_weights_of_the_time_without_a_connection_follow(opened: Make) -> None:

@@ -32,6 +32,8 @@ from outrider.wire.session_codec import encode_sample_response
 from outrider.wire.stream import goodbye_message
 
 _LOGGER = logging.getLogger("outrider.envrunner")
+_SOON_BYTES = 2**20
+"""Weights up to this size are there within milliseconds: runners may wait for them, and none is left out."""
 
 
 @dataclass(slots=True)
@@ -71,10 +73,12 @@ class RunnerSession:
         """All fragments up to this one are here, checked or not."""
         self._given: int | None = None
         """Version of the weights that the runner was sent last."""
+        self._is_there_soon = True
+        """Whether those weights are small."""
         self._newest_given = -1
         self._newest_acted = -1
         self._offered: WeightsReference | None = None
-        """Offered while older ones were on their way, and not sent yet."""
+        """The newest that were offered, unless others were to act since."""
         self._num_requests = 0
         self._request: _StateRequest | None = None
 
@@ -98,9 +102,10 @@ class RunnerSession:
         self._given = join.weights_version
         for ask in self._asks:
             if ask.sequence > self._arrived:
-                self._give_exact(ask.weights)
+                if self._given is None or (ask.weights and ask.weights.version > self._given):
+                    self._give_exact(ask.weights)
                 if ask.sequence > join.last_ask:
-                    self._send(ask.message)
+                    self._send_ask(ask)
         self.send_offer()
         if self._request is not None and not self._request.is_answered:
             self._send(session.StateRequest(self._request.number), self._request.pieces)
@@ -166,7 +171,7 @@ class RunnerSession:
         ask = _Ask(sequence, weights)
         self._asks.append(ask)
         self._give_exact(weights)
-        self._send(ask.message)
+        self._send_ask(ask)
 
     def offer(self, weights: WeightsReference) -> None:
         """Send newer weights, once those that are on their way are out."""
@@ -174,12 +179,11 @@ class RunnerSession:
         self.send_offer()
 
     def send_offer(self) -> None:
-        """Send what was offered and could not be sent before."""
+        """Send what was offered and could not be sent before, or was lost on the way."""
         weights, connection = self._offered, self._connection
-        if weights is None or connection is None or connection.is_sending:
+        if weights is None or connection is None or weights.version == self._given:
             return
-        self._offered = None
-        if weights.version != self._given:
+        if self._is_there_soon or not connection.is_sending:
             self._give(weights)
 
     def get_state(self, timeout_s: float) -> Mapping[str, Any]:
@@ -276,12 +280,17 @@ class RunnerSession:
             self._given = weights.version
             self._newest_given = max(self._newest_given, weights.version)
             pieces = self._invitation.weights(weights, self._agreed)
+            self._is_there_soon = _size_bytes(pieces) <= _SOON_BYTES
             self._send(session.WeightsDelivery(weights.version), pieces)
+
+    def _send_ask(self, ask: _Ask) -> None:
+        """Send a credit. It may overtake weights; it says which to wait for, where that is not for long."""
+        soon = self._given if self._is_there_soon else None
+        self._send(session.Ask(ask.sequence, soon if ask.weights is None else ask.weights.version))
 
     def _send(self, message: session.SampleResponse, pieces: Sequence[Bytes] = ()) -> None:
         if self._connection is not None:
-            attachment_bytes = sum(memoryview(piece).nbytes for piece in pieces)
-            self._connection.send(encode_sample_response(message, attachment_bytes), pieces)
+            self._connection.send(encode_sample_response(message, _size_bytes(pieces)), pieces)
 
     def _cut_off(self, sentence: str) -> None:
         self._tally.num_cut_off += 1
@@ -359,10 +368,7 @@ class RunnerSession:
 class _Ask:
     sequence: int
     weights: WeightsReference | None
-
-    @property
-    def message(self) -> session.Ask:
-        return session.Ask(self.sequence, None if self.weights is None else self.weights.version)
+    """Which must act; None: the newest that the runner has."""
 
 
 @dataclass(slots=True)
@@ -378,6 +384,10 @@ def printable(text: str, *, at_most: int = 500) -> str:
     """Return what a peer said as one line for logs, without what could pass for something else."""
     shown = text[:at_most]
     return "".join(each if each.isprintable() else " " for each in shown).strip()
+
+
+def _size_bytes(pieces: Sequence[Bytes]) -> int:
+    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _goodbye(reason: GoodbyeReason, sentence: str) -> bytes:
