@@ -20,6 +20,7 @@ _TLS_FAILURES = {
     "certificate has expired": "its certificate has expired; renew it there",
     "certificate is not yet valid": "its certificate is not valid yet; compare the clocks of both machines",
     "Hostname Verification": "its certificate was made for another name; dial a name that is in it",
+    "is not in peer certificate": "its certificate was made for another name; dial a name that is in it",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by an authority that is trusted here; "
     "give the CA that signed it",
     "WRONG_VERSION_NUMBER": "it does not speak TLS; dial it without (insecure), "
