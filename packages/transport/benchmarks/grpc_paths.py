@@ -48,6 +48,7 @@ from outrider.wire import EpisodeStatistics, Fragment, Streams, Weights, encode_
 from outrider.wire.session_codec import encode_sample_request, encode_sample_response
 
 SERVICE = "outrider.wire.v1.RunnerService/Sample"
+READY = encode_sample_request(session.Ready())
 NUM_RUNNERS = 4
 NUM_STREAMS = 8
 NUM_SKIPPED = 2
@@ -118,6 +119,7 @@ class Runner:
         self._connection = dial(
             address, SERVICE, self._inbox, security=ClientSecurity(insecure=True), timeout_s=TIMEOUT_S
         )
+        self._connection.send(READY)  # a gateway waits 10 s for a peer to introduce itself
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -141,7 +143,7 @@ class Runner:
         assert message is not None
         loaded = ReceivedWeights(message, 1).load()
         assert loaded.tensors["0.weight"][0, 0] == 1
-        self._connection.send(encode_sample_request(session.Ready()))
+        self._connection.send(READY)
 
     def take_array(self) -> None:
         receive(self._socket, self._memory.data)
@@ -150,7 +152,7 @@ class Runner:
     def echo(self, num_times: int) -> None:
         for _ in range(num_times):
             self._inbox.arrived.get(timeout=TIMEOUT_S)
-            self._connection.send(encode_sample_request(session.Ready()))
+            self._connection.send(READY)
 
     def echo_socket(self, num_times: int) -> None:
         memory = bytearray(64)
@@ -158,13 +160,18 @@ class Runner:
             receive(self._socket, memoryview(memory))
             self._socket.sendall(memory)
 
-    def stamp(self, num_times: int, pause_s: float) -> None:
-        """Send small messages, each with the time at which it is sent, beside fragments."""
+    def stamp(self, num_times: int) -> None:
+        """Send small messages, each with the time at which it is sent."""
+        for _ in range(num_times):
+            time.sleep(0.005)
+            self._connection.send(encode_sample_request(session.Leaving(str(time.perf_counter()))))
+
+    def stamp_beside(self, num_times: int) -> None:
+        """Do so while fragments are under way."""
         for _ in range(num_times):
             if not self._connection.is_sending:
                 self.send_fragment()
-            time.sleep(pause_s)
-            self._connection.send(encode_sample_request(session.Leaving(str(time.perf_counter()))))
+            self.stamp(1)
 
     def cpu_s(self) -> float:
         return cpu_s()
@@ -203,6 +210,7 @@ class Seat:
         self.socket, _ = listening.accept()
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._pipe.recv()
+        inbox.arrived.get(timeout=TIMEOUT_S)
         assert inbox.connection is not None
         self.connection, self.inbox = inbox.connection, inbox
 
@@ -388,12 +396,17 @@ def report_small(num_times: int) -> None:
             seconds.append(time.perf_counter() - start)
         seat.answer()
         print(f"  {'round trip through a socket':34} {spread(seconds[10:], ' ms', 1e3)}")
-        print(f"  {'heartbeat beside 64 MiB':34} {spread(list(delays(seat)), ' ms', 1e3)}")
+        beside, alone = [], []
+        for _ in range(10):
+            beside += list(delays(seat, "stamp_beside"))
+            alone += list(delays(seat, "stamp"))
+        print(f"  {'heartbeat beside 64 MiB':34} {spread(beside, ' ms', 1e3)}")
+        print(f"  {'heartbeat alone':34} {spread(alone, ' ms', 1e3)}")
 
 
-def delays(seat: Seat, num_times: int = 200) -> Iterator[float]:
-    """Yield how long small messages took while large ones passed by."""
-    seat.tell("stamp", num_times, 0.005)
+def delays(seat: Seat, what: str, num_times: int = 50) -> Iterator[float]:
+    """Yield how long small messages took."""
+    seat.tell(what, num_times)
     num_found = 0
     while num_found < num_times:
         head, message, arrived = seat.inbox.arrived.get(timeout=TIMEOUT_S)
