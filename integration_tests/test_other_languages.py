@@ -40,6 +40,7 @@ LAST_WORDS_S = 20.0
 PATIENCE_S = 30.0
 NUM_ENVS, NUM_STEPS = 16, 50
 CARTPOLE = EnvironmentSettings("CartPole-v1")
+ACROBOT = EnvironmentSettings("Acrobot-v1")
 GRAPH = mlp_graph(*spaces_of(CARTPOLE, "sync"), num_hidden=8)
 WEIGHTS = LocalWeights(mlp_weights(GRAPH))
 
@@ -131,26 +132,15 @@ def test_runners_in_javascript_alone_train_cartpole(node: str, program: str, tmp
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize("program", ["acts_itself", "is_acted_for"])
-def test_a_run_for_another_environment_refuses_them_in_a_sentence(
-    node: str, program: str, tmp_path: Path
-) -> None:
-    with ExitStack() as started:
-        _, address = started.enter_context(
-            training(tmp_path, "--env", "Acrobot-v1", "--num-env-runners", "1")
-        )
-        refused = started.enter_context(peer(node, program, address))
-        words = refused.communicate(timeout=LAST_WORDS_S)[0]
-    assert words.startswith("refused: the observation_space of cartpole.js 1.0 differs from that of the run")
-    assert refused.returncode == 1
-
-
 class Run:
     """A gateway in this process with one seat."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: EnvironmentSettings = CARTPOLE) -> None:
         settings = EnvRunnerSettings(num_envs_per_env_runner=NUM_ENVS, record_action_parameters=True)
-        plan = RunnerPlan(environment=CARTPOLE, settings=settings, policy=GRAPH, num_steps=NUM_STEPS, seed=0)
+        policy = mlp_graph(*spaces_of(environment, "sync"), num_hidden=8)
+        plan = RunnerPlan(
+            environment=environment, settings=settings, policy=policy, num_steps=NUM_STEPS, seed=0
+        )
         self.gateway = Gateway(plan, settings, num_seats=1, address="127.0.0.1:0", security=ServerSecurity())
         self.gateway.start(0, incarnation=0)
         self.num_lost = 0
@@ -180,6 +170,16 @@ def run() -> Iterator[Run]:
     run = Run()
     yield run
     run.gateway.close()
+
+
+@pytest.mark.parametrize("program", ["acts_itself", "is_acted_for"])
+def test_a_run_for_another_environment_refuses_them_in_a_sentence(node: str, program: str) -> None:
+    run = Run(ACROBOT)
+    with peer(node, program, run.gateway.address) as refused:
+        words = refused.communicate(timeout=LAST_WORDS_S)[0]
+    run.gateway.close()
+    assert words.startswith("refused: the observation_space of cartpole.js 1.0 differs from that of the run")
+    assert refused.returncode == 1
 
 
 class Cable:
