@@ -97,3 +97,7 @@ def test_help_says_what_the_exit_codes_mean(capsys: pytest.CaptureFixture[str]) 
         line for line in printed.splitlines() if line.startswith(tuple(f"  {code}  " for code in range(5)))
     ]
     assert "drained after SIGTERM" in printed
+
+
+def test_a_token_is_never_shown() -> None:
+    assert "secret" not in repr(orders(environ={"OUTRIDER_TOKEN": "secret"}))

@@ -17,10 +17,11 @@ class RunnerEvents:
     """Tells the parent what happens: a `RunnerWitness`. Safe to use from any thread."""
 
     def __init__(self, descriptor: int | None, *, only_the_last: bool = False) -> None:
+        """Write to this descriptor, where there is one; `only_the_last`: no more than how it ended."""
         self._descriptor = descriptor
         self._only_the_last = only_the_last
         self._lock = threading.Lock()
-        self._num_rows = self._num_fragments = 0
+        self._num_rows = 0
         self._told_at = 0.0
         if descriptor is not None:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - not ours
@@ -57,4 +58,4 @@ class RunnerEvents:
             try:
                 os.write(self._descriptor, line.encode())
             except OSError:
-                self._descriptor = None  # the parent has died, which `_obey` notices
+                self._descriptor = None  # the parent has died, which the process notices by itself

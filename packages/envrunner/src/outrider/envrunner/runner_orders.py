@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import IO, Any
@@ -40,7 +40,7 @@ class RunnerOrders:
     """`EnvironmentSettings` as a message; all else is the gateway's to say."""
     plan: Mapping[str, Any] | None = None
     """`RunnerPlan` as a message, with pickles: the run itself has started this process."""
-    session: str = ""
+    session: str = field(default="", repr=False)
     """That the gateway keeps for this process, where it does."""
     folder: str | None = None
     """To be removed where standard input closes: the parent may have died."""
@@ -50,7 +50,7 @@ class RunnerOrders:
     ca: str | None = None
     certificate: str | None = None
     key: str | None = None
-    token: str = ""
+    token: str = field(default="", repr=False)
     """The last five as in `ClientSecurity`."""
     give_up_after_s: float = 3600.0
     drain_s: float = 30.0
