@@ -128,7 +128,7 @@ class Ask:
     sequence: int
     """Counts from 1 without a gap."""
     weights_version: int | None = None
-    """Which must act, or newer ones; None: the newest that the runner holds when it begins."""
+    """Which must act, or newer ones that it was sent; None: the newest that it holds when it begins."""
 
 
 @dataclass(frozen=True, slots=True)
