@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -51,10 +52,12 @@ TRAINING = {
 class Service:
     """A process, or several, that listens on a port of its own, also when it is started again."""
 
-    def __init__(self, *flags: str, launcher: Sequence[str] = (sys.executable, "-m")) -> None:
+    def __init__(
+        self, *flags: str, address: str = "127.0.0.1:0", launcher: Sequence[str] = (sys.executable, "-m")
+    ) -> None:
         self._flags = flags
         self._launcher = launcher
-        self.address = "127.0.0.1:0"
+        self.address = address
         self.lines: list[str] = []
         self.start()
 
@@ -324,14 +327,32 @@ def test_a_service_that_is_told_to_stop_finishes_hands_its_state_over_and_exits_
     there.close()
 
 
-def test_two_ranks_under_torchrun_equal_one(start: Callable[..., Service]) -> None:
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m")
-    service = start(launcher=torchrun)
+@pytest.fixture(scope="module")
+def pair(start: Callable[..., Service]) -> Service:
+    """Two ranks under torchrun, which starts them again on the same port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    return start(address=address, launcher=(*launcher, "--max-restarts=3", "-m"))
+
+
+def test_two_ranks_under_torchrun_equal_one(pair: Service) -> None:
     for algorithm in TRAINING:
-        compare(service, algorithm, 1e-5)
-    compare_async(service, 1e-5, num_learners=2)
-    service.signal(signal.SIGTERM)
-    service.wait()
+        compare(pair, algorithm, 1e-5)
+    compare_async(pair, 1e-5, num_learners=2)
+
+
+def test_a_rank_that_is_killed_costs_no_more_than_a_service_that_is(pair: Service) -> None:
+    group = group_at(pair, plan())
+    for seed in range(3):
+        group.update(update_input(seed))
+    children = Path(f"/proc/{pair.process.pid}/task/{pair.process.pid}/children").read_text().split()
+    os.kill(max(map(int, children)), signal.SIGKILL)
+    group.update(update_input(3))
+    assert group.publish().version == 5
+    assert group.statistics().num_restarts == 1
+    assert group.statistics().num_lost_updates <= 3
+    assert any("a learner of the service was lost: learner 1 is gone" in line for line in pair.lines)
 
 
 def test_a_rank_on_ray_equals_a_learner_here(start: Callable[..., Service]) -> None:

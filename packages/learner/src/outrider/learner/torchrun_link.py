@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 from torch import distributed
+from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.rendezvous import rendezvous
 
 from outrider.learner.device import choose_device
 from outrider.learner.learner_group import LearnerGroupSettings
@@ -26,6 +28,7 @@ from outrider.learner.rank_error import LostRankError
 from outrider.learner.service_terms import LIMITS
 from outrider.wire import decode_tree, encode_tree
 
+_MEETING_TIMEOUT = timedelta(minutes=10)
 _WITHOUT_END = timedelta(days=365)
 
 
@@ -39,9 +42,11 @@ class Link:
 
     def __init__(self) -> None:
         """Meet the other ranks as torchrun's environment variables say; blocks until all are there."""
-        distributed.init_process_group("gloo", timeout=_WITHOUT_END)
-        self.rank = distributed.get_rank()
-        self.num_ranks = distributed.get_world_size()
+        meeting, self.rank, self.num_ranks = next(rendezvous("env://"))
+        store = _own_store(meeting, self.rank)
+        distributed.init_process_group(
+            "gloo", store=store, rank=self.rank, world_size=self.num_ranks, timeout=_WITHOUT_END
+        )
         self._sums: Any = None
 
     def send(self, rank: int, value: Any) -> None:  # noqa: ANN401 - a tree
@@ -97,3 +102,17 @@ class Link:
     def close(self) -> None:
         """Leave the other ranks."""
         distributed.destroy_process_group()
+
+
+def _own_store(meeting: Store, rank: int) -> Store:
+    """Return a store that only these processes use; rank 0 keeps it.
+
+    That of torchrun outlives a restart, and groups made after it find the addresses of dead processes there
+    (torch 2.13: the second `new_group` ends in "connection refused").
+    """
+    host, key = os.environ["MASTER_ADDR"], f"outrider/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if rank:
+        return TCPStore(host, int(meeting.get(key)), timeout=_MEETING_TIMEOUT)
+    store = TCPStore(host, 0, is_master=True, wait_for_workers=False, timeout=_MEETING_TIMEOUT)
+    meeting.set(key, str(store.port))
+    return store
