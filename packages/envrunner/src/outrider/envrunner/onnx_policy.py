@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WEIGHTS = "weights/"
 _MOST_SIZES = 16
-"""Batch sizes whose arrays are kept. Runners have one; peers that are acted for together come in any number."""
+"""Batch sizes whose arrays are kept. A runner has one; peers that are acted for come in any number."""
 _ONNX_DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
