@@ -142,6 +142,18 @@ def test_a_receiver_that_refuses_a_message_cuts_the_peer_off_with_a_sentence() -
         assert here.end() == "the other side closed the connection"
 
 
+def test_a_listener_that_closes_ends_its_connections_on_both_sides_and_frees_its_port() -> None:
+    there, here = Notes(), Notes()
+    with listening(there) as listener:
+        connect(listener.address, here).send(READY)
+        there.message()
+        address = listener.address
+    assert there.end()
+    assert "the connection broke" in here.end()
+    with listening(there, address) as listener:
+        assert listener.address == address
+
+
 def test_sockets_of_unix_carry_connections(tmp_path: Path) -> None:
     there, here = Notes(), Notes()
     with listening(there, f"unix:{tmp_path / 'gateway'}") as listener:

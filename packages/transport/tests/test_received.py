@@ -72,6 +72,12 @@ def test_weights_are_written_once_for_each_dtype_and_forgotten_with_their_refere
     assert weights_pieces(LocalWeights(WEIGHTS)) is not pieces
 
 
+def test_weights_that_came_are_handed_on_as_they_came() -> None:
+    message = memoryview(encode_weights(WEIGHTS).to_bytes())
+    (piece,) = weights_pieces(ReceivedWeights(message, WEIGHTS.version))
+    assert piece is message
+
+
 def test_statistics_and_vectors_are_not_rounded() -> None:
     message = b"".join(weights_pieces(LocalWeights(WEIGHTS), bfloat16=True))
     tensors = decode_weights(message).tensors

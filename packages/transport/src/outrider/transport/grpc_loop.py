@@ -16,6 +16,7 @@ import numpy as np
 
 Result = TypeVar("Result")
 
+_THREAD_NAME = "outrider-network"
 _lock = threading.Lock()
 _started: tuple[asyncio.AbstractEventLoop, int] | None = None
 
@@ -27,7 +28,7 @@ def network_loop() -> asyncio.AbstractEventLoop:
         if _started is None:
             _keep_freed_memory()
             loop = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="outrider-network", daemon=True).start()
+            threading.Thread(target=loop.run_forever, name=_THREAD_NAME, daemon=True).start()
             _started = loop, os.getpid()
         loop, process = _started
     if process != os.getpid():
@@ -52,6 +53,7 @@ def wait_for(coroutine: Callable[[], Coroutine[Any, Any, Result]], timeout_s: fl
 
     Raises TimeoutError, and the coroutine is cancelled then.
     """
+    assert threading.current_thread().name != _THREAD_NAME, "a receiver must not wait for the network"
     future = asyncio.run_coroutine_threadsafe(coroutine(), network_loop())
     try:
         return future.result(timeout_s)

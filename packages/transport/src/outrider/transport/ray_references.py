@@ -65,7 +65,7 @@ _MAX_SPLIT_BYTES = 64 * 2**20
 _GONE = (ObjectLostError, RayActorError, WorkerCrashedError, NodeDiedError, LocalRayletDiedError)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class RayFragment:
     """A fragment in Ray's object store; a `FragmentReference`. Handing on `ref` moves no row."""
 

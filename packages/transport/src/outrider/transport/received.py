@@ -83,8 +83,12 @@ def fragment_pieces(reference: FragmentReference) -> Sequence[Bytes]:
 def weights_pieces(reference: WeightsReference, *, bfloat16: bool = False) -> Sequence[Bytes]:
     """Return the message of weights in pieces, written once for each reference however often it is asked for.
 
+    Those that came are handed on as the very bytes.
+
     With `bfloat16` the weight matrices are rounded to it, which halves the message.
     """
+    if isinstance(reference, ReceivedWeights) and not bfloat16:
+        return (reference.message,)
     return _written.pieces(reference, bfloat16=bfloat16)
 
 
