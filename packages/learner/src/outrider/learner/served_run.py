@@ -95,7 +95,7 @@ class ServedRun:
         Raises WireError where the algorithm breaks a rule, RefusedError for a plan or state that does not
         fit, and whatever goes wrong in training.
         """
-        if not self._greeted and not isinstance(message, Hello):
+        if not self._greeted and not isinstance(message, Hello | session.Goodbye):
             raise WireError(f"{type(message).__name__} came before a hello; begin with one")
         match message:
             case Hello():
