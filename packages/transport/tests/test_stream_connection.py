@@ -242,6 +242,21 @@ def test_a_peer_that_does_not_read_is_given_no_pile_of_heartbeats() -> None:
     assert stream.written == [READY, DONE]
 
 
+def test_a_peer_that_never_reads_is_given_up() -> None:
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        stream.gate.clear()
+        for _ in range(stream_connection.MAX_QUEUED + 1):
+            connection.send(READY)
+        await asyncio.sleep(0)
+        assert notes.told == ["opened"]
+        connection.send(READY)
+        connection.send(READY)
+
+    notes = Notes()
+    play(scene, notes)
+    assert notes.told[1] == "peer does not read what it is sent: 10000 messages wait"
+
+
 def test_a_large_message_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outrider.transport.liveness.PACE_WINDOW_S", 0.02)
 

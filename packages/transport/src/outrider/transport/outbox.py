@@ -36,6 +36,11 @@ class Outbox:
         return bool(self._large) or self._chunks is not None
 
     @property
+    def num_small(self) -> int:
+        """How many small messages wait."""
+        return len(self._small)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether all was taken and the taker waits for more."""
         return self._is_taker_waiting

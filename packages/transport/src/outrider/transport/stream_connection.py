@@ -26,6 +26,8 @@ from outrider.wire.stream import HEARTBEAT, goodbye_message
 
 CLOSE_TIMEOUT_S = 1.0
 """Longest time that a closed connection goes on sending what was queued."""
+MAX_QUEUED = 10_000
+"""Small messages that wait for a peer that does not read, before it is given up."""
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,8 @@ class StreamConnection:
         """Queue a message; see `Connection.send`."""
         if self._outbox.put(head, attachment):
             self._call(self._wake_writer.set)
+        elif self._outbox.num_small > MAX_QUEUED:
+            self._call(self._break, f"{self.peer} does not read what it is sent: {MAX_QUEUED} messages wait")
 
     def keep(self, terms: Terms) -> None:
         """Send heartbeats and expect them; see `Connection.keep`."""
