@@ -373,7 +373,8 @@ def test_who_does_not_say_join_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_step_that_nobody_waits_for_ends_the_stream() -> None:
     run, peer = Run(), Peer()
-    with playing(run, peer):
+    with playing(run, peer) as (pair,):
+        pair.settle()  # its first step has come
         peer.connection.send(encode_act_request(replace(peer._first_step(), sequence=9)))
         assert "it was cut off: step 9 came and none is due" in run.event(Lost).reason
 
