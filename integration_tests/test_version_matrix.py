@@ -63,6 +63,11 @@ StreamConnection.send = _send_more
 OLD_HEADER = "field_prefix(_HEADER, len(self.header)) + self.header"
 NEW_HEADER = 'field_prefix(_HEADER, len(self.header) + 6) + self.header + bytes.fromhex("c23e036e6577")'
 
+NEW_SETTING = """    curiosity: float = 0.0
+    \"""A setting that runners know in that release.\"""
+    num_env_runners: int = 0
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -140,6 +145,8 @@ def newer_minor(release: Release) -> Release:
     release.append("wire/one_of_codec.py", NEW_FIELDS)
     release.append("transport/stream_connection.py", NEW_MESSAGES)
     release.edit("wire/frame.py", OLD_HEADER, NEW_HEADER)
+    release.edit("envrunner/settings.py", "    num_env_runners: int = 0\n", NEW_SETTING)
+    release.edit("envrunner/invitation.py", "_FOR_RUNNERS = (", '_FOR_RUNNERS = ("curiosity", ')
     return renamed(release, NEWER_VERSION)
 
 
@@ -154,14 +161,16 @@ def speaks(release: Release, protocol: str) -> None:
 
 
 @contextmanager
-def trainer(release: Release, folder: Path, *, num_runners: int) -> Iterator[tuple[Command, str]]:
+def trainer(release: Release, folder: Path, *flags: str, num_runners: int) -> Iterator[tuple[Command, str]]:
     """Start a trainer and wait until it listens."""
     train = [sys.executable, "-m", "outrider.algorithm", "train", "ppo", "--env", "CartPole-v1"]
     listen = ["--listen", "127.0.0.1:0", "--num-env-runners", str(num_runners), "--join-timeout-s", "60"]
     wait = ["--min-runners", str(num_runners)]
     limits = ["--train-batch-size-per-learner", "400", "--num-epochs", "1", "--stop-iterations", "3"]
     leave = ["--plain", "--no-tensorboard", "--run-dir", str(folder / "run")]
-    with Command([*train, *listen, *wait, *limits, *leave], environment=release.environment) as command:
+    with Command(
+        [*train, *listen, *wait, *limits, *leave, *flags], environment=release.environment
+    ) as command:
         yield command, command.wait_for(r"--connect (127\.0\.0\.1:\d+)", within_s=60)[1]
 
 
@@ -227,3 +236,21 @@ def test_another_major_is_refused_in_one_sentence_on_both_sides(
         assert f"speaks {majors[training]}" in text
         assert "upgrade" in text
         assert "Traceback" not in text
+
+
+def test_a_setting_that_a_farm_does_not_know_is_refused_by_name_where_it_is_used(
+    release: Callable[[str], Release], tmp_path: Path
+) -> None:
+    curious = trainer(release("a newer minor"), tmp_path, "--curiosity", "0.5", num_runners=1)
+    with curious as (_, address), farm(release("this"), address) as refused:
+        assert refused.wait(within_s=60) == REFUSED, refused.text
+    assert "knows no setting 'curiosity' of EnvRunnerSettings" in refused.text
+
+
+def test_a_test_that_keeps_a_promise_is_there() -> None:
+    promise = (ROOT / "docs/compatibility.md").read_text()
+    named = set(re.findall(r"`([\w/]*test_\w+\.py)`", promise))
+    assert "test_version_matrix.py" in named
+    assert [
+        name for name in named if not any((ROOT / at / name).exists() for at in (".", "integration_tests"))
+    ] == []

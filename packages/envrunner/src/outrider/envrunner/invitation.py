@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from outrider.envrunner.environment import spaces_of
 from outrider.envrunner.fragment_rules import FragmentRules
@@ -30,6 +30,8 @@ from outrider.wire.session import Assignment, Join, Terms
 _HEARTBEAT_S, _SILENCE_S = 2.0, 10.0
 """A peer that is frozen is noticed within 12 s."""
 _FOR_RUNNERS = ("max_env_restarts", "env_step_timeout_s")
+_DEFAULTS = {field.name: field.default for field in fields(EnvRunnerSettings)}
+"""Settings that are at them are not said: an older release may not know them, and need not."""
 _DISTRIBUTIONS = ("outrider-envrunner", "outrider-transport", "outrider-wire")
 
 
@@ -90,6 +92,8 @@ class Invitation:
         """Say what the runner at a seat is to sample; `agreed` are the capabilities that both sides have."""
         plan, settings = self._plan, self._plan.settings
         compression = self._settings.fragment_compression
+        wanted = {name: getattr(settings, name) for name in _FOR_RUNNERS}
+        wanted["fragment_compression"] = compression if compression in agreed else "none"
         return Assignment(
             runner=self.runner(index),
             incarnation=incarnation,
@@ -98,10 +102,7 @@ class Invitation:
             seed=plan.seed,
             explore=settings.explore,
             record_action_parameters=settings.record_action_parameters,
-            settings={
-                **{name: getattr(settings, name) for name in _FOR_RUNNERS},
-                "fragment_compression": compression if compression in agreed else "none",
-            },
+            settings={name: value for name, value in wanted.items() if value != _DEFAULTS[name]},
         )
 
     def runner(self, index: int) -> int:
