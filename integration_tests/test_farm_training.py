@@ -240,7 +240,7 @@ def test_a_run_on_a_farm_learns_to_balance_the_pole(name: str, tmp_path: Path) -
         (["--listen", LOCAL, "--tls-key", "key.pem"], "tls_certificate and tls_key belong together", 1),
         (["--listen", LOCAL, "--num-farm-runners", "3"], "num_farm_runners=3 is more than", 1),
         (["--listem", LOCAL], "unknown flag --listem; did you mean --listen", 2),
-        (["--env-runner-backend", "thread"], "'thread' is not ray or process", 2),
+        (["--env-runner-backend", "thread"], "'thread' is not auto or ray or process", 2),
         (["--min-runners", "0"], "min_runners is 0; it must be a whole number >= 1", 2),
     ],
 )

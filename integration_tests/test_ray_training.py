@@ -205,6 +205,7 @@ def test_an_environment_that_only_this_script_has_registered_is_known_elsewhere(
 
 
 RUN = ("--env", "CartPole-v1", "--num-env-runners", "2", "--num-envs-per-env-runner", "4", "--plain")
+RUN = (*RUN, "--env-runner-backend", "ray")
 
 
 def outrider(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

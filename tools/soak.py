@@ -107,7 +107,9 @@ class Killer:
 def build(name: str, num_learners: int, seed: int) -> Algorithm:
     config: Any = CONFIGS[name]()
     config.environment("CartPole-v1")
-    config.env_runners(num_env_runners=4, num_envs_per_env_runner=2, gym_env_vectorize_mode="async")
+    config.env_runners(
+        env_runner_backend="ray", num_env_runners=4, num_envs_per_env_runner=2, gym_env_vectorize_mode="async"
+    )
     config.learners(num_learners=num_learners)
     config.training(lr=1e-3)
     config.debugging(seed=seed)

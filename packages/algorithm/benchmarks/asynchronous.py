@@ -52,7 +52,7 @@ def train_outrider(name: str, seed: int) -> Training:
 
     config: Any = IMPALAConfig() if name == "impala" else APPOConfig()
     config.environment("CartPole-v1")
-    config.env_runners(num_env_runners=2, num_envs_per_env_runner=16)
+    config.env_runners(num_env_runners=2, num_envs_per_env_runner=16, env_runner_backend="ray")
     config.evaluation(evaluation_duration=NUM_EPISODES)
     config.debugging(seed=seed)
     with config.build() as algorithm:

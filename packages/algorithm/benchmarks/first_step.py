@@ -71,7 +71,7 @@ def first_step_s(folder: Path, *, num_env_runners: int = 0) -> float:
     command = [sys.executable, "-m", "outrider.algorithm", "train", "ppo", "--env", "clocked:Clocked-v0"]
     command += ["--stop-iterations", "1", "--run-dir", str(folder / f"run-{started_s}")]
     if num_env_runners:
-        command += ["--num-env-runners", str(num_env_runners)]
+        command += ["--num-env-runners", str(num_env_runners), "--env-runner-backend", "ray"]
         command += ["--rollout-fragment-length", str(FRAGMENT_LENGTH)]
         command += ["--train-batch-size-per-learner", str(FRAGMENT_LENGTH * num_env_runners)]
     environment = os.environ | {

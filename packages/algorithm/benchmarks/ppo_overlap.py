@@ -23,7 +23,10 @@ def build(num_env_runners: int, num_epochs: int, num_rows: int) -> Algorithm:
         PPOConfig()
         .environment("CartPole-v1")
         .env_runners(
-            num_env_runners=num_env_runners, num_envs_per_env_runner=8, sample_ahead=num_env_runners > 0
+            env_runner_backend="ray" if num_env_runners else "auto",
+            num_env_runners=num_env_runners,
+            num_envs_per_env_runner=8,
+            sample_ahead=num_env_runners > 0,
         )
         .training(train_batch_size_per_learner=num_rows, minibatch_size=256, num_epochs=num_epochs)
         .debugging(seed=0)

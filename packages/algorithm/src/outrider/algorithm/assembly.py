@@ -30,6 +30,7 @@ from outrider.algorithm.runner_assembly import (
     make_async_runners,
     make_runners,
 )
+from outrider.algorithm.runner_backend import with_backend
 from outrider.algorithm.synchronous import SynchronousLoop
 from outrider.envrunner.environment import spaces_of
 from outrider.learner import choose_device
@@ -47,7 +48,7 @@ R = TypeVar("R", bound=RunSettings)
 def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> Algorithm:
     """Make an algorithm that is ready to train. Raises ValueError in one sentence, and leaves nothing."""
     settings, seed = with_seed(settings)
-    settings = with_num_learners(settings)
+    settings = with_backend(with_num_learners(settings))
     num_steps = check_resources(settings)
     use_threads(settings)
     with ExitStack() as parts:

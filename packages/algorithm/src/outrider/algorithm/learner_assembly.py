@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from outrider.algorithm.auto_learners import choose_learners
 from outrider.algorithm.run_settings import RunSettings
+from outrider.algorithm.runner_backend import with_backend
 from outrider.learner import LocalLearnerGroup, choose_device
 from outrider.learner.algorithms import make_learner
 from outrider.learner.async_group import LocalAsyncLearnerGroup
@@ -47,7 +48,7 @@ def with_num_learners(settings: R) -> R:
         settings.learners,
         num_gpus=_num_gpus_left(settings, num_gpus_here),
         num_gpus_here=num_gpus_here,
-        num_ray_env_runners=settings.env_runners.num_ray_env_runners,
+        num_ray_env_runners=with_backend(settings).env_runners.num_ray_env_runners,
     )
     log.warning(sentence)
     return replace(settings, learners=learners)
@@ -140,7 +141,7 @@ def _plan(blueprint: Blueprint) -> LearnerPlan:
 
 def _num_gpus_left(settings: RunSettings, num_gpus_here: int) -> float:
     """Return how many GPUs learners may take: of the cluster, where there are runners on one."""
-    runners = settings.env_runners
+    runners = with_backend(settings).env_runners
     num_gpus: float = num_gpus_here
     if runners.num_ray_env_runners:
         from outrider.algorithm.ray_gpus import num_gpus_of_cluster

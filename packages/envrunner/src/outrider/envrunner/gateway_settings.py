@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from outrider.envrunner.setting_checks import require_one_of, require_seconds, require_text, require_whole
 
-Backend = Literal["ray", "process"]
+Backend = Literal["auto", "ray", "process"]
 Compression = Literal["none", "lz4", "zstd"]
 WeightsDtype = Literal["float32", "bfloat16"]
 
@@ -16,9 +16,10 @@ WeightsDtype = Literal["float32", "bfloat16"]
 class GatewaySettings:
     """The part of `EnvRunnerSettings` that is about runners which connect."""
 
-    env_runner_backend: Backend = "ray"
-    """Where the runners live that a run starts itself: "ray", as actors on a cluster; "process", as
-    processes of this machine, without Ray."""
+    env_runner_backend: Backend = "auto"
+    """Where the runners live that a run starts itself: "process", as processes of this machine; "ray", as
+    actors on a cluster. "auto": on Ray where a cluster, its resources or learners on it are asked for, and
+    in processes otherwise."""
     listen: str | None = None
     """Address on which runners of env farms are let in, such as "0.0.0.0:50051" or "127.0.0.1:0", which
     lets the system choose a port. None: none are."""

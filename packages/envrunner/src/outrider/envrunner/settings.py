@@ -62,7 +62,8 @@ class EnvRunnerSettings(GatewaySettings):
     stops the run. Raise it for environments whose episodes hardly ever end. Range >= 0."""
     env_step_timeout_s: float = 60.0
     """ASYNC only: seconds after which an environment process that does not answer a step or a reset is
-    killed and rebuilt. Range (0, 1e6]."""
+    killed and rebuilt; also those after which a peer whose environments are acted for is sent away. Range
+    (0, 1e6]."""
 
     @property
     def num_farm_env_runners(self) -> int:
@@ -78,8 +79,8 @@ class EnvRunnerSettings(GatewaySettings):
 
     @property
     def num_ray_env_runners(self) -> int:
-        """Of those, the ones on Ray."""
-        return self.num_own_env_runners if self.env_runner_backend == "ray" else 0
+        """Of those, the ones on Ray; all of them as long as that is not decided."""
+        return 0 if self.env_runner_backend == "process" else self.num_own_env_runners
 
     @property
     def num_seats(self) -> int:
