@@ -13,7 +13,7 @@ import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
 from outrider.algorithm.synchronous import SynchronousLoop
-from outrider.envrunner import PoolStatistics
+from outrider.envrunner import PoolStatistics, WaitInterruptedError
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, SamplingStatistics, Streams, Weights
@@ -51,12 +51,20 @@ class FakeRunners:
         self.versions: list[int] = []
         self.num_samples = 0
         self.num_closed = 0
+        self.is_interrupted = False
+        self.before: Callable[[], None] = lambda: None
         self.returns: Callable[[int], Sequence[float]] = lambda number: [float(number)]
 
     def sample(self, weights: WeightsReference) -> list[LocalFragment]:
+        self.before()
+        if self.is_interrupted:
+            raise WaitInterruptedError
         self.versions.append(weights.version)
         self.num_samples += 1
         return [LocalFragment(fragment(returns=self.returns(self.num_samples)))]
+
+    def interrupt(self) -> None:
+        self.is_interrupted = True
 
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(num_runners=1)

@@ -68,6 +68,8 @@ class ScriptedRunners:
         num = self.ready.popleft() if self.ready else 0
         return [ElsewhereFragment() for _ in range(min(num, at_most))]
 
+    def interrupt(self) -> None: ...
+
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(num_runners=2)
 

@@ -110,6 +110,17 @@ def test_an_interruption_within_an_evaluation_ends_it_at_once(
     assert directory.latest_checkpoint().name == "iteration-000003"
 
 
+def test_an_interruption_while_runners_are_waited_for_ends_the_run_with_a_checkpoint_to_go_on_from(
+    make_algorithm: MakeAlgorithm, tmp_path: Path
+) -> None:
+    algorithm = make_algorithm()
+    algorithm.runners.before = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    outcome, directory = run(algorithm, tmp_path / "run")
+    assert outcome.reason == "interrupted by SIGTERM"
+    assert directory.latest_checkpoint().name == "iteration-000000"
+    assert directory.progress() == []
+
+
 def test_a_second_interruption_stops_at_once(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:
     class Twice(Recorder):
         def on_train_result(self, algorithm: Any, result: Mapping[str, Any]) -> None:

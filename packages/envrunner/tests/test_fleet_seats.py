@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet
+from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet, WaitInterruptedError
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights, sampled_by
 
@@ -45,15 +45,43 @@ def test_training_starts_with_as_many_runners_as_it_needs() -> None:
     assert made.remote.clock() == 102.0
 
 
-def test_who_is_waited_for_is_said_every_30_seconds(caplog: pytest.LogCaptureFixture) -> None:
+def test_who_is_waited_for_is_said_ever_less_often(caplog: pytest.LogCaptureFixture) -> None:
     made = Fleet(joined=1, min_runners=2)
-    made.remote.join(1, in_s=65)
+    made.remote.join(1, in_s=130)
     made.sample()
     said = lines(caplog, "waiting")
     assert said[0] == ("waiting for runners, 600 s at most: 0 are up and min_runners is 2: nobody sits there")
-    assert [line.split(": ", 1)[1] for line in said[1:]] == [
-        "1 are up and min_runners is 2: nobody sits there"
-    ] * 2
+    assert [line.split(":")[0] for line in said] == [
+        f"waiting for runners, {remaining_s} s at most" for remaining_s in (600, 570, 540, 480)
+    ]
+    assert said[-1].endswith(": 1 are up and min_runners is 2: nobody sits there")
+
+
+@pytest.mark.parametrize("kind", ["seats", "others"])
+def test_an_interrupted_fleet_waits_for_nobody_who_is_not_there(kind: str) -> None:
+    made = Fleet(2, min_runners=2) if kind == "seats" else Fleet(0, others=2)
+    made.fleet.interrupt()
+    with pytest.raises(WaitInterruptedError):
+        made.sample()
+    assert made.fleet.get_state()["runners"] == [None, None]
+    assert made.remote.clock() == 0.0
+
+
+def test_an_interrupted_fleet_still_takes_what_it_asked_for() -> None:
+    made = Fleet(joined=2)
+    made.sample()
+    made.fleet.interrupt()
+    assert made.sample() == [(0, 0, 1), (1, 0, 1)]
+
+
+def test_interrupted_runners_that_sample_without_pause_are_not_waited_for_either() -> None:
+    remote = FakeRunners(NumberedRunner, 1, seats=range(1))
+    fleet = AsyncRunnerFleet(remote, EnvRunnerSettings(), num_steps=10, clock=remote.clock)
+    fleet.offer(numbered_weights(1))
+    assert fleet.collect(at_most=1, timeout_s=1.0) == []
+    fleet.interrupt()
+    with pytest.raises(WaitInterruptedError):
+        fleet.collect(at_most=1, timeout_s=1.0)
 
 
 def test_where_too_few_join_in_time_the_run_ends_with_a_sentence() -> None:

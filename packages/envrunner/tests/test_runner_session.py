@@ -383,6 +383,15 @@ def test_a_run_that_is_over_says_so(opened: Make) -> None:
     assert goodbye(peer) == goodbye(spare) == (GoodbyeReason.DONE, "the training run is over")
 
 
+def test_a_run_that_may_be_resumed_asks_its_runners_to_come_back(opened: Make) -> None:
+    made = opened()
+    peer = made.up()
+    made.gateway.is_last = False
+    made.gateway.close()
+    sentence = "the training run was stopped and may be resumed; dial again"
+    assert goodbye(peer) == (GoodbyeReason.LATER, sentence)
+
+
 def test_a_seat_that_is_given_up_is_offered_again(opened: Make) -> None:
     made = opened()
     peer = made.up()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.evaluation import Evaluator
     from outrider.algorithm.loop import TrainingLoop
     from outrider.algorithm.run_settings import RunSettings
+    from outrider.envrunner.gateway import Gateway
     from outrider.envrunner.video import FilmedEpisode
     from outrider.rlmodule import Policy
 
@@ -31,9 +32,10 @@ class Algorithm:
         policy: Policy,
         evaluator: Evaluator,
         parts: ExitStack,
+        gateway: Gateway | None = None,
         reward_threshold: float | None = None,
     ) -> None:
-        """Take the parts over; `parts` closes what the loop works with."""
+        """Take the parts over; `parts` closes what the loop works with, the gateway included."""
         self.name = name
         self.settings = settings
         self.reward_threshold = reward_threshold
@@ -43,14 +45,16 @@ class Algorithm:
         self._policy_version: int | None = None
         self._evaluator = evaluator
         self._parts = parts
-        self._is_stopped = False
+        self._gateway = gateway
+        self._is_stopped = self._is_interrupted = False
         self._totals = Totals(settings)
 
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
 
         The loop is `outrider.algorithm.synchronous` (collect, learn, publish) or
-        `outrider.algorithm.asynchronous` (all three at once). Raises ValueError after `stop`.
+        `outrider.algorithm.asynchronous` (all three at once). Raises ValueError after `stop`, and
+        WaitInterruptedError after `interrupt`.
         """
         self._check_running("train")
         return self._totals.add(self._loop.iterate())
@@ -126,11 +130,13 @@ class Algorithm:
             self._loop.set_state({part: tree[part] for part in ("learner", "runners")})
             self._totals.set_state(tree["totals"])
         except (KeyError, TypeError, ValueError) as error:
+            self._is_interrupted = True
             self.stop()
             raise CheckpointError(
                 f"checkpoint {path} does not fit these settings: {error}; use the settings it was made with"
             ) from error
         except BaseException:
+            self._is_interrupted = True
             self.stop()
             raise
 
@@ -147,9 +153,23 @@ class Algorithm:
         write_whole(path, export_standalone(self.policy))
         return path
 
+    def interrupt(self) -> None:
+        """Note that the run is stopped before its end and may be resumed; safe in a signal handler.
+
+        `train` finishes what it is doing, but ends by WaitInterruptedError where it waits for runners to
+        join or to start, and `stop` tells farms to come back.
+        """
+        self._is_interrupted = True
+        self._loop.interrupt()
+
     def stop(self) -> None:
-        """Close the environments, stop the learners and leave the cluster. May be called twice."""
+        """Close the environments, stop the learners and leave the cluster. May be called twice.
+
+        Farms are told that the run is over, and end, unless it was interrupted.
+        """
         self._is_stopped = True
+        if self._gateway is not None:
+            self._gateway.is_last = not self._is_interrupted
         self._parts.close()
 
     def _check_running(self, what: str) -> None:
@@ -162,7 +182,8 @@ class Algorithm:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._is_interrupted |= kind is not None
         self.stop()
 
 

@@ -75,6 +75,7 @@ def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> A
             policy=policy,
             evaluator=Evaluator(settings, acting_policies(policy, graph), policy.action_heads),
             parts=parts.pop_all(),
+            gateway=blueprint.gateway,
             reward_threshold=reward_threshold(settings.environment.env),
         )
 
@@ -100,7 +101,9 @@ def _gateway(blueprint: Blueprint, parts: ExitStack) -> Gateway | None:
     runners = blueprint.settings.env_runners
     if runners.listen is None:
         return None
-    return parts.enter_context(closing(open_gateway(runners, farm_plan(blueprint))))
+    gateway = parts.enter_context(closing(open_gateway(runners, farm_plan(blueprint))))
+    gateway.is_last = False  # unless the algorithm comes to its end
+    return gateway
 
 
 def _cluster(settings: RunSettings, parts: ExitStack) -> Cluster | None:

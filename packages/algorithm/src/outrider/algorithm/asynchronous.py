@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outrider.algorithm.iteration import Iteration, LearnerWork
-from outrider.envrunner import AsyncRunnerPool
+from outrider.envrunner import AsyncRunnerPool, WaitInterruptedError
 from outrider.learner import AsyncLearnerGroup, UpdateReport
 from outrider.transport import FragmentReference, WeightsReference
 
@@ -61,7 +61,12 @@ class AsynchronousLoop:
             room = self._learners.room
             fragments: Sequence[FragmentReference] = ()
             if room:
-                fragments = self._runners.collect(at_most=room, timeout_s=WAIT_S)
+                try:
+                    fragments = self._runners.collect(at_most=room, timeout_s=WAIT_S)
+                except WaitInterruptedError:
+                    if not reports:
+                        raise
+                    break
                 self._learners.put(fragments)
             learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
             newest = learned[-1].weights if learned else self._learners.publish()
@@ -84,6 +89,10 @@ class AsynchronousLoop:
     def weights(self) -> WeightsReference:
         """After the newest update that was reported."""
         return self._weights
+
+    def interrupt(self) -> None:
+        """Wait for no runner that has not started."""
+        self._runners.interrupt()
 
     def get_state(self) -> dict[str, Any]:
         """Return the learners' state, and what keeps later runners from playing an episode again."""

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 
 class Interruption:
     """Listens for the two signals; outside of the main thread Python has none to listen for."""
 
-    def __init__(self) -> None:
-        """Nothing has been asked for yet."""
+    def __init__(self, tell: Callable[[], None]) -> None:
+        """Nothing has been asked for yet; `tell` is called by the first signal, in its handler."""
+        self._tell = tell
         self.signal: signal.Signals | None = None
         """What asked the run to stop, or None."""
         self._at_once = False
@@ -49,4 +50,5 @@ class Interruption:
         again, self.signal = self.signal is not None, signal.Signals(number)
         if again or self._at_once:
             raise KeyboardInterrupt
+        self._tell()
         sys.stderr.write("\nstopping after this iteration; once more stops at once, without a checkpoint\n")

@@ -21,6 +21,10 @@ class TrainingLoop(Protocol):
         """Run one iteration, of at least one update, and say what it did."""
         ...
 
+    def interrupt(self) -> None:
+        """Let an iteration that waits for runners end by WaitInterruptedError; safe in a signal handler."""
+        ...
+
     def get_state(self) -> dict[str, Any]:
         """Return {"learner": tree, "runners": tree}, from which training goes on."""
         ...

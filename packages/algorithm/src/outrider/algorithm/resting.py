@@ -32,6 +32,9 @@ class RestingLoop:
             "this algorithm was loaded without runners and learners; load it with to_train=True to train it"
         )
 
+    def interrupt(self) -> None:
+        """Do nothing: there is no iteration."""
+
     def get_state(self) -> dict[str, Any]:
         """Return what was set."""
         return self._state

@@ -46,6 +46,10 @@ class SynchronousLoop:
         """After the newest update."""
         return self._weights
 
+    def interrupt(self) -> None:
+        """Wait for no runner that has not started."""
+        self._runners.interrupt()
+
     def get_state(self) -> dict[str, Any]:
         """Return all that the next iterations depend on."""
         return {"learner": self._learners.get_state(), "runners": self._runners.get_state()}

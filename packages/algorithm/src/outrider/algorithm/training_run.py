@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.interruption import Interruption
 from outrider.algorithm.stopping import NUM_LOOK_EPISODES, StopRule
+from outrider.envrunner import WaitInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +42,7 @@ class TrainingRun:
         self._algorithm = algorithm
         self._directory = directory
         self._callbacks = callbacks
-        self._interruption = Interruption()
+        self._interruption = Interruption(algorithm.interrupt)
         self._stop = StopRule(algorithm.settings.stopping, reward_threshold=algorithm.reward_threshold)
         self._checkpointed_at = time.monotonic()
         self._evaluation: Mapping[str, Any] | None = None
@@ -49,15 +50,21 @@ class TrainingRun:
     def run(self) -> Outcome:
         """Run to the end, at least one iteration.
 
-        Ctrl-C or SIGTERM ends it after the iteration at hand; twice, at once, by KeyboardInterrupt.
+        Ctrl-C or SIGTERM ends it after the iteration at hand, or at once where that waits for runners to
+        join; twice, at once and without a checkpoint, by KeyboardInterrupt.
         """
         with self._interruption.listening():
             reason = None
             while reason is None:
-                result = self._iterate()
+                try:
+                    result = self._iterate()
+                except WaitInterruptedError:
+                    reason = self._interrupted()
+                    break
                 reason = self._interrupted() or self._stop.reason(result)
                 if reason is None:
                     self._checkpoint_if_due()
+            assert reason is not None, "only a signal interrupts"
             checkpoint = self._checkpoint()
             for callback in self._callbacks:
                 callback.on_stop(self._algorithm, reason)

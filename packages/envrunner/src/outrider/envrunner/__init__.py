@@ -6,7 +6,13 @@ from outrider.envrunner.async_fleet import AsyncRunnerFleet
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.fleet import RunnerFleet
 from outrider.envrunner.onnx_policy import OnnxPolicy
-from outrider.envrunner.pool import AsyncRunnerPool, LocalRunnerPool, PoolStatistics, RunnerPool
+from outrider.envrunner.pool import (
+    AsyncRunnerPool,
+    LocalRunnerPool,
+    PoolStatistics,
+    RunnerPool,
+    WaitInterruptedError,
+)
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.roster import RunnersLostError
 from outrider.envrunner.runner import EnvRunner
@@ -32,5 +38,6 @@ __all__ = [
     "RunnerPool",
     "RunnersLostError",
     "TorchPolicy",
+    "WaitInterruptedError",
     "make_vector_environment",
 ]

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from outrider.envrunner.pool import PoolStatistics, check_num_states
+from outrider.envrunner.pool import PoolStatistics, WaitInterruptedError, check_num_states
 from outrider.envrunner.remote_runners import RemoteRunners, Sampled
 from outrider.envrunner.roster import Roster
 from outrider.envrunner.settings import EnvRunnerSettings
@@ -32,7 +32,7 @@ class AsyncRunnerFleet:
         num_rows = num_steps * settings.num_envs_per_env_runner
         self._roster = Roster(remote, settings, num_rows=num_rows, clock=clock)
         self._finished: deque[Sampled] = deque()
-        self._has_weights = False
+        self._has_weights = self._is_interrupted = False
 
     def offer(self, weights: WeightsReference) -> None:
         """Let newer weights act from each runner's next fragment on; the first ones let sampling begin."""
@@ -45,6 +45,8 @@ class AsyncRunnerFleet:
         deadline = self._clock() + timeout_s
         self._receive(0.0)
         while at_most > 0 and not self._finished:
+            if self._is_interrupted and (self._roster.is_short or self._roster.are_starting):
+                raise WaitInterruptedError("interrupted while runners were waited for")
             remaining_s = deadline - self._clock()
             if remaining_s <= 0:
                 break
@@ -53,6 +55,10 @@ class AsyncRunnerFleet:
         taken = [self._finished.popleft().fragment for _ in range(num_taken)]
         self._ask()
         return taken
+
+    def interrupt(self) -> None:
+        """Wait no more for runners that have not started."""
+        self._is_interrupted = True
 
     def statistics(self) -> PoolStatistics:
         """Return the counts so far."""

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from outrider.envrunner.pool import PoolStatistics, as_array, check_num_states
+from outrider.envrunner.pool import PoolStatistics, WaitInterruptedError, as_array, check_num_states
 from outrider.envrunner.remote_runners import RemoteRunners
 from outrider.envrunner.roster import Roster
 from outrider.envrunner.settings import EnvRunnerSettings
@@ -29,6 +29,8 @@ from outrider.transport import FragmentReference, LocalFragment, WeightsReferenc
 from outrider.wire import decode_fragment, encode_fragment
 
 _LOGGER = logging.getLogger("outrider.envrunner")
+_LOOK_S = 0.5
+"""How soon a wait for runners that are not there yet notices that it was interrupted."""
 
 
 class RunnerFleet:
@@ -54,6 +56,7 @@ class RunnerFleet:
         self._num_late_fragments = 0
         self._num_wanted = settings.num_env_runners or remote.num_runners
         self._num_asks = 0
+        self._is_interrupted = False
         self._last_asked = dict.fromkeys(range(remote.num_runners), 0)
 
     def sample(self, weights: WeightsReference) -> list[FragmentReference]:
@@ -72,6 +75,10 @@ class RunnerFleet:
         if self._settings.sample_ahead:
             self._ask(weights)
         return fragments
+
+    def interrupt(self) -> None:
+        """Wait no more for runners that have not started."""
+        self._is_interrupted = True
 
     def statistics(self) -> PoolStatistics:
         """Return the counts so far."""
@@ -121,12 +128,12 @@ class RunnerFleet:
     def _gather(self) -> None:
         """Wait until so many have joined as a run needs. The roster's patience bounds the wait."""
         while self._roster.is_short:
-            self._receive(math.inf)
+            self._await_others()
 
     def _ask(self, weights: WeightsReference) -> None:
         """Ask all that are up and free; those that start for the first time are waited for."""
         while self._roster.are_starting:
-            self._receive(math.inf)
+            self._await_others()
         for index in self._free():
             self._roster.ask(index, weights)
             self._awaited.add(index)
@@ -176,6 +183,12 @@ class RunnerFleet:
         self._awaited &= at_work
         self._late &= at_work
 
+    def _await_others(self) -> None:
+        """Wait for a moment for those that have not started."""
+        if self._is_interrupted:
+            raise WaitInterruptedError("interrupted while runners were waited for")
+        self._receive(_LOOK_S)
+
     def _leave_behind(self) -> None:
         """Go on without those that have not answered; their fragments join the next update."""
         _LOGGER.warning(
@@ -189,7 +202,7 @@ class RunnerFleet:
 
     def _become_idle(self) -> None:
         """Wait until nothing is asked of any runner. The roster's patience bounds the wait."""
-        while self._roster.are_starting or self._awaited or self._late:
+        while self._awaited or self._late or (self._roster.are_starting and not self._is_interrupted):
             self._receive(math.inf)
 
     def _state_of(self, index: int) -> Mapping[str, Any] | None:

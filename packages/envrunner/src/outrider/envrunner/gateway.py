@@ -36,6 +36,10 @@ _TEND_S = 0.05
 _CLOSE_S = 1.0
 SAMPLE = "outrider.wire.v1.RunnerService/Sample"
 ACT = "outrider.wire.v1.ActService/Act"
+_OVER = Goodbye(reason=GoodbyeReason.DONE, sentence="the training run is over")
+_STOPPED = Goodbye(
+    reason=GoodbyeReason.LATER, sentence="the training run was stopped and may be resumed; dial again"
+)
 
 
 class Listening(Protocol):
@@ -95,6 +99,8 @@ class Gateway:
         self._listening: Listening | None = listen(services)
         self.address = self._listening.address
         """Where to dial, with the port that the system chose."""
+        self.is_last = True
+        """Whether runners are told, when this is closed, that there is nothing to come back for."""
         self._seats.empty = f"nobody has joined at {self.address}"
 
     @property
@@ -155,10 +161,10 @@ class Gateway:
         self._seats.stop(index)
 
     def close(self) -> None:
-        """Tell all that the run is over, and close the port."""
+        """Tell all that the run is over, or where it may go on that it is stopped, and close the port."""
         listening, self._listening = self._listening, None
         if listening is not None:
-            self._seats.close(Goodbye(reason=GoodbyeReason.DONE, sentence="the training run is over"))
+            self._seats.close(_OVER if self.is_last else _STOPPED)
             listening.close(_CLOSE_S)
 
     def _prepare(self, weights: WeightsReference) -> None:

@@ -14,6 +14,10 @@ from outrider.transport import FragmentReference, LocalFragment, LocalWeights, W
 from outrider.wire import Frame, decode_weights, encode_weights
 
 
+class WaitInterruptedError(RuntimeError):
+    """Raised by a pool that was interrupted while it waited for runners to join or to start."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PoolStatistics:
     """What happened to the runners of a pool since it was made."""
@@ -59,6 +63,13 @@ class RunnerPool(Protocol):
         """
         ...
 
+    def interrupt(self) -> None:
+        """Wait for no runner any more that has not started: raise WaitInterruptedError instead.
+
+        Safe in a signal handler. What runners were asked for is still waited for.
+        """
+        ...
+
     def statistics(self) -> PoolStatistics:
         """Return the counts so far."""
         ...
@@ -89,6 +100,10 @@ class AsyncRunnerPool(Protocol):
         What is over `at_most` stays for the next call, and a runner whose fragments are not taken
         samples no further: nothing piles up. Raises as `RunnerPool.sample` does.
         """
+        ...
+
+    def interrupt(self) -> None:
+        """See `RunnerPool.interrupt`."""
         ...
 
     def statistics(self) -> PoolStatistics:
@@ -125,6 +140,9 @@ class LocalRunnerPool:
         for runner in self._runners:
             runner.set_weights(loaded)
         return [LocalFragment(runner.sample()) for runner in self._runners]
+
+    def interrupt(self) -> None:
+        """Do nothing: nobody is waited for."""
 
     def statistics(self) -> PoolStatistics:
         """Return the number of runners."""

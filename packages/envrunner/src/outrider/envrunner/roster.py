@@ -43,7 +43,7 @@ from outrider.transport import WeightsReference
 _LOGGER = logging.getLogger("outrider.envrunner")
 _GRACE_S = 1.0  # whoever starts processes knows better why one does not come up, and may say so first
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_TOLD_EVERY_S = 30.0  # that others are waited for
+_TOLD_FIRST_S = 30.0  # from when on it is told less and less often that others are waited for
 
 
 class RunnersLostError(RuntimeError):
@@ -96,7 +96,7 @@ class Roster:
         self._any_was_up = False
         self._seats = remote.admission.seats
         self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
-        self._short_since = self._told_at = math.inf
+        self._short_since = self._tell_at = math.inf
         self._missing = "nobody has joined"
         self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
         for index in range(len(self._members)):
@@ -246,13 +246,13 @@ class Roster:
         self._start(index)
 
     def _watch_shortage(self) -> None:
-        """Say, again and again, that others are waited for, and let `wait` raise an error after too long."""
+        """Say, ever less often, that others are waited for, and let `wait` raise an error after too long."""
         now, timeout_s = self._clock(), self._settings.join_timeout_s
         if not self.is_short:
-            self._short_since = self._told_at = math.inf
+            self._short_since = self._tell_at = math.inf
             return
         if self._short_since == math.inf:
-            self._short_since, self._told_at = now, -math.inf
+            self._short_since, self._tell_at = now, -math.inf
             return  # until it has been heard where they are waited for
         num_up = len(self.up)
         if now >= self._short_since + timeout_s:
@@ -264,10 +264,10 @@ class Roster:
                     "address"
                 )
             )
-        elif now >= self._told_at + _TOLD_EVERY_S:
-            self._told_at = now
+        elif now >= self._tell_at:
+            self._tell_at = now + max(_TOLD_FIRST_S, now - self._short_since)
             _LOGGER.warning(
-                "waiting for runners, %g s at most: %d are up and min_runners is %d: %s",
+                "waiting for runners, %.0f s at most: %d are up and min_runners is %d: %s",
                 self._short_since + timeout_s - now,
                 num_up,
                 self._num_needed,
@@ -282,8 +282,8 @@ class Roster:
 
     def _next_deadline(self) -> float:
         """Return when a rest is over, or patience with somebody, or others are to be waited for aloud."""
-        told = min(self._short_since + self._settings.join_timeout_s, self._told_at + _TOLD_EVERY_S)
-        return min([told, *map(self._deadline, self._members)])
+        shortage = min(self._short_since + self._settings.join_timeout_s, self._tell_at)
+        return min([shortage, *map(self._deadline, self._members)])
 
     def _deadline(self, member: _Member) -> float:
         if member.status is _Status.RESTING:
