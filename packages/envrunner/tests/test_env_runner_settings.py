@@ -34,7 +34,10 @@ from outrider.envrunner import EnvRunnerSettings
             {"env_runner_runtime_env": "pip"},
             "env_runner_runtime_env is 'pip'; give Ray's runtime environment",
         ),
-        ({"env_runner_backend": "threads"}, "env_runner_backend is 'threads'; allowed are 'auto', 'ray', 'process'"),
+        (
+            {"env_runner_backend": "threads"},
+            "env_runner_backend is 'threads'; allowed are 'auto', 'ray', 'process'",
+        ),
         ({"listen": 50051}, 'listen is 50051; give an address such as "0.0.0.0:50051", or None'),
         ({"token_file": " "}, "token_file is ' '; give the name of a file, or None"),
         ({"num_farm_runners": -1}, "num_farm_runners is -1; it must be a whole number >= 0"),
