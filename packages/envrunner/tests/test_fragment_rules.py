@@ -14,9 +14,11 @@ from outrider.wire import (
     DiscreteSpace,
     EpisodeStatistics,
     Fragment,
+    Limits,
     Streams,
     TensorSpec,
     action_heads,
+    encode_fragment,
 )
 
 # Three rows of copy 4, the first of runner 2, which has two copies.
@@ -48,7 +50,7 @@ def rules(**changes: Any) -> FragmentRules:
         "observation_space": BoxSpace(low=-bound, high=bound),
         "action_heads": action_heads(DiscreteSpace(num_values=3)),
         "state": {"h": TensorSpec(shape=(2,), dtype=np.dtype(np.float32))},
-        "num_steps": 2,
+        "num_steps": 3,
         "num_environments": 2,
         "record_action_parameters": True,
     }
@@ -132,7 +134,7 @@ def test_there_is_one_policy() -> None:
         rules().check(replace(FRAGMENT, streams=streams), runner=2)
 
 
-def test_a_fragment_without_rows_keeps_them() -> None:
+def test_a_fragment_without_rows_is_none_unless_its_one_step_was_a_reset() -> None:
     empty = replace(
         FRAGMENT,
         streams=Streams(
@@ -148,5 +150,46 @@ def test_a_fragment_without_rows_keeps_them() -> None:
         next_observations={"": np.zeros((0, 4), np.float32)},
         action_log_probs=np.zeros(0, np.float32),
         action_parameters=np.zeros((0, 3), np.float32),
+        episodes=EpisodeStatistics(returns=np.ones(0, np.float32), lengths=np.ones(0, np.int64)),
     )
-    rules().check(empty, runner=2)
+    rules(num_steps=1).check(empty, runner=2)
+    with pytest.raises(ValueError, match="it has no rows, and 6 were asked for"):
+        rules().check(empty, runner=2)
+
+
+def test_streams_are_as_long_and_as_many_as_was_asked_for() -> None:
+    with pytest.raises(ValueError, match="1 streams of up to 3 rows; one for each of 2 .* at most 2"):
+        rules(num_steps=2).check(FRAGMENT, runner=2)
+    one_each = replace(
+        FRAGMENT.streams,
+        lengths=np.ones(3, np.int64),
+        policy=np.zeros(3, np.int32),
+        environment=np.array([4, 4, 5], np.int32),
+        agent=np.zeros(3, np.int32),
+    )
+    with pytest.raises(ValueError, match="3 streams of up to 1 rows"):
+        rules().check(replace(FRAGMENT, streams=one_each), runner=2)
+
+
+def test_no_more_episodes_end_than_there_are_rows() -> None:
+    many = EpisodeStatistics(returns=np.ones(4, np.float32), lengths=np.ones(4, np.int64))
+    with pytest.raises(ValueError, match="4 episodes ended in 3 rows"):
+        rules().check(replace(FRAGMENT, episodes=many), runner=2)
+
+
+@pytest.mark.parametrize("name", ["observations", "next_observations"])
+def test_observations_that_count_stay_in_their_range(name: str) -> None:
+    counted = {"": np.zeros(3, np.int64)}
+    fragment = replace(FRAGMENT, observations=counted, next_observations={"": np.zeros(1, np.int64)})
+    four = rules(observation_space=DiscreteSpace(num_values=4))
+    four.check(fragment, runner=2)
+    column = getattr(fragment, name)[""]
+    with pytest.raises(ValueError, match=f"{name} holds a value outside its space, which is 0 to 3"):
+        four.check(replace(fragment, **{name: {"": with_value(column, 4)}}), runner=2)
+
+
+def test_no_more_is_read_than_was_asked_for() -> None:
+    tight = rules().limits(Limits())
+    assert (tight.max_rows, tight.max_streams, tight.max_episodes) == (6, 2, 6)
+    assert tight.max_message_bytes < 2**22
+    assert len(encode_fragment(FRAGMENT).to_bytes()) < tight.max_message_bytes

@@ -88,7 +88,7 @@ def test_nobody_requires_what_it_does_not_have() -> None:
         Hello(component="x", required_capabilities=frozenset({"zstd"}))
 
 
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=9)
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), max_size=9)
 UINT32 = st.integers(0, 2**32 - 1)
 
 
@@ -165,3 +165,23 @@ def test_who_does_not_say_its_protocol_is_refused(message: bytes) -> None:
 def test_the_frozen_fields_keep_their_numbers(name: str, frozen: dict[str, int]) -> None:
     fields = handshake_pb2.DESCRIPTOR.message_types_by_name[name].fields_by_name
     assert {field: fields[field].number for field in frozen} == frozen
+
+
+def test_what_a_peer_calls_itself_is_one_line_without_control_characters() -> None:
+    hello = decode_hello(
+        encode_hello(Hello(component="farm\x1b[31m\nrefused nobody", versions={"\x07": "\r"}))
+    )
+    assert (hello.component, hello.versions) == ("farm [31m refused nobody", {" ": " "})
+
+
+@pytest.mark.parametrize(
+    ("hello", "sentence"),
+    [
+        (Hello(component="x" * 5000), "max_text_characters is 4096 and 5000 came"),
+        (Hello(component="x", capabilities=frozenset(map(str, range(300)))), "max_names is 256 and 300 came"),
+        (Hello(component="x", versions=dict.fromkeys(map(str, range(300)), "1")), "max_names is 256 and 300"),
+    ],
+)
+def test_an_introduction_is_short(hello: Hello, sentence: str) -> None:
+    with pytest.raises(WireError, match=sentence):
+        decode_hello(encode_hello(hello))

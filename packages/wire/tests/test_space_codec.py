@@ -164,3 +164,10 @@ def test_what_is_none_of_our_spaces_is_not_sent() -> None:
 def test_a_space_that_is_too_long_to_read_is_refused() -> None:
     with pytest.raises(WireError, match="max_header_bytes is 1"):
         decode_space(b"\x1a\x00\x1a\x00", Limits(max_header_bytes=1))
+
+
+def test_spaces_are_counted_before_they_are_made() -> None:
+    nested = TupleSpace(spaces=(TupleSpace(spaces=(DiscreteSpace(num_values=2),) * 3),) * 3)
+    assert decode_space(encode_space(nested), Limits(max_spaces=13)) == nested
+    with pytest.raises(WireError, match="max_spaces is 12 and 13 came"):
+        decode_space(encode_space(nested), Limits(max_spaces=12))

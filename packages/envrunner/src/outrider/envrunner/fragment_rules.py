@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.fragment_buffer import FragmentBuffer, FragmentLayout
-from outrider.wire import ActionHead, Columns, Fragment, Space, TensorSpec
+from outrider.envrunner.step_rules import check_range
+from outrider.wire import ActionHead, Columns, Fragment, Limits, Space, TensorSpec, leaves
 
+_NUMBERS_BYTES = 64
+"""Of a row, at most: reward, flags, log-probability, version, number where it is cut, and those of streams."""
 _Form: TypeAlias = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 
@@ -32,18 +37,35 @@ class FragmentRules:
             num_envs=0, num_steps=0, observation_space=observation_space, action_heads=action_heads
         )
         slots = FragmentBuffer(layout)
+        self._leaves = leaves(observation_space)
         self._observations = {path: (each.dtype, each.shape[2:]) for path, each in slots.observations.items()}
         self._actions = {path: (each.dtype, each.shape[2:]) for path, each in slots.actions.items()}
         self._state = {name: (spec.dtype, spec.shape) for name, spec in state.items()}
         self._heads = action_heads
         self._num_parameters = slots.parameters.shape[2] if record_action_parameters else None
         self._num_environments = num_environments
+        self._num_steps = num_steps
         self._num_rows = num_steps * num_environments
+
+    def limits(self, limits: Limits) -> Limits:
+        """Return what need not be exceeded by what was asked for, however much else may come."""
+        forms = (*self._observations.values(), *self._observations.values(), *self._actions.values())
+        row_bytes = _NUMBERS_BYTES + sum(dtype.itemsize * prod(shape) for dtype, shape in forms)
+        row_bytes += 4 * (self._num_parameters or 0)
+        stream_bytes = sum(dtype.itemsize * prod(shape) for dtype, shape in self._state.values())
+        most_bytes = self._num_rows * row_bytes + self._num_environments * stream_bytes
+        return replace(
+            limits,
+            max_message_bytes=min(limits.max_message_bytes, most_bytes + 2 * limits.max_header_bytes),
+            max_decompressed_bytes=min(limits.max_decompressed_bytes, most_bytes + 1),
+            max_rows=min(limits.max_rows, self._num_rows),
+            max_streams=min(limits.max_streams, self._num_environments),
+            max_episodes=min(limits.max_episodes, self._num_rows),
+        )
 
     def check(self, fragment: Fragment, *, runner: int) -> None:
         """Raise ValueError with the first rule that a fragment of this runner of the run breaks."""
-        if fragment.num_rows > self._num_rows:
-            raise ValueError(f"it has {fragment.num_rows} rows and at most {self._num_rows} were asked for")
+        self._check_counts(fragment)
         _check_form("observations", fragment.observations, self._observations)
         _check_form("actions", fragment.actions, self._actions)
         _check_form("the recurrent state", fragment.streams.state, self._state)
@@ -56,11 +78,30 @@ class FragmentRules:
         ):
             for path, column in columns.items():
                 _check_finite(_at(name, path), column)
+        for path, leaf in self._leaves.items():
+            check_range(_at("observations", path), fragment.observations[path], leaf)
+            check_range(_at("next_observations", path), fragment.next_observations[path], leaf)
         _check_finite("rewards", fragment.rewards)
         _check_finite("action_log_probs", fragment.action_log_probs)
         _check_finite("the returns of episodes", fragment.episodes.returns)
         self._check_actions(fragment.actions)
         self._check_parameters(fragment.action_parameters)
+
+    def _check_counts(self, fragment: Fragment) -> None:
+        if fragment.num_rows > self._num_rows:
+            raise ValueError(f"it has {fragment.num_rows} rows and at most {self._num_rows} were asked for")
+        if not fragment.num_rows and self._num_steps > 1:  # one step may have been that of a reset
+            raise ValueError(f"it has no rows, and {self._num_rows} were asked for")
+        lengths_S = fragment.streams.lengths
+        if len(lengths_S) > self._num_environments or lengths_S.max(initial=0) > self._num_steps:
+            raise ValueError(
+                f"it has {len(lengths_S)} streams of up to {lengths_S.max()} rows; one for each of "
+                f"{self._num_environments} environment copies, of at most {self._num_steps}, were asked for"
+            )
+        if len(fragment.episodes.lengths) > fragment.num_rows:
+            raise ValueError(
+                f"{len(fragment.episodes.lengths)} episodes ended in {fragment.num_rows} rows; each needs one"
+            )
 
     def _check_streams(self, fragment: Fragment, first: int) -> None:
         environment_S = fragment.streams.environment

@@ -67,12 +67,13 @@ class StepRules:
                     f"{where} is {column.dtype} {column.shape}; the environment was announced with {dtype} "
                     f"{shape}"
                 )
-            _check_values(where, column, leaf)
+            if column.dtype.kind == "f" and not np.isfinite(column).all():
+                raise ValueError(f"{where} holds NaN or infinity; observations must be finite numbers")
+            check_range(where, column, leaf)
 
 
-def _check_values(where: str, column: NDArray[Any], leaf: LeafSpace) -> None:
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
-        raise ValueError(f"{where} holds NaN or infinity; observations must be finite numbers")
+def check_range(where: str, column: NDArray[Any], leaf: LeafSpace) -> None:
+    """Raise ValueError in one sentence where rows of a leaf that counts hold what it does not count to."""
     low: Any
     high: Any
     match leaf:

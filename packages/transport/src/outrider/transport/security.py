@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -17,7 +17,7 @@ class ServerSecurity:
     """PEM file with its private key."""
     client_ca: Path | None = None
     """PEM file of the authority that clients' certificates must be signed by (mutual TLS)."""
-    tokens: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = field(default=(), repr=False)
     """Secrets, one of which a client must say. Never printed."""
 
 
@@ -33,7 +33,7 @@ class ClientSecurity:
     """PEM file with the client's own certificate, for mutual TLS."""
     key: Path | None = None
     """PEM file with its private key."""
-    token: str = ""
+    token: str = field(default="", repr=False)
     """Secret to say. Never printed."""
 
 

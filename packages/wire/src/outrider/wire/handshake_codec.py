@@ -6,9 +6,10 @@ fields, and the rest only where the major version is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from outrider.wire.frame import Bytes
+from outrider.wire.goodbye_codec import read_sentence, write_sentence
 from outrider.wire.handshake import PROTOCOL, Hello, ProtocolVersion, Refusal, RefusalReason, Welcome
 from outrider.wire.limits import Limits
 from outrider.wire.v1 import handshake_pb2
@@ -44,17 +45,18 @@ def decode_hello(message: Bytes, limits: Limits = Limits()) -> Hello:  # noqa: B
         limits.check("max_header_bytes", len(message))
         frozen = handshake_pb2.FrozenHello.FromString(bytes(message))
         protocol = _read_version(frozen.protocol)
+        component = read_sentence(frozen.component, limits)
         if protocol.major != PROTOCOL.major:
-            return Hello(component=frozen.component, protocol=protocol)
+            return Hello(component=component, protocol=protocol)
         parsed = handshake_pb2.Hello.FromString(bytes(message))
         return Hello(
-            component=parsed.component,
+            component=component,
             protocol=protocol,
-            versions=_read_versions(parsed.versions),
-            environment_fingerprint=parsed.environment_fingerprint,
-            policy_fingerprint=parsed.policy_fingerprint,
-            capabilities=frozenset(parsed.capabilities),
-            required_capabilities=frozenset(parsed.required_capabilities),
+            versions=_read_versions(parsed.versions, limits),
+            environment_fingerprint=read_sentence(parsed.environment_fingerprint, limits),
+            policy_fingerprint=read_sentence(parsed.policy_fingerprint, limits),
+            capabilities=_read_names(parsed.capabilities, limits),
+            required_capabilities=_read_names(parsed.required_capabilities, limits),
         )
 
 
@@ -63,7 +65,7 @@ def encode_welcome(welcome: Welcome) -> bytes:
     message = handshake_pb2.Welcome(protocol=_write_version(welcome.protocol), component=welcome.component)
     if welcome.refusal is not None:
         message.refusal.reason = _REASON_NUMBERS[welcome.refusal.reason]
-        message.refusal.sentence = welcome.refusal.sentence
+        message.refusal.sentence = write_sentence(welcome.refusal.sentence)
         return bytes(message.SerializeToString())
     message.agreed_minor = welcome.agreed_minor
     message.capabilities.extend(sorted(welcome.capabilities))
@@ -78,22 +80,21 @@ def decode_welcome(message: Bytes, limits: Limits = Limits()) -> Welcome:  # noq
         limits.check("max_header_bytes", len(message))
         frozen = handshake_pb2.FrozenWelcome.FromString(bytes(message))
         protocol = _read_version(frozen.protocol)
+        component = read_sentence(frozen.component, limits)
         if frozen.HasField("refusal"):
             reason = _REASONS.get(frozen.refusal.reason, RefusalReason.UNKNOWN)
-            refusal = Refusal(reason=reason, sentence=frozen.refusal.sentence)
-            return Welcome(component=frozen.component, protocol=protocol, refusal=refusal)
+            refusal = Refusal(reason=reason, sentence=read_sentence(frozen.refusal.sentence, limits))
+            return Welcome(component=component, protocol=protocol, refusal=refusal)
         if protocol.major != PROTOCOL.major:
-            raise WireError(
-                f"{frozen.component} welcomes with protocol {protocol}; this side speaks {PROTOCOL}"
-            )
+            raise WireError(f"{component} welcomes with protocol {protocol}; this side speaks {PROTOCOL}")
         parsed = handshake_pb2.Welcome.FromString(bytes(message))
         return Welcome(
-            component=parsed.component,
+            component=component,
             protocol=protocol,
             agreed_minor=parsed.agreed_minor,
-            capabilities=frozenset(parsed.capabilities),
-            policy_fingerprint=parsed.policy_fingerprint,
-            versions=_read_versions(parsed.versions),
+            capabilities=_read_names(parsed.capabilities, limits),
+            policy_fingerprint=read_sentence(parsed.policy_fingerprint, limits),
+            versions=_read_versions(parsed.versions, limits),
         )
 
 
@@ -111,5 +112,13 @@ def _write_versions(versions: Mapping[str, str]) -> list[handshake_pb2.Component
     return [handshake_pb2.ComponentVersion(name=name, version=version) for name, version in versions.items()]
 
 
-def _read_versions(messages: Iterable[handshake_pb2.ComponentVersion]) -> dict[str, str]:
-    return {message.name: message.version for message in messages}
+def _read_versions(messages: Sequence[handshake_pb2.ComponentVersion], limits: Limits) -> dict[str, str]:
+    limits.check("max_names", len(messages))
+    return {
+        read_sentence(message.name, limits): read_sentence(message.version, limits) for message in messages
+    }
+
+
+def _read_names(names: Sequence[str], limits: Limits) -> frozenset[str]:
+    limits.check("max_names", len(names))
+    return frozenset(read_sentence(name, limits) for name in names)

@@ -27,6 +27,10 @@ class Limits:
     `max_header_bytes`, and a chunk by 1 MiB."""
     max_text_characters: int = 4096
     """Length of a name, a session, or a sentence for people."""
+    max_names: int = 256
+    """Capabilities, and versions of distributions, that a peer introduces itself with."""
+    max_spaces: int = 4096
+    """Spaces within one another all together, counting each."""
     max_arrays: int = 4096
     """Arrays in one message: columns of a fragment, tensors of a module."""
     max_dimensions: int = 16
