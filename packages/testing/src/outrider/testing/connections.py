@@ -44,6 +44,11 @@ class ConnectionPair:
             self._network.call(end.finish, reason)
         self.settle()
 
+    def cut_off(self, sentence: str) -> None:
+        """Let `a` cut `b` off, as a connection does by itself whose other side floods or stalls."""
+        self.a.broke_rule = True
+        self.cut(f"{self.a.peer} was cut off: {sentence}")
+
     def hold(self) -> None:
         """Deliver nothing until `release`, as a network that is stuck; what is sent waits."""
         self._network.hold()
@@ -80,6 +85,7 @@ class PairedConnection:
     def __init__(self, network: _Network, receiver: Receiver, *, peer: str, identity: str) -> None:
         self.peer = peer
         self.identity = identity
+        self.broke_rule = False
         self.terms: Terms | None = None
         """What `keep` was called with last."""
         self.other: PairedConnection
@@ -144,6 +150,7 @@ class PairedConnection:
             self._receiver.received(self, head, attachment)
         except WireError as error:
             sentence = str(error)
+            self.broke_rule = True
             self.close(goodbye_message(Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=sentence)))
 
 

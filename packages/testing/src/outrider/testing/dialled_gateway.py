@@ -28,6 +28,7 @@ class MemoryPort:
     def __init__(self) -> None:
         """Nobody listens yet."""
         self.address = "memory"
+        self.num_refused = 0
         self._services: Mapping[str, Receiver] = {}
         self._pairs: list[ConnectionPair] = []
         self._lock = threading.Lock()
@@ -52,6 +53,10 @@ class MemoryPort:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
             pair.__exit__(None, None, None)
+
+    def cut_off(self, sentence: str) -> None:
+        """Let the newest connection be cut off by the side that listens."""
+        self._pairs[-1].cut_off(sentence)
 
     def settle(self) -> None:
         """Wait until nothing is under way."""
