@@ -371,6 +371,14 @@ def test_who_does_not_say_join_is_sent_away(monkeypatch: pytest.MonkeyPatch) -> 
     assert "did not say join" in peer.goodbye.sentence
 
 
+def test_who_is_cut_off_by_its_connection_is_counted() -> None:
+    run, peer = Run(), Peer()
+    with playing(run, peer) as (pair,):
+        pair.cut_off("more than 5 messages/s came")
+        assert "more than 5 messages/s came" in run.event(Lost).reason
+    assert run.tally.num_cut_off == 1
+
+
 def test_a_step_that_nobody_waits_for_ends_the_stream() -> None:
     run, peer = Run(), Peer()
     with playing(run, peer) as (pair,):

@@ -39,7 +39,7 @@ HEADS = [
 class Line:
     """A connection without a network: what is sent over it is thrown away."""
 
-    peer, identity, is_sending = "nowhere", "", False
+    peer, identity, is_sending, broke_rule = "nowhere", "", False, False
 
     def __init__(self) -> None:
         self.is_closed = False

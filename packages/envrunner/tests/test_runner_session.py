@@ -39,7 +39,7 @@ class Opened:
 
     def __init__(self, num_seats: int = 1, **settings: Any) -> None:
         self.port = MemoryPort()
-        made = EnvRunnerSettings(reconnect_timeout_s=0.2, **settings)
+        made = EnvRunnerSettings(**{"reconnect_timeout_s": 0.2, **settings})
         plan = RunnerPlan(
             environment=EnvironmentSettings("CartPole-v1"),
             settings=made,
@@ -479,12 +479,12 @@ def test_who_is_gone_has_no_state(opened: Make) -> None:
         (
             {"observation_space": DiscreteSpace(num_values=9)},
             RefusalReason.ENVIRONMENT,
-            "the observation_space of farm 1.2 differs from that of the run: num_values is 9 there and 4",
+            "the observation_space of farm 1.2 differs from that of the run here: num_values is 9 there and 4",
         ),
         (
             {"action_space": DiscreteSpace(num_values=4, start=1)},
             RefusalReason.ENVIRONMENT,
-            "the action_space of farm 1.2 differs from that of the run: start is 1 there and 0 here",
+            "the action_space of farm 1.2 differs from that of the run here: start is 1 there and 0 here",
         ),
         (
             {"hello": Hello(component="farm 9", protocol=ProtocolVersion(2, 0))},
@@ -605,6 +605,23 @@ def test_asks_that_were_never_made_cannot_have_been_heard(opened: Make) -> None:
     again = RawRunner(made.port)
     again.say(replace(JOIN, session=key, last_ask=5))
     assert goodbye(again) == (GoodbyeReason.MISBEHAVED, "it has heard ask 5, and 0 was the last")
+
+
+def test_who_is_cut_off_by_its_connection_is_counted_and_not_waited_for(opened: Make) -> None:
+    made = opened(reconnect_timeout_s=1e6)
+    made.up()
+    made.port.cut_off("more than 5 messages/s came")
+    (lost,) = made.events()
+    assert isinstance(lost, Lost)
+    assert "was cut off: more than 5 messages/s came" in lost.reason
+    assert made.gateway.admission.num_cut_off == 1
+
+
+def test_a_stranger_that_is_cut_off_by_its_connection_is_counted(opened: Make) -> None:
+    made = opened()
+    RawRunner(made.port)
+    made.port.cut_off("more than 5 messages/s came")
+    assert made.gateway.admission.num_cut_off == 1
 
 
 def test_a_stranger_says_join_first(opened: Make) -> None:

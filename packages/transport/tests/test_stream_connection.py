@@ -175,6 +175,21 @@ def test_a_receiver_that_fails_ends_the_connection_with_a_goodbye(
     assert sentence in notes.told[-1]
 
 
+@pytest.mark.parametrize(
+    ("message", "broke_rule"), [(b"\xff", True), (chunk_message([b"x"]), True), (DONE, False)]
+)
+def test_who_sends_what_is_no_message_has_broken_a_rule(message: bytes, *, broke_rule: bool) -> None:
+    connections = []
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        connections.append(connection)
+        stream.incoming.put_nowait(message)
+        stream.incoming.put_nowait(None)
+
+    play(scene)
+    assert [each.broke_rule for each in connections] == [broke_rule]
+
+
 def test_a_message_that_there_is_no_memory_for_may_come_later() -> None:
     async def scene(_: StreamConnection, stream: FakeStream) -> None:
         stream.incoming.put_nowait(encode_sample_request(session.FragmentDelivery(1), attachment_bytes=11))

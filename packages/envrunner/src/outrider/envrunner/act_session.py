@@ -111,7 +111,9 @@ class ActSessions:
     def closed(self, connection: Connection, reason: str) -> None:
         """End the runner of a stream."""
         with self._seats.changed:
-            self._open.discard(connection)
+            if connection in self._open:
+                self._tally.num_cut_off += connection.broke_rule
+                self._open.discard(connection)
             self._strangers.pop(connection, None)
         stream = self._streams.pop(connection, None)
         if stream is not None:

@@ -69,7 +69,8 @@ class RunnerService:
     def closed(self, connection: Connection, reason: str) -> None:
         """Note that a connection is gone."""
         with self._seats.changed:
-            self._strangers.pop(connection, None)
+            is_stranger = self._strangers.pop(connection, None) is not None
+            self._tally.num_cut_off += is_stranger and connection.broke_rule
             known = self._by_connection.pop(connection, None)
             if known is not None:
                 known.lose(connection, printable(reason))

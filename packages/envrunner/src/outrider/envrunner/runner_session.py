@@ -133,16 +133,19 @@ class RunnerSession:
                 pass  # of a newer release
 
     def lose(self, connection: Connection, reason: str) -> None:
-        """Note that the connection broke; a runner that is ready may come back."""
+        """Note that the connection broke; a runner that is ready and broke no rule may come back."""
         if connection is not self._connection or self.is_over:
             return
         self._connection = None
-        if not self.seated.is_ready:
+        if connection.broke_rule:
+            self._tally.num_cut_off += 1
+            self._end(reason)
+        elif not self.seated.is_ready:
             self._end(f"its connection broke before it was ready: {reason}")
-            return
-        wait_s = self._invitation.terms.session_timeout_s
-        self.patience_ends = monotonic() + wait_s
-        _LOGGER.warning("lost touch with %s and wait %g s: %s", self.seated.title, wait_s, reason)
+        else:
+            wait_s = self._invitation.terms.session_timeout_s
+            self.patience_ends = monotonic() + wait_s
+            _LOGGER.warning("lost touch with %s and wait %g s: %s", self.seated.title, wait_s, reason)
 
     def give_up(self) -> None:
         """End a session whose runner did not come back."""

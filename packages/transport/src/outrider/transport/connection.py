@@ -41,6 +41,11 @@ class Connection(Protocol):
         """Whether something large is under way or waits to be."""
         ...
 
+    @property
+    def broke_rule(self) -> bool:
+        """Whether the other side was cut off here, because it sent too much, too slowly, or no message."""
+        ...
+
     def send(self, head: bytes, attachment: Sequence[Bytes] = ()) -> None:
         """Send a stream message, with the pieces of a large one attached; returns at once.
 

@@ -66,9 +66,10 @@ class StreamConnection:
         """Must be made by the network's thread. The last two limits are for peers that dialled."""
         self.peer = peer
         self.identity = identity
+        self.broke_rule = False
         self._stream = stream
         self._receiver = receiver
-        self._inbox = Inbox(limits, pool)
+        self._inbox = Inbox(limits, pool, is_of_stranger=first_message_timeout_s is not None)
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
@@ -185,6 +186,7 @@ class StreamConnection:
     # ----------------------------------------------------------------------------------------- ending
 
     def _give_up(self, reason: GoodbyeReason, sentence: str) -> None:
+        self.broke_rule = reason is GoodbyeReason.MISBEHAVED
         self._outbox.close(goodbye_message(Goodbye(reason=reason, sentence=sentence)), at_once=True)
         self._closing(f"{self.peer} was cut off: {sentence}")
 
