@@ -287,8 +287,9 @@ def test_a_gateway_that_is_not_there_yet_is_dialled_again() -> None:
 
 def test_what_cannot_be_helped_by_dialling_is_not_dialled_again() -> None:
     refusals = [DialError("a wrong token", is_final=True), DialError("never dialled", is_final=False)]
-    ended, gateway, _ = take_part(thank_when_ready, refusals=refusals)
+    ended, gateway, witness = take_part(thank_when_ready, refusals=refusals)
     assert ended == Ended(Ending.REFUSED, "a wrong token")
+    assert witness.told == []
     assert len(refusals) == 1
     assert gateway.heard == []
 

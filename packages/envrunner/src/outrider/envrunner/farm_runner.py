@@ -195,13 +195,14 @@ class FarmRunner:
             raise
 
     def _connect_once(self) -> str:
-        """Dial and wait until the connection is closed again. Returns why there was none."""
+        """Dial and wait until the connection is closed again. Returns why there is none yet."""
         try:
             self._dial(self._session)
         except DialError as error:
-            if error.is_final:
-                self._session.end(Ending.REFUSED, str(error))
-            return str(error)
+            if not error.is_final:
+                return str(error)
+            self._session.end(Ending.REFUSED, str(error))
+            return ""
         self._session.wait_until_closed()
         return ""
 

@@ -83,8 +83,8 @@ class Invitation:
             if difference is not None:
                 return self._refuse(
                     RefusalReason.ENVIRONMENT,
-                    f"the {name} of {join.hello.component} differs from that of the run: {difference}; give "
-                    "both the same environment and arguments",
+                    f"the {name} of {join.hello.component} differs from that of the run here: {difference}; "
+                    "give both the same environment and arguments",
                 )
         return welcome
 
