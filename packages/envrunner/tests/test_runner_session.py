@@ -479,7 +479,7 @@ def test_who_is_gone_has_no_state(opened: Make) -> None:
         (
             {"observation_space": DiscreteSpace(num_values=9)},
             RefusalReason.ENVIRONMENT,
-            "the observation_space of farm 1.2 differs from that of the run here: num_values is 9 there and 4",
+            "the observation_space of farm 1.2 differs from that of the run here: num_values is 9 there",
         ),
         (
             {"action_space": DiscreteSpace(num_values=4, start=1)},
