@@ -116,6 +116,8 @@ def test_what_is_queued_and_the_last_message_arrive_before_the_end_in_both_direc
         for dialled_closes in (False, True):
             connection = connect(listener.address, here)
             ends = [(connection, here, there), (there.connection(), there, here)]
+            connection.send(READY)
+            there.message()
             closing, one, other = ends[dialled_closes]
             closing.send(announce(5 * 2**20), [bytes(5 * 2**20)])
             closing.close(last)
@@ -324,8 +326,9 @@ def waiting(*messages: bytes, then: Callable[[], object]) -> Iterator[bytes]:
     ("messages", "expected"),
     [
         ([chunk_message([b"abc"])], "where 0 were to come"),
-        ([announce(2), chunk_message([b"abc"])], "a chunk of 3 bytes where 2 were to come"),
-        ([announce(5), announce(5)], "one travels at a time"),
+        ([announce(2)], "a large message is announced first; introduce yourself first"),
+        ([READY, announce(2), chunk_message([b"abc"])], "a chunk of 3 bytes where 2 were to come"),
+        ([READY, announce(5), announce(5)], "one travels at a time"),
         ([announce(2**40)], "max_message_bytes is 1000 and 1099511627776 came"),
         ([announce(1001)], "max_message_bytes is 1000 and 1001 came"),
         ([b"\xff\xff\xff"], "message of a stream"),
@@ -373,6 +376,7 @@ def test_a_large_message_that_dribbles_is_cut_off(monkeypatch: pytest.MonkeyPatc
     done = threading.Event()
 
     def dribble() -> Iterator[bytes]:
+        yield READY
         yield announce(10**6)
         while not done.wait(0.05):
             yield chunk_message([b"x"])
@@ -393,6 +397,7 @@ def test_no_more_connections_than_allowed_are_open_for_one_token() -> None:
         with pytest.raises(DialError, match="2 connections of the same token") as caught:
             connect(listener.address, Notes(), mine)
         assert not caught.value.is_final
+        assert listener.num_refused == 1
         connect(listener.address, Notes(), others)
         first.close()
         there.end()
@@ -586,8 +591,9 @@ def test_two_hundred_connections_leave_no_threads_files_or_memory_behind() -> No
         for _ in range(num_times):
             here = Notes()
             connection = connect(listener.address, here)
+            connection.send(READY)
             connection.send(announce(len(message)), [message])
-            there.message()
+            assert [there.message()[0] for _ in range(2)] == [READY, announce(len(message))]
             connection.close()
             here.end()
             there.end()

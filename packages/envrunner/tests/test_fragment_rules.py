@@ -158,7 +158,7 @@ def test_a_fragment_without_rows_is_none_unless_its_one_step_was_a_reset() -> No
 
 
 def test_streams_are_as_long_and_as_many_as_was_asked_for() -> None:
-    with pytest.raises(ValueError, match="1 streams of up to 3 rows; one for each of 2 .* at most 2"):
+    with pytest.raises(ValueError, match=r"1 streams of up to 3 rows; one for each of 2 .* at most 2"):
         rules(num_steps=2).check(FRAGMENT, runner=2)
     one_each = replace(
         FRAGMENT.streams,

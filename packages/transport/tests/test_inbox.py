@@ -47,6 +47,16 @@ def test_a_goodbye_is_seen_and_handed_on() -> None:
     assert arrival.goodbye == goodbye
 
 
+def test_no_memory_is_taken_for_a_stranger_before_it_has_said_who_it_is() -> None:
+    pool = BufferPool()
+    inbox = Inbox(Limits(), pool, is_of_stranger=True)
+    with pytest.raises(WireError, match="introduce yourself first"):
+        inbox.take(announce(5))
+    assert pool.used_bytes == 0
+    inbox.take(READY)
+    assert inbox.take(announce(5)) is None
+
+
 def test_no_memory_is_taken_for_more_than_is_allowed() -> None:
     pool = BufferPool()
     with pytest.raises(WireError, match="max_message_bytes is 1000 and 1001 came"):

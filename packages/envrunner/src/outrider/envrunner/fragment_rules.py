@@ -15,7 +15,7 @@ from outrider.envrunner.step_rules import check_range
 from outrider.wire import ActionHead, Columns, Fragment, Limits, Space, TensorSpec, leaves
 
 _NUMBERS_BYTES = 64
-"""Of a row, at most: reward, flags, log-probability, version, number where it is cut, and those of streams."""
+"""Of a row, at most: reward, flags, log-probability, version, number where it is cut, and its stream's."""
 _Form: TypeAlias = Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from math import inf
+from time import monotonic
+from typing import Any, NoReturn
 
 from outrider.transport import grpc_options
 from outrider.transport.addresses import Address, check_free, parse_address
@@ -21,6 +24,9 @@ from outrider.wire import Limits
 FIRST_MESSAGE_TIMEOUT_S = 10.0
 """Time that a peer has to introduce itself."""
 _START_TIMEOUT_S = 20.0
+_TELL_EVERY_S = 10.0
+"""How often the log says who was not let in: whoever knocks must not be able to fill it."""
+_LOGGER = logging.getLogger(__name__)
 _HEALTH, _SERVING = "grpc.health.v1.Health", b"\x08\x01"
 
 
@@ -50,6 +56,9 @@ class Listener:
         self._max_per_identity = max_connections_per_identity
         self._max_messages_per_s = max_messages_per_s
         self._num_connections: Counter[str] = Counter()
+        self.num_refused = 0
+        """Streams that were not let in: no token, a wrong one, too many."""
+        self._told_at, self._num_told = -inf, 0
         credentials = _credentials(security)
         check_free(self._asked)
         self._server, self._bound = wait_for(lambda: self._start(credentials), _START_TIMEOUT_S)
@@ -114,24 +123,39 @@ class Listener:
             metadata = dict(context.invocation_metadata() or ())
             scheme, _, token = str(metadata.get("authorization", "")).partition(" ")
             if scheme.lower() != "bearer" or not token:
-                await context.abort(
+                await self._refuse(
+                    context,
                     grpc.StatusCode.UNAUTHENTICATED,
                     "a token is needed to connect here and none came; "
                     "send the metadata `authorization: Bearer` and the token",
                 )
             if not is_known(token, self._security.tokens):
-                await context.abort(
+                await self._refuse(
+                    context,
                     grpc.StatusCode.UNAUTHENTICATED,
                     "this token is not let in; give the one that this side was started with",
                 )
             identity = identity or f"token:{hashlib.sha256(token.encode()).hexdigest()[:12]}"
         if self._num_connections[identity] >= self._max_per_identity:
-            await context.abort(
+            await self._refuse(
+                context,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{self._max_per_identity} connections of the same token or certificate are open, "
                 "and no more are let in; close some, or use another token",
             )
         return identity
+
+    async def _refuse(self, context: Any, status: grpc.StatusCode, sentence: str) -> NoReturn:  # noqa: ANN401
+        self.num_refused += 1
+        now = monotonic()
+        if now - self._told_at >= _TELL_EVERY_S:
+            num_others = self.num_refused - self._num_told - 1
+            others = f" ({num_others} others since the last such line)" if num_others else ""
+            peer = grpc_options.shown(context.peer())
+            _LOGGER.warning("did not let %s in: %s%s", peer, sentence, others)
+            self._told_at, self._num_told = now, self.num_refused
+        await context.abort(status, sentence)
+        raise AssertionError  # `abort` has raised
 
 
 class _ServerStream:

@@ -29,6 +29,8 @@ SERVER = (
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
     ("grpc.server_handshake_timeout_ms", 10_000),
+    # Whoever connects and opens no stream, which takes a token, is hung up on.
+    ("grpc.max_connection_idle_ms", 30_000),
     # A port in use is an error; with this on, two servers would share it.
     ("grpc.so_reuseport", 0),
 )

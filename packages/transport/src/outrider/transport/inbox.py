@@ -22,7 +22,9 @@ class Arrival:
 class Inbox:
     """The messages of one stream, one after the other."""
 
-    def __init__(self, limits: Limits, pool: BufferPool) -> None:
+    def __init__(self, limits: Limits, pool: BufferPool, *, is_of_stranger: bool = False) -> None:
+        """Take memory from `pool`. A stranger gets some only once it has said who it is."""
+        self._is_of_stranger = is_of_stranger
         self._limits = limits
         self._pool = pool
         self._head = b""
@@ -46,7 +48,10 @@ class Inbox:
         if message.is_heartbeat:
             return None
         if not message.attachment_bytes:
+            self._is_of_stranger = False
             return Arrival(data, goodbye=message.goodbye)
+        if self._is_of_stranger:
+            raise WireError("a large message is announced first; introduce yourself first")
         if self._attachment is not None:
             raise WireError(
                 f"a large message is announced while {self.num_bytes_missing} bytes of the one before are "
