@@ -103,12 +103,10 @@ class Rig:
         assert set(self.learned.values()) == {1}, "nothing is learned from twice"
         assert (counts.num_lost_rows, counts.num_runner_restarts, counts.num_cut_off) == (0, 0, 0)
         assert counts.num_joined == NUM_RUNNERS
-        proxy, rows = self.proxy, len(self.learned)
         print(
-            f"{rows} rows learned from = taken; {proxy.num_cuts} cuts of {proxy.num_connections} connections, "
-            f"{counts.num_duplicates} fragments came twice"
+            f"{len(self.learned)} rows were taken and learned from; of {self.proxy.num_connections} "
+            f"connections {self.proxy.num_cuts} were cut; {counts.num_duplicates} fragments came twice"
         )
-        assert proxy.num_cuts >= CHAOS_S
 
     def _end_farm(self) -> None:
         if self.farm.poll() is None:
@@ -169,6 +167,7 @@ def test_updates_learn_from_every_step_once_however_often_the_network_breaks(rig
         counts = fleet.statistics()
         assert rig.drained() == 0
         rig.assert_nothing_is_lost(counts)
+    assert rig.proxy.num_cuts >= CHAOS_S
 
 
 def test_runners_that_sample_without_pause_lose_nothing_either(rig: Rig) -> None:
@@ -190,4 +189,33 @@ def test_runners_that_sample_without_pause_lose_nothing_either(rig: Rig) -> None
             rig.learn(fleet.collect(at_most=8, timeout_s=0.1))
         rig.learn(fleet.collect(at_most=100, timeout_s=0.1))
         assert rig.farm.returncode == 0
+        rig.assert_nothing_is_lost(counts)
+    assert rig.proxy.num_cuts >= CHAOS_S
+
+
+def test_a_farm_that_was_frozen_until_it_was_missed_goes_on_where_it_was(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(RunnerFleet(rig.gateway, SETTINGS, num_steps=NUM_STEPS)) as fleet:
+        rig.learn(fleet.sample(rig.weights(0)))
+        runners = Path(f"/proc/{rig.farm.pid}/task/{rig.farm.pid}/children").read_text().split()
+        frozen = [rig.farm.pid, *map(int, runners)]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        frozen_at = time.monotonic()
+
+        def thaw() -> None:
+            while caplog.text.count("lost touch") < NUM_RUNNERS and time.monotonic() < frozen_at + DEADLINE_S:
+                time.sleep(0.05)
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+
+        thawing = threading.Thread(target=thaw)
+        thawing.start()
+        rig.learn(fleet.sample(rig.weights(1)))
+        thawing.join()
+        assert time.monotonic() - frozen_at < 30  # missed within 12 s
+        rig.learn(fleet.sample(rig.weights(2)))
+        counts = fleet.statistics()
+        assert rig.drained() == 0
         rig.assert_nothing_is_lost(counts)

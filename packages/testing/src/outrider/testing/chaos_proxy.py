@@ -163,7 +163,7 @@ class _Connection:
         while True:
             due, piece = await pieces.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
-            while self._proxy.is_half_open:
+            while self._proxy.is_half_open:  # noqa: ASYNC110 - set by any thread
                 await asyncio.sleep(0.05)
             if not piece:
                 if writer.can_write_eof():

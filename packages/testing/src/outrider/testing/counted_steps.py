@@ -15,13 +15,13 @@ MOST = 2**24 - 1
 """Largest number up to which float32 knows all."""
 
 
-class CountedSteps(gym.Env[Observation, Any]):
+class CountedSteps(gym.Env[Observation, np.int64]):
     """Shows (its number, steps taken so far): the rows of a copy are (number, 0), (number, 1), ..."""
 
     def __init__(self, folder: str, length: int = 37) -> None:
         """Keep the count in a file of `folder`, named by a number that no other copy has; 0 is none."""
         self.observation_space = gym.spaces.Box(0, MOST, (2,), np.float32)
-        self.action_space: gym.Space[Any] = gym.spaces.Discrete(2)
+        self.action_space: gym.Space[np.int64] = gym.spaces.Discrete(2)
         self._number = int.from_bytes(os.urandom(3)) | 1
         self._length = length
         self._count = np.memmap(Path(folder) / str(self._number), np.int64, "w+", shape=(1,))
@@ -32,7 +32,7 @@ class CountedSteps(gym.Env[Observation, Any]):
         super().reset(seed=seed)
         return self._show(), {}
 
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         self._count[0] += 1
         return self._show(), 1.0, int(self._count[0]) % self._length == 0, False, {}
 
