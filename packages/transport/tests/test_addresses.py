@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from outrider.transport.addresses import Address, check_listen, is_loopback, parse_address, read_tokens
+from outrider.transport.addresses import (
+    Address,
+    check_listen,
+    is_guarded,
+    is_loopback,
+    parse_address,
+    read_tokens,
+)
 from outrider.transport.security import ServerSecurity, is_known
 
 SECURE = ServerSecurity(certificate=Path("certificate.pem"), key=Path("key.pem"), tokens=("token",))
@@ -87,3 +94,10 @@ def test_a_token_is_known_or_not() -> None:
     assert not is_known("", ("a", "b"))
     assert not is_known("ab", ("a", "b"))
     assert not is_known("a", ())
+
+
+def test_what_is_sent_is_guarded_by_tls_or_by_not_leaving_the_machine() -> None:
+    assert is_guarded("gateway.example:1", SECURE)
+    assert is_guarded("unix:socket", ServerSecurity())
+    assert is_guarded("127.0.0.1:1", ServerSecurity())
+    assert not is_guarded("gateway.example:1", ServerSecurity(tokens=("token",)))

@@ -78,6 +78,16 @@ def test_weights_that_came_are_handed_on_as_they_came() -> None:
     assert piece is message
 
 
+def test_a_checksum_is_left_out_where_the_connection_guards_what_it_carries() -> None:
+    came = ReceivedWeights(memoryview(encode_weights(WEIGHTS).to_bytes()), WEIGHTS.version)
+    unguarded = encode_weights(WEIGHTS, checksum=False).to_bytes()
+    for reference in (came, LocalWeights(WEIGHTS)):
+        pieces = weights_pieces(reference, checksum=False)
+        assert b"".join(pieces) == unguarded
+        assert weights_pieces(reference, checksum=False) is pieces
+        assert b"".join(weights_pieces(reference)) == encode_weights(WEIGHTS).to_bytes()
+
+
 def test_statistics_and_vectors_are_not_rounded() -> None:
     message = b"".join(weights_pieces(LocalWeights(WEIGHTS), bfloat16=True))
     tensors = decode_weights(message).tensors

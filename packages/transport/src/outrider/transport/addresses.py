@@ -59,6 +59,11 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def is_guarded(address: str, security: ServerSecurity) -> bool:
+    """Tell whether damage to what is sent from there is noticed on the way: TLS, or only this machine."""
+    return security.certificate is not None or is_loopback(address)
+
+
 def check_free(address: Address) -> None:
     """Raise OSError, in a sentence, where one cannot listen at `address`."""
     try:

@@ -11,8 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from outrider.transport.chunks import chunks
 from outrider.wire import Bytes
-from outrider.wire.stream import MAX_CHUNK_BYTES, chunk_message, read_stream_message
+from outrider.wire.stream import MAX_CHUNK_BYTES, read_stream_message
 
 CHUNK_BYTES = MAX_CHUNK_BYTES
 
@@ -93,9 +94,9 @@ class Outbox:
         with self._lock:
             if self._small:
                 return self._small.popleft()
-            chunks = self._chunks
-        if chunks is not None:
-            chunk = next(chunks, None)  # copies: without the lock, which those who put wait for
+            under_way = self._chunks
+        if under_way is not None:
+            chunk = next(under_way, None)  # copies: without the lock, which those who put wait for
             if chunk is not None:
                 return chunk
         with self._lock:
@@ -104,7 +105,7 @@ class Outbox:
                 return self._small.popleft()
             if self._large:
                 head, attachment = self._large.popleft()
-                self._chunks = _chunks(attachment, self._chunk_bytes)
+                self._chunks = chunks(attachment, self._chunk_bytes)
                 return head
             if self._last is not None:
                 last, self._last = self._last, None
@@ -125,19 +126,3 @@ def _check_announced(head: bytes, attachment: Sequence[Bytes]) -> None:
             f"the head announces attachment_bytes={announced} and {attached} are attached; "
             "encode it with the size of what is attached, or attach nothing"
         )
-
-
-def _chunks(attachment: Sequence[Bytes], chunk_bytes: int) -> Iterator[bytes]:
-    gathered: list[memoryview] = []
-    room = chunk_bytes
-    for piece in attachment:
-        view = memoryview(piece).cast("B")
-        while len(view):
-            part, view = view[:room], view[room:]
-            gathered.append(part)
-            room -= len(part)
-            if not room:
-                yield chunk_message(gathered)
-                gathered, room = [], chunk_bytes
-    if gathered:
-        yield chunk_message(gathered)

@@ -80,42 +80,47 @@ def fragment_pieces(reference: FragmentReference) -> Sequence[Bytes]:
     return encode_fragment(reference.load()).pieces()
 
 
-def weights_pieces(reference: WeightsReference, *, bfloat16: bool = False) -> Sequence[Bytes]:
-    """Return the message of weights in pieces, written once for each reference however often it is asked for.
+def weights_pieces(
+    reference: WeightsReference, *, bfloat16: bool = False, checksum: bool = True
+) -> Sequence[Bytes]:
+    """Return the message of weights in pieces, the same for each reference however often it is asked for.
 
-    Those that came are handed on as the very bytes.
+    Those that came are handed on as the very bytes, unless they are to be changed.
 
-    With `bfloat16` the weight matrices are rounded to it, which halves the message.
+    With `bfloat16` the weight matrices are rounded to it, which halves the message. The checksum may be
+    left out where what carries the message `is_guarded`: writing and checking it take longer than a copy.
     """
-    if isinstance(reference, ReceivedWeights) and not bfloat16:
-        return (reference.message,)
-    return _written.pieces(reference, bfloat16=bfloat16)
+    return _written.pieces(reference, bfloat16=bfloat16, checksum=checksum)
 
 
 class _WrittenWeights:
     """Messages of weights that somebody still holds."""
 
     def __init__(self) -> None:
-        self._pieces: dict[tuple[int, bool], Sequence[Bytes]] = {}
+        self._pieces: dict[tuple[int, bool, bool], Sequence[Bytes]] = {}
         # Dropped weights may be collected, and `_forget` be called, anywhere: also in here.
         self._lock = threading.RLock()
 
-    def pieces(self, reference: WeightsReference, *, bfloat16: bool) -> Sequence[Bytes]:
-        key = id(reference), bfloat16
+    def pieces(self, reference: WeightsReference, *, bfloat16: bool, checksum: bool) -> Sequence[Bytes]:
+        key = id(reference), bfloat16, checksum
         with self._lock:  # who asks for the same weights waits until they are written
             found = self._pieces.get(key)
             if found is None:
-                found = self._pieces[key] = _write(reference.load(), bfloat16=bfloat16)
+                found = self._pieces[key] = _write(reference, bfloat16=bfloat16, checksum=checksum)
                 weakref.finalize(reference, self._forget, key).atexit = False
             return found
 
-    def _forget(self, key: tuple[int, bool]) -> None:
+    def _forget(self, key: tuple[int, bool, bool]) -> None:
         with self._lock:
             self._pieces.pop(key, None)
 
 
-def _write(weights: Weights, *, bfloat16: bool) -> Sequence[Bytes]:
-    return encode_weights(weights, bfloat16=_matrices(weights) if bfloat16 else ()).pieces()
+def _write(reference: WeightsReference, *, bfloat16: bool, checksum: bool) -> Sequence[Bytes]:
+    if isinstance(reference, ReceivedWeights) and checksum and not bfloat16:
+        return (reference.message,)
+    weights = reference.load()
+    rounded = _matrices(weights) if bfloat16 else ()
+    return encode_weights(weights, bfloat16=rounded, checksum=checksum).pieces()
 
 
 def _matrices(weights: Weights) -> list[str]:
