@@ -28,7 +28,7 @@ from outrider.wire.session_codec import decode_sample_response, encode_sample_re
 
 DEEDS = (
     "ask", "ask", "offer", "sample", "sample", "drive", "cut", "dial", "dial_slowly", "arrive",
-    "stick", "say_again", "give_up",
+    "stick", "give_up",
 )  # fmt: skip
 
 
@@ -38,6 +38,7 @@ class Runner:
     def __init__(self) -> None:
         self.key = ""
         self.connection: Connection | None = None
+        self.is_welcome = False
         self.asks: deque[session.Ask] = deque()
         self.last_ask = 0
         self.version: int | None = None
@@ -48,6 +49,7 @@ class Runner:
 
     def join(self, connection: Connection) -> None:
         self.connection = connection
+        self.is_welcome = False
         join = replace(JOIN, session=self.key, last_ask=self.last_ask, weights_version=self.version)
         connection.send(encode_sample_request(join))
 
@@ -64,7 +66,7 @@ class Runner:
         number, version = divmod(self.unacknowledged[sequence], 1000)
         pieces = encode_fragment(numbered_fragment(number, version=version)).pieces()
         size_bytes = sum(memoryview(piece).nbytes for piece in pieces)
-        if self.connection is not None:
+        if self.connection is not None and self.is_welcome:
             head = encode_sample_request(session.FragmentDelivery(sequence), size_bytes)
             self.connection.send(head, pieces)
 
@@ -75,7 +77,7 @@ class Runner:
             return
         match decode_sample_response(head):
             case session.SessionWelcome() as welcome:
-                self.key = welcome.session
+                self.key, self.is_welcome = welcome.session, True
                 if welcome.resumed:
                     self.forget(welcome.acknowledged)
                     for sequence in sorted(self.unacknowledged):
@@ -190,10 +192,6 @@ class World:
         if self.pairs:
             self.pairs[-1].hold()
             self.slow.append(self.pairs[-1])
-
-    def say_again(self) -> None:
-        if self.runner.unacknowledged:
-            self.runner.deliver(self.draw.choice(list(self.runner.unacknowledged)))
 
     def give_up(self) -> None:
         """Let the patience with a runner that is away end."""

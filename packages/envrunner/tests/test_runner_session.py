@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -231,18 +232,33 @@ def test_a_fragment_is_acknowledged_when_the_driver_has_it(opened: Make) -> None
     assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)]
 
 
-def test_a_fragment_that_comes_twice_counts_once_and_is_acknowledged_again(opened: Make) -> None:
+def test_a_fragment_that_comes_again_over_another_connection_counts_once_and_is_acknowledged_again(
+    opened: Make,
+) -> None:
+    made = opened()
+    peer = made.up()
+    made.ask(0)
+    peer.deliver(1, numbered_fragment(7))
+    assert made.delivered() == [7.0]
+    peer = made.back(peer, last_ask=1, version=0)
+    peer.deliver(1, numbered_fragment(7))
+    assert made.delivered() == []
+    assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)]
+    assert made.gateway.admission.num_duplicates == 1
+    assert peer.closed_because is None
+
+
+def test_who_sends_a_fragment_twice_over_one_connection_is_cut_off_and_it_counts_once(opened: Make) -> None:
     made = opened()
     peer = made.up()
     made.ask(0)
     for _ in range(2):
         peer.deliver(1, numbered_fragment(7))
     assert made.delivered() == [7.0]
-    peer.deliver(1, numbered_fragment(7))
-    assert made.delivered() == []
-    assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)] * 2
-    assert made.gateway.admission.num_duplicates == 2
-    assert peer.closed_because is None
+    sentence = "fragment 1 came after fragment 1 on one connection"
+    assert goodbye(peer) == (GoodbyeReason.MISBEHAVED, sentence)
+    admission = made.gateway.admission
+    assert (admission.num_duplicates, admission.num_cut_off) == (1, 1)
 
 
 # ------------------------------------------------------------------------------------------ coming back
@@ -622,6 +638,37 @@ def test_a_stranger_that_is_cut_off_by_its_connection_is_counted(opened: Make) -
     RawRunner(made.port)
     made.port.cut_off("more than 5 messages/s came")
     assert made.gateway.admission.num_cut_off == 1
+
+
+def test_a_session_is_for_whom_it_was_begun_with(opened: Make) -> None:
+    made = opened(2)
+    owner, thief = made.up(), RawRunner(made.port)
+    thief.connection.other.identity = "token:another"
+    key = owner.heard(session.SessionWelcome)[0].session
+    welcome = thief.join(session=key)
+    assert not welcome.resumed
+    assert welcome.session != key
+    assert owner.closed_because is None
+
+
+def test_who_says_again_and_again_that_it_leaves_is_told_of_once(
+    opened: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "outrider.envrunner")
+    made = opened()
+    peer = made.up()
+    made.ask(0)
+    for _ in range(5):
+        peer.say(session.Leaving("the weather"))
+    assert sum("the weather" in line for line in caplog.messages) == 1
+
+
+def test_who_was_not_let_in_by_the_network_is_counted(opened: Make) -> None:
+    made = opened()
+    made.port.num_refused = 3
+    assert made.gateway.admission.num_refused == 3
+    made.gateway.close()
+    assert made.gateway.admission.num_refused == 3
 
 
 def test_a_stranger_says_join_first(opened: Make) -> None:

@@ -25,6 +25,7 @@ from outrider.envrunner.runner_session import Tally, printable
 from outrider.envrunner.seats import Seats
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
+from outrider.transport.addresses import is_guarded
 from outrider.transport.connection import Receiver
 from outrider.transport.security import ServerSecurity
 from outrider.wire import Limits, Welcome
@@ -48,6 +49,11 @@ class Listening(Protocol):
     @property
     def address(self) -> str:
         """Where to dial, with the port that the system chose."""
+        ...
+
+    @property
+    def num_refused(self) -> int:
+        """Connections that were not let in: without a token, with a wrong one, or too many."""
         ...
 
     def close(self, grace_s: float) -> None:
@@ -79,7 +85,8 @@ class Gateway:
         self._num_runners = num_seats
         self._seats_all = frozenset(range(num_seats))
         self._tally = Tally()
-        self._invitation = Invitation(plan, settings, limits)
+        guarded = listen is None and is_guarded(address, security)
+        self._invitation = Invitation(plan, settings, limits, is_guarded=guarded)
         self._checked: WeightsReference | None = None
         self._seats = Seats(num_seats)
         self._runners = RunnerService(self._seats, self._invitation, self._tally)
@@ -97,6 +104,7 @@ class Gateway:
             )
         listen = listen or _listener(address, settings, security, limits)
         self._listening: Listening | None = listen(services)
+        self._num_kept_out = 0
         self.address = self._listening.address
         """Where to dial, with the port that the system chose."""
         self.is_last = True
@@ -112,7 +120,11 @@ class Gateway:
     def admission(self) -> Admission:
         """All seats are for whoever comes."""
         with self._seats.changed:
-            return Admission(seats=self._seats_all, **asdict(self._tally))
+            counts = asdict(self._tally)
+        if self._listening is not None:
+            self._num_kept_out = self._listening.num_refused
+        counts["num_refused"] += self._num_kept_out
+        return Admission(seats=self._seats_all, **counts)
 
     def reserve(self, index: int) -> str:
         """Keep a seat for a runner of our own; return the session with which only it can join.

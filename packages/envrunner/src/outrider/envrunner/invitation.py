@@ -38,8 +38,14 @@ _DISTRIBUTIONS = ("outrider-envrunner", "outrider-transport", "outrider-wire")
 class Invitation:
     """Made once for a run; safe to use from any thread."""
 
-    def __init__(self, plan: RunnerPlan, settings: EnvRunnerSettings, limits: Limits) -> None:
-        """Write down what is the same for all. Builds a policy that cannot be exported, which needs torch."""
+    def __init__(
+        self, plan: RunnerPlan, settings: EnvRunnerSettings, limits: Limits, *, is_guarded: bool = False
+    ) -> None:
+        """Write down what is the same for all. Builds a policy that cannot be exported, which needs torch.
+
+        Weights go without a checksum where the connections of all who come are guarded.
+        """
+        self._is_guarded = is_guarded
         self._plan = plan
         self._settings = settings
         self._graph, self.is_exported = _graph(plan)
@@ -59,6 +65,8 @@ class Invitation:
             num_environments=plan.settings.num_envs_per_env_runner,
             record_action_parameters=plan.settings.record_action_parameters,
         )
+        self.fragment_limits = self.rules.limits(limits)
+        """How much of a fragment is read."""
         self._hello = self._introduction()
         self.capabilities = self._hello.capabilities
         """What this side can do."""
@@ -112,7 +120,7 @@ class Invitation:
     def weights(self, weights: WeightsReference, agreed: frozenset[str]) -> Sequence[Bytes]:
         """Return weights as they are sent, encoded once for all who get them; may block the first time."""
         is_halved = self._settings.weights_dtype == "bfloat16" and "bfloat16" in agreed
-        return weights_pieces(weights, bfloat16=is_halved)
+        return weights_pieces(weights, bfloat16=is_halved, checksum=not self._is_guarded)
 
     def check_weights(self, weights: WeightsReference) -> None:
         """Raise ValueError for weights of another module; may block while they are fetched."""

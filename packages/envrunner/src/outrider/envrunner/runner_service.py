@@ -102,6 +102,9 @@ class RunnerService:
         with self._seats.changed:
             self._strangers.pop(connection, None)
             known = self._sessions.get(join.session)
+            if known is not None and known.identity != connection.identity:
+                _LOGGER.warning("%s names the session of somebody else, and gets one of its own", name)
+                known = None
             if known is not None and not known.is_over and known.seated.is_ready:
                 _LOGGER.info("%s is back: %s", known.seated.title, connection.peer)
                 self._by_connection[connection] = known

@@ -54,6 +54,8 @@ class RunnerSession:
         """Begin without a connection; `changed` is the gateway's lock."""
         self.key = key
         """Secret: whoever knows it can take the session over."""
+        self.identity = ""
+        """Whom its connection has proved to be."""
         self.seated: Seated
         """To be set before anything is received."""
         self.is_over = False
@@ -66,6 +68,8 @@ class RunnerSession:
         self._tally = tally
         self._changed = changed
         self._connection: Connection | None = None
+        self._last_delivered = 0
+        """The newest fragment that came over this connection."""
         self._agreed: frozenset[str] = frozenset()
         self._asks: deque[_Ask] = deque()
         """Those above `acknowledged`."""
@@ -217,6 +221,8 @@ class RunnerSession:
 
     def _connect(self, connection: Connection, welcome: Welcome) -> None:
         self._connection, self.patience_ends = connection, inf
+        self._last_delivered = 0
+        self.identity = connection.identity
         self._agreed = welcome.capabilities
         connection.keep(self._invitation.terms)
 
@@ -238,8 +244,12 @@ class RunnerSession:
         self.seated.ready()
 
     def _take_fragment(self, sequence: int, attachment: memoryview | None) -> None:
+        before, self._last_delivered = self._last_delivered, sequence
         if sequence <= self._arrived:
             self._tally.num_duplicates += 1
+            if sequence <= before:  # no resumption explains this one
+                self._cut_off(f"fragment {sequence} came after fragment {before} on one connection")
+                return
             if sequence <= self.acknowledged:
                 self._send(session.Acknowledgement(self.acknowledged))
             return
@@ -298,7 +308,7 @@ class RunnerSession:
     def _cut_off(self, sentence: str) -> None:
         self._tally.num_cut_off += 1
         self._close(_goodbye(GoodbyeReason.MISBEHAVED, sentence))
-        self._end(f"it was cut off: {sentence}")
+        self._end(f"it was cut off: {printable(sentence)}")
 
     def _end(self, sentence: str) -> None:
         self.is_over = True
@@ -316,7 +326,7 @@ class RunnerSession:
     def _check(self, ask: _Ask, message: memoryview) -> FragmentReference | None:
         """Return the fragment and acknowledge it; None for a bad one, whose sender is cut off."""
         try:
-            fragment = ReceivedFragment(message, self._invitation.limits)
+            fragment = ReceivedFragment(message, self._invitation.fragment_limits)
             newest_acted = self._check_rows(ask, fragment)
         except (WireError, ValueError) as error:
             with self._changed:

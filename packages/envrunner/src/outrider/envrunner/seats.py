@@ -112,7 +112,7 @@ class Seated:
     def leaving(self, reason: str) -> None:
         """Answer what was asked for and no more; `stop` comes when that is done."""
         with self._seats.changed:
-            if not self.is_gone:
+            if not self.is_gone and not self.is_leaving:
                 self.is_leaving = True
                 _LOGGER.info("%s leaves: %s", self.title, reason)
                 self._seats.end_leaving(self)
