@@ -22,6 +22,7 @@ from outrider.learner import (
     OneRank,
     PPOSettings,
     TrainingDivergedError,
+    learner_service,
 )
 from outrider.learner.learner_service import LearnerService
 from outrider.learner.served_groups import OneLearner
@@ -35,7 +36,15 @@ from outrider.transport import LocalFragment
 from outrider.transport.connection import Connection, Receiver
 from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces
 from outrider.transport.security import ClientSecurity
-from outrider.wire import BoxSpace, DiscreteSpace, encode_fragment, encode_tree, session
+from outrider.wire import (
+    BoxSpace,
+    DiscreteSpace,
+    WireError,
+    encode_fragment,
+    encode_learn_request,
+    encode_tree,
+    session,
+)
 
 LONG = 20.0
 """Seconds after which a wait is stuck; none of them is waited for."""
@@ -366,3 +375,33 @@ def test_who_breaks_a_rule_is_told_which_and_the_next_run_is_served(
     caplog.set_level(logging.ERROR)
     assert sentence in says(network, message, attached=attached)
     network.group(plan()).close()
+
+
+def test_who_holds_the_service_and_starts_nothing_is_sent_away(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_service, "_START_TIMEOUT_S", 0.3)
+    assert "no start came within 0.3 s" in says(network)
+
+
+def test_no_more_messages_wait_for_the_learners_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner_service, "_MAX_QUEUED", 3)
+    service, line = learner_service.LearnerService(OneLearner()), Line()
+    service.opened(line)  # nobody serves: learners that are busy for long
+    update = encode_learn_request(session.LearnUpdate(1))
+    for _ in range(3):
+        service.received(line, update, None)
+    with pytest.raises(WireError, match="3 messages wait to be read"):
+        service.received(line, update, None)
+
+
+class Line:
+    """A connection that nobody is on the other side of."""
+
+    peer, identity, is_sending, broke_rule = "nowhere", "", False, False
+
+    def send(self, head: bytes, attachment: object = ()) -> None: ...
+
+    def keep(self, terms: session.Terms) -> None: ...
+
+    def close(self, last: bytes = b"") -> None: ...

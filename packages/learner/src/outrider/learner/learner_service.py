@@ -27,6 +27,10 @@ _POLL_S = 0.01
 """How soon what asynchronous learners did is told: no event wakes the thread for it."""
 _IDLE_S = 1.0
 _HELLO_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 120.0
+"""A run that holds the service and starts no training keeps others out."""
+_MAX_QUEUED = 10_000
+"""Messages that wait for the thread that trains. An algorithm has a handful under way."""
 _STATUS_EVERY_S = 10.0
 _BUSY = (
     "the learner service trains another run, and one at a time; wait until that has ended, or start another "
@@ -95,6 +99,8 @@ class LearnerService:
 
     def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
         message = decode_learn_request(head, LIMITS)
+        if connection is self._current and self._events.qsize() > _MAX_QUEUED:
+            raise WireError(f"{_MAX_QUEUED} messages wait to be read; send fragments, and wait for reports")
         if message is not None and connection is self._current:
             self._events.put(
                 _Said(connection, message, memoryview(b"") if attachment is None else attachment)
@@ -150,6 +156,13 @@ class LearnerService:
                 session.GoodbyeReason.MISBEHAVED,
                 f"no hello came within {_HELLO_TIMEOUT_S:g} s; begin with one",
             )
+            return
+        if not run.is_started and now > self._began_s + _START_TIMEOUT_S:
+            self._leave(
+                session.GoodbyeReason.MISBEHAVED,
+                f"no start came within {_START_TIMEOUT_S:g} s; say which learners to make, or let others in",
+            )
+            return
         elapsed_s = now - self._told_s
         if elapsed_s >= _STATUS_EVERY_S:
             updates, rows = run.num_updates - self._told[0], run.num_rows - self._told[1]
@@ -183,7 +196,8 @@ class LearnerService:
 
     def _leave(self, reason: session.GoodbyeReason, sentence: str) -> None:
         assert self.run is not None
-        _LOGGER.warning("ends the run of %s (%s): %s", self.run.connection.peer, reason.value, sentence)
+        shown = sentence if sentence.isprintable() else repr(sentence)
+        _LOGGER.warning("ends the run of %s (%s): %s", self.run.connection.peer, reason.value, shown)
         _close(self.run.connection, reason, sentence)
         self._end()
 

@@ -89,6 +89,11 @@ class ServedRun:
         """Whether a hello came and was welcome."""
         return self._greeted
 
+    @property
+    def is_started(self) -> bool:
+        """Whether there are learners."""
+        return self._group is not None or self._async_group is not None
+
     def receive(self, message: session.LearnRequest, attachment: memoryview) -> None:
         """Do what is asked.
 
