@@ -124,6 +124,18 @@ def test_two_processes_sample_what_two_runners_here_sample() -> None:
             assert_same_fragments(expected, [fragment.load() for fragment in fleet.sample(weights(version))])
 
 
+def test_what_is_set_for_farms_changes_nothing_on_this_machine() -> None:
+    setup = pool_setup()
+    farms = replace(setup.settings, weights_dtype="bfloat16", max_runners_per_token=1, max_messages_per_s=0.1)
+    remote = ProcessRunners(setup.plan, farms, num_runners=2)
+    with (
+        closing(local_pool(setup, num_runners=2)) as local,
+        closing(RunnerFleet(remote, setup.settings, num_steps=setup.num_steps)) as fleet,
+    ):
+        expected = [fragment.load() for fragment in local.sample(weights(0))]
+        assert_same_fragments(expected, [fragment.load() for fragment in fleet.sample(weights(0))])
+
+
 def test_a_killed_process_is_lost_at_once_and_the_others_sample_on(runners: ProcessRunners) -> None:
     runners.ask(0, weights(0))
     assert isinstance(next_event(runners), Sampled)

@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from time import monotonic
@@ -26,6 +26,7 @@ from typing import Any
 import cloudpickle
 
 from outrider.envrunner.gateway import Gateway
+from outrider.envrunner.gateway_settings import GatewaySettings
 from outrider.envrunner.remote_runners import (
     NOBODY,
     Admission,
@@ -46,6 +47,8 @@ _LONGEST_PATH = 107
 _LOOK_S = 0.05
 """How often it is seen whether a process has died."""
 _CLOSE_S = 3.0
+_FARMS_ONLY = {field.name: field.default for field in fields(GatewaySettings)}
+"""Settings of how farms are let in and what travels to them, which mean nothing here, at their defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,11 @@ class ProcessRunners:
         try:
             socket = f"unix:{self._folder / 's'}"
             self._gateway = Gateway(
-                plan, settings, num_seats=num_runners, address=socket, security=ServerSecurity()
+                plan,
+                replace(settings, **_FARMS_ONLY),
+                num_seats=num_runners,
+                address=socket,
+                security=ServerSecurity(),
             )
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
