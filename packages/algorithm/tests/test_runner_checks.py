@@ -191,6 +191,7 @@ def test_a_gateway_asks_for_what_the_settings_say(tmp_path: Path) -> None:
             f"{FARM} --tls-ca FILE --tls-certificate FILE --tls-key FILE",
         ),
         ({"token_file": "t"}, f"{FARM} --token-file FILE"),
+        ({"gym_env_vectorize_mode": "async"}, f"{FARM} --gym-env-vectorize-mode async"),
     ],
 )
 def test_the_command_for_a_farm_can_be_copied(given: dict[str, Any], command: str) -> None:

@@ -10,6 +10,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gymnasium.envs.registration import VectorizeMode
+
 from outrider.transport.addresses import check_listen, parse_address, read_tokens
 from outrider.transport.security import ServerSecurity
 from outrider.wire import PolicyGraph
@@ -84,6 +86,8 @@ def farm_command(runners: EnvRunnerSettings, address: str, environment: Environm
     words = ["outrider-farm", "--connect", _to_dial(address), "--env", env]
     if environment.env_config:
         words += ["--env-config", json.dumps(dict(environment.env_config), default=str)]
+    if runners.gym_env_vectorize_mode is not VectorizeMode.SYNC:
+        words += ["--gym-env-vectorize-mode", runners.gym_env_vectorize_mode.value]
     if runners.token_file is not None:
         words += ["--token-file", "FILE"]
     if runners.tls_certificate is not None:
