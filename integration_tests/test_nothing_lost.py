@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from outrider.envrunner import (
 from outrider.envrunner.environment import spaces_of
 from outrider.envrunner.gateway import Gateway
 from outrider.testing.chaos_proxy import ChaosProxy
+from outrider.testing.command import Command
 from outrider.testing.counted_steps import CountedSteps, counted
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import FragmentReference, LocalWeights
@@ -73,9 +74,7 @@ class Rig:
             str(NUM_RUNNERS),
         ]
         command += ["--drain-timeout", str(DEADLINE_S)]
-        pipe = subprocess.PIPE
-        self.farm = subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
-        stack.callback(self._end_farm)
+        self.farm = stack.enter_context(Command(command))
         self.learned: Counter[tuple[int, int]] = Counter()
 
     def weights(self, version: int) -> LocalWeights:
@@ -89,9 +88,8 @@ class Rig:
 
     def drained(self) -> int:
         """Tell the farm to leave; return its exit code when it has."""
-        self.farm.send_signal(signal.SIGTERM)
-        self.words, _ = self.farm.communicate(timeout=DEADLINE_S)
-        return self.farm.returncode
+        self.farm.signal(signal.SIGTERM)
+        return self.farm.wait(within_s=DEADLINE_S)
 
     def assert_nothing_is_lost(self, counts: PoolStatistics) -> None:
         """Assert that the rows learned from are the steps taken, one for one."""
@@ -107,11 +105,6 @@ class Rig:
             f"{len(self.learned)} rows were taken and learned from; of {self.proxy.num_connections} "
             f"connections {self.proxy.num_cuts} were cut; {counts.num_duplicates} fragments came twice"
         )
-
-    def _end_farm(self) -> None:
-        if self.farm.poll() is None:
-            self.farm.kill()
-            self.farm.communicate(timeout=DEADLINE_S)
 
 
 @pytest.fixture
@@ -183,12 +176,12 @@ def test_runners_that_sample_without_pause_lose_nothing_either(rig: Rig) -> None
                 fleet.offer(rig.weights(version))
                 rig.learn(fleet.collect(at_most=8, timeout_s=0.1))
         counts = fleet.statistics()
-        draining = threading.Thread(target=rig.drained)
-        draining.start()
-        while draining.is_alive():
-            rig.learn(fleet.collect(at_most=8, timeout_s=0.1))
+        with ThreadPoolExecutor() as pool:
+            code = pool.submit(rig.drained)
+            while not code.done():
+                rig.learn(fleet.collect(at_most=8, timeout_s=0.1))
         rig.learn(fleet.collect(at_most=100, timeout_s=0.1))
-        assert rig.farm.returncode == 0
+        assert code.result() == 0
         rig.assert_nothing_is_lost(counts)
     assert rig.proxy.num_cuts >= CHAOS_S
 
