@@ -30,6 +30,8 @@ def _loggers_as_they_were() -> Iterator[None]:
         (["--listen", "0.0.0.0:0"], "no TLS certificate is given"),
         ([*HERE, "--token-file", "no-such-file"], "the token file no-such-file cannot be read"),
         ([*HERE, "--num-learners", "0"], "--num-learners is 0; give at least 1"),
+        ([*HERE, "--network-module", "no_such"], "--network-module no_such: there is no such module here"),
+        ([*HERE, "--health-port", "99999"], "--health-port is 99999; give a number from 0 to 65535"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence(
@@ -40,11 +42,21 @@ def test_a_mistake_ends_in_one_sentence(
     assert sentence in line
 
 
-def test_a_missing_address_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "the following arguments are required: --listen"),
+        ([*HERE, "--health-port", "high"], "argument --health-port: invalid int value: 'high'"),
+        ([*HERE, "--health", "1"], "unrecognized arguments: --health 1"),
+    ],
+)
+def test_a_flag_that_cannot_be_ends_in_one_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([])
+        main(arguments)
     assert ended.value.code == 2
-    assert "--listen" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"outrider-learner: {sentence}\n"
 
 
 def test_a_traceback_comes_with_debug_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from outrider.learner.learner_health import LearnerHealth
 from outrider.learner.learner_log import print_logs
@@ -59,6 +59,7 @@ def _serve(flags: argparse.Namespace) -> int:
         tokens=read_tokens(flags.token_file, os.environ),
     )
     check_listen(flags.listen, security, insecure=flags.insecure)
+    _check(flags)
     from outrider.learner.torchrun_link import Link, is_torchrun
 
     if not is_torchrun(os.environ):
@@ -79,6 +80,17 @@ def _serve(flags: argparse.Namespace) -> int:
         code = _listen(flags, security, TorchrunGroups(link))
     link.close()
     return code
+
+
+def _check(flags: argparse.Namespace) -> None:
+    if flags.health_port is not None and not 0 <= flags.health_port <= 65_535:
+        raise ValueError(f"--health-port is {flags.health_port}; give a number from 0 to 65535")
+    for name in flags.network_module:
+        if find_spec(name.partition(".")[0]) is None:
+            raise ValueError(
+                f"--network-module {name}: there is no such module here; install it, or start where Python "
+                "finds it"
+            )
 
 
 def _groups(num_learners: int | None) -> ServedGroups:
@@ -122,12 +134,20 @@ def _listen(flags: argparse.Namespace, security: ServerSecurity, groups: ServedG
     return 0 if is_whole else 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that answers a mistake with one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="outrider-learner",
         description="Trains for algorithm processes on other machines, one run at a time.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add(
