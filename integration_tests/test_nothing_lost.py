@@ -175,6 +175,7 @@ def test_runners_that_sample_without_pause_lose_nothing_either(rig: Rig) -> None
                 version += 1
                 fleet.offer(rig.weights(version))
                 rig.learn(fleet.collect(at_most=8, timeout_s=0.1))
+                time.sleep(0.3 if version % 10 == 0 else 0.0)  # what arrives is not acknowledged meanwhile
         counts = fleet.statistics()
         with ThreadPoolExecutor() as pool:
             code = pool.submit(rig.drained)

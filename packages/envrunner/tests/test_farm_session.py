@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -348,6 +349,13 @@ def test_the_goodbye_of_a_gateway_ends_the_leaving(stage: Stage) -> None:
     stage.session.leave("it is time", within_s=60)
     stage.say(Goodbye(reason=GoodbyeReason.DONE, sentence="thank you"))
     assert stage.session.next_work() == Ended(Ending.DRAINED, "thank you")
+
+
+def test_who_wants_to_leave_dials_at_once_to_deliver_what_it_owes(stage: Stage) -> None:
+    leaving = threading.Timer(0.01, stage.session.leave, ["it is time"], {"within_s": 60})
+    leaving.start()
+    assert stage.session.pause(30)
+    leaving.join(10)
 
 
 def test_leaving_takes_no_longer_than_it_may(stage: Stage) -> None:

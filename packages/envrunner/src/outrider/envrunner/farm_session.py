@@ -247,9 +247,13 @@ class FarmSession:
             self._changed.wait_for(lambda: self._connection is None or self._ended is not None)
 
     def pause(self, seconds: float) -> bool:
-        """Wait before dialling again. Returns whether there is any need to."""
+        """Wait before dialling again, for no longer than nobody is in a hurry to leave.
+
+        Returns whether there is any need to dial.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._ended is not None, seconds)
+            leaving = self._leaving
+            self._changed.wait_for(lambda: self._ended is not None or self._leaving is not leaving, seconds)
             return self._ended is None
 
     def end(self, ending: Ending, sentence: str = "") -> None:

@@ -132,7 +132,8 @@ class _Connection:
 
     def cut(self) -> None:
         """Break both ends, as a router does that was switched off and on again."""
-        self._proxy.num_cuts += 1
+        self._proxy.num_cuts += self in self._proxy._open  # noqa: SLF001 - of this module
+        self._proxy._open.discard(self)  # noqa: SLF001
         self._abort()
 
     def _abort(self) -> None:
