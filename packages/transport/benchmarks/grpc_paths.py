@@ -10,9 +10,13 @@ sees, and processor time of both processes.
                    checks and reads it
     socket         as many bytes that lie ready: `sendall`, and `recv_into` a buffer of the same kind
                    pooled: memory that was used before; fresh: memory that the system hands out for it
-    weights        100 MB to 4 runners, which read them; and through 4 sockets, one thread each
+    weights        100 MB to 4 runners, which read them: without a checksum, as from a port that only this
+                   machine can reach or that has TLS, and with it, as over a plain network
+    sockets        as many bytes through 4 sockets: one after the other, and at once with a thread each
     round trip     a message of 64 bytes to a runner and back
     heartbeat      how long a small message takes to arrive while large ones pass by on its connection
+    busy           a runner that also computes in pure Python, with Python's switch interval and with that
+                   of runner processes: how long a fragment and a small message beside fragments take
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import resource
 import socket
 import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -164,7 +169,10 @@ class Runner:
         """Send small messages, each with the time at which it is sent."""
         for _ in range(num_times):
             time.sleep(0.005)
-            self._connection.send(encode_sample_request(session.Leaving(str(time.perf_counter()))))
+            self.stamp_now()
+
+    def stamp_now(self) -> None:
+        self._connection.send(encode_sample_request(session.Leaving(str(time.perf_counter()))))
 
     def stamp_beside(self, num_times: int) -> None:
         """Do so while fragments are under way."""
@@ -172,6 +180,22 @@ class Runner:
             if not self._connection.is_sending:
                 self.send_fragment()
             self.stamp(1)
+
+    def switch_every(self, interval_s: float) -> None:
+        sys.setswitchinterval(interval_s)
+
+    def send_fragment_busy(self) -> None:
+        self.send_fragment()
+        while self._connection.is_sending:
+            compute(0.01)
+
+    def stamp_busy(self, num_times: int) -> None:
+        """Send small messages while fragments are under way and something is computed."""
+        for _ in range(num_times):
+            if not self._connection.is_sending:
+                self.send_fragment()
+            compute(0.01)
+            self.stamp_now()
 
     def cpu_s(self) -> float:
         return cpu_s()
@@ -183,6 +207,13 @@ def run_runner(pipe: Pipe, address: str, port: int) -> None:
     while (told := pipe.recv()) is not None:
         name, arguments = told
         pipe.send(getattr(runner, name)(*arguments))
+
+
+def compute(seconds: float) -> None:
+    """Hold the interpreter, as an environment in pure Python does."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        sum(range(100))
 
 
 def receive(connection: socket.socket, memory: memoryview) -> None:
@@ -335,6 +366,28 @@ def report_fragments(size_bytes: int, num_rounds: int) -> None:
         report(title, measure([seat], calls, num_rounds), ratios)
 
 
+def send_in_turn(seats: list[Seat], array: memoryview) -> None:
+    for seat in seats:
+        seat.tell("take_array")
+        send(seat, array)
+        seat.answer()
+
+
+def send_at_once(seats: list[Seat], array: memoryview) -> None:
+    threads = [threading.Thread(target=send, args=(seat, array)) for seat in seats]
+    for seat, thread in zip(seats, threads, strict=True):
+        seat.tell("take_array")
+        thread.start()
+    for seat, thread in zip(seats, threads, strict=True):
+        thread.join()
+        seat.answer()
+
+
+def send(seat: Seat, array: memoryview) -> None:
+    seat.socket.sendall(array)
+    seat.socket.recv(1)
+
+
 def report_weights(size_bytes: int, num_rounds: int) -> None:
     with seated(NUM_RUNNERS) as seats:
         reference = LocalWeights(make_weights(size_bytes))
@@ -343,33 +396,28 @@ def report_weights(size_bytes: int, num_rounds: int) -> None:
         for seat in seats:
             seat.ask("prepare", 2**16, num_bytes)
 
-        def publish() -> None:
+        def publish(*, checksum: bool) -> None:
             fresh = LocalWeights(reference.weights)  # as after each update: nothing was written yet
             for seat in seats:
-                pieces = weights_pieces(fresh)
-                head = encode_sample_response(session.WeightsDelivery(1), attachment_bytes=num_bytes)
+                pieces = weights_pieces(fresh, checksum=checksum)
+                size_bytes = sum(map(len, pieces))
+                head = encode_sample_response(session.WeightsDelivery(1), attachment_bytes=size_bytes)
                 seat.connection.send(head, pieces)
                 seat.tell("take_weights")
             for seat in seats:
                 seat.inbox.arrived.get(timeout=TIMEOUT_S)
                 seat.answer()
 
-        def send(seat: Seat) -> None:
-            seat.socket.sendall(array.data)
-            seat.socket.recv(1)
-
-        def publish_array() -> None:
-            threads = [threading.Thread(target=send, args=(seat,)) for seat in seats]
-            for seat, thread in zip(seats, threads, strict=True):
-                seat.tell("take_array")
-                thread.start()
-            for seat, thread in zip(seats, threads, strict=True):
-                thread.join()
-                seat.answer()
-
         title = f"weights of {num_bytes / 1e6:.0f} MB to {NUM_RUNNERS} runners"
-        costs = measure(seats, {"weights": publish, "sockets": publish_array}, num_rounds)
-        report(title, costs, [("weights", "sockets")])
+        calls: dict[str, Callable[[], object]] = {
+            "weights": functools.partial(publish, checksum=False),
+            "weights, checksum": functools.partial(publish, checksum=True),
+            "sockets in turn": functools.partial(send_in_turn, seats, array.data),
+            "sockets at once": functools.partial(send_at_once, seats, array.data),
+        }
+        plain = ("sockets in turn", "sockets at once")
+        ratios = [(ours, theirs) for ours in ("weights", "weights, checksum") for theirs in plain]
+        report(title, measure(seats, calls, num_rounds), ratios)
 
 
 def report_small(num_times: int) -> None:
@@ -416,6 +464,29 @@ def delays(seat: Seat, what: str, num_times: int = 50) -> Iterator[float]:
     seat.answer()
 
 
+def report_busy(num_rounds: int) -> None:
+    with seated(1) as (seat,):
+        seat.ask("prepare", 64 * 2**20, 1)
+        print("\na runner that computes in pure Python meanwhile")
+        took: dict[float, list[float]] = {0.005: [], 0.0005: []}
+        for _ in range(num_rounds):
+            for interval_s, seconds in took.items():
+                seat.ask("switch_every", interval_s)
+                start = time.perf_counter()
+                seat.tell("send_fragment_busy")
+                _, _, arrived = seat.inbox.arrived.get(timeout=TIMEOUT_S)
+                seconds.append(arrived - start)
+                seat.answer()
+        beside: dict[float, list[float]] = {interval_s: [] for interval_s in took}
+        for _ in range(num_rounds):
+            for interval_s, seconds in beside.items():
+                seat.ask("switch_every", interval_s)
+                seconds.extend(delays(seat, "stamp_busy", 10))
+        for interval_s, seconds in took.items():
+            print(f"  {f'64 MiB, switching every {interval_s * 1e3:g} ms':34} {spread(seconds, ' ms', 1e3)}")
+            print(f"  {'heartbeat':34} {spread(beside[interval_s], ' ms', 1e3)}")
+
+
 def spread(values: list[float], unit: str = "", scale: float = 1.0) -> str:
     """Return median [min, max]."""
     median, low, high = (scale * value for value in (statistics.median(values), min(values), max(values)))
@@ -446,6 +517,7 @@ def main() -> None:
     report_fragments(arguments.fragment_mib * 2**20, arguments.rounds)
     report_weights(arguments.weights_mb * 10**6, arguments.rounds)
     report_small(1000)
+    report_busy(arguments.rounds)
 
 
 if __name__ == "__main__":

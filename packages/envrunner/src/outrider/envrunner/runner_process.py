@@ -46,12 +46,16 @@ _ORPHAN_CHECK_S = 1.0
 _CLOSE_S = 3.0
 """What environments have for closing, once nobody needs them any more."""
 _DIAL_TIMEOUT_S = 10.0
+_SWITCH_INTERVAL_S = 0.0005
+"""How soon an environment in pure Python lets the network's thread have the interpreter. Python's 5 ms,
+for each chunk, make 64 MiB take 260 ms and not 100 (measured); where nobody waits nothing is switched."""
 
 
 def main() -> int:
     """Do what the parent orders, and return the exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     parent = os.getppid()
     try:
         orders = receive()
