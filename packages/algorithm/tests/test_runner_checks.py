@@ -13,7 +13,7 @@ import pytest
 from outrider.algorithm import PPOConfig
 from outrider.algorithm.assembly import policy_recipe
 from outrider.algorithm.demand import demand_of
-from outrider.algorithm.farm_assembly import farm_command, gateway_security
+from outrider.algorithm.farm_assembly import farm_command, gateway_security, packed_as
 from outrider.algorithm.learner_assembly import with_num_learners
 from outrider.algorithm.resources import check_resources
 from outrider.algorithm.setting_value import from_json, to_json
@@ -224,3 +224,18 @@ def test_what_a_learner_service_does_not_reserve_is_said() -> None:
     config.learners(learner_address="gpu:1", custom_resources_per_learner={"fast": 1})
     with pytest.warns(UserWarning, match="custom_resources_per_learner=.* is ignored with learner_address"):
         check_resources(config.settings)
+
+
+def test_a_compression_that_is_not_installed_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outrider.algorithm.farm_assembly.capabilities", lambda: frozenset({"lz4"}))
+    check(listen=LOCAL, num_env_runners=1, fragment_compression="lz4")
+    with pytest.raises(ValueError, match=r"fragment_compression='zstd' needs .*outrider-wire\[compression\]"):
+        check(listen=LOCAL, num_env_runners=1, fragment_compression="zstd")
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [({"listen": LOCAL}, []), ({"listen": LOCAL, "fragment_compression": "lz4"}, ["lz4"])],
+)
+def test_what_farms_pack_a_learner_service_must_unpack(given: dict[str, Any], needed: list[str]) -> None:
+    assert packed_as(EnvRunnerSettings(**given)) == set(needed)

@@ -23,6 +23,7 @@ from outrider.learner import (
     PPOSettings,
     TrainingDivergedError,
     learner_service,
+    served_run,
 )
 from outrider.learner.learner_service import LearnerService
 from outrider.learner.served_groups import OneLearner
@@ -39,6 +40,7 @@ from outrider.transport.security import ClientSecurity
 from outrider.wire import (
     BoxSpace,
     DiscreteSpace,
+    Hello,
     WireError,
     encode_fragment,
     encode_learn_request,
@@ -93,8 +95,10 @@ class Network:
         self.pairs.append(self._stack.enter_context(ConnectionPair(self.service, receiver)))
         return self.pairs[-1].b
 
-    def group(self, made: LearnerPlan) -> ServiceLearnerGroup:
-        return ServiceLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
+    def group(self, made: LearnerPlan, *, needs: frozenset[str] = frozenset()) -> ServiceLearnerGroup:
+        return ServiceLearnerGroup(
+            made, address="memory:0", security=ClientSecurity(), needs=needs, dial=self.dial
+        )
 
     def async_group(self, made: LearnerPlan) -> ServiceAsyncLearnerGroup:
         return ServiceAsyncLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
@@ -205,7 +209,7 @@ def test_a_cut_connection_costs_the_updates_since_the_newest_snapshot_and_says_s
     assert group.statistics().num_lost_updates == 1
     assert group.statistics().num_restarts == 1
     assert group.publish().version == 5
-    assert "go back by 1 updates, to their newest snapshot, because the connection to the" in caplog.text
+    assert "go back by 1 update, to their newest snapshot, because the connection to the" in caplog.text
 
 
 def test_after_a_cut_training_goes_on_from_the_snapshot_to_the_bit(network: Network, put_in: Any) -> None:
@@ -283,7 +287,7 @@ def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Network, p
     group = network.group(plan())
     group._session._start_timeout_s = 0.01
     network.stop()
-    with pytest.raises(ConnectionError, match=r"no learner service for this run at memory:0 within 0\.01 s"):
+    with pytest.raises(ConnectionError, match=r"no learner service for this run at memory:0 within learner_start_timeout_s=0\.01"):
         group.update(put_in(0))
     network.start()
 
@@ -405,3 +409,11 @@ class Line:
     def keep(self, terms: session.Terms) -> None: ...
 
     def close(self, last: bytes = b"") -> None: ...
+
+
+def test_a_service_that_cannot_unpack_what_runners_pack_is_refused(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_run, "introduction", lambda who: Hello(component=who))
+    with pytest.raises(ValueError, match="needs bfloat16, which a learner service does not have"):
+        network.group(plan(), needs=frozenset({"bfloat16"}))

@@ -14,7 +14,7 @@ from gymnasium.envs.registration import VectorizeMode
 
 from outrider.transport.addresses import check_listen, parse_address, read_tokens
 from outrider.transport.security import ServerSecurity
-from outrider.wire import PolicyGraph
+from outrider.wire import PolicyGraph, capabilities
 
 if TYPE_CHECKING:
     from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
@@ -29,9 +29,20 @@ log = logging.getLogger(__name__)
 
 
 def check_gateway(runners: EnvRunnerSettings) -> None:
-    """Raise ValueError in one sentence for an address that cannot be listened on as the settings say."""
+    """Raise ValueError in one sentence for an address or a compression that cannot be had here."""
     if runners.listen is not None:
         gateway_security(runners)
+    if packed_as(runners) - capabilities():
+        raise ValueError(
+            f"fragment_compression={runners.fragment_compression!r} needs a library that is not installed; "
+            'pip install "outrider-wire[compression]", or leave fragment_compression out'
+        )
+
+
+def packed_as(runners: EnvRunnerSettings) -> frozenset[str]:
+    """Return the capability that whoever reads fragments of farms must have, if any."""
+    is_packed = runners.listen is not None and runners.fragment_compression != "none"
+    return frozenset({runners.fragment_compression} if is_packed else ())
 
 
 def gateway_security(runners: EnvRunnerSettings) -> ServerSecurity:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from outrider.algorithm.auto_learners import choose_learners
+from outrider.algorithm.farm_assembly import packed_as
 from outrider.algorithm.run_settings import RunSettings
 from outrider.algorithm.runner_backend import with_backend
 from outrider.learner import LocalLearnerGroup, choose_device
@@ -60,7 +61,8 @@ def make_learners(blueprint: Blueprint) -> LearnerGroup:
         from outrider.learner.service_learners import ServiceLearnerGroup
 
         address, security = service
-        return ServiceLearnerGroup(_plan(blueprint), address=address, security=security)
+        needs = packed_as(blueprint.settings.env_runners)
+        return ServiceLearnerGroup(_plan(blueprint), address=address, security=security, needs=needs)
     if not blueprint.num_learners:
         return LocalLearnerGroup(_local_learner(blueprint, blueprint.policy))
     from outrider.learner.ray_learners import RayLearnerGroup
@@ -80,7 +82,8 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
         from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
 
         address, security = service
-        return ServiceAsyncLearnerGroup(_plan(blueprint), address=address, security=security)
+        needs = packed_as(blueprint.settings.env_runners)
+        return ServiceAsyncLearnerGroup(_plan(blueprint), address=address, security=security, needs=needs)
     training = blueprint.settings.training
     assert isinstance(training, VTraceSettings)
     num_learners = max(1, blueprint.num_learners)

@@ -57,7 +57,7 @@ class GatewaySettings:
     off. Range (0, 1e6]."""
     fragment_compression: Compression = "none"
     """How farms that can do so compress what shrinks: observations and actions of whole numbers, flags. zstd
-    and lz4 need the extra "compression" on both sides."""
+    and lz4 need outrider-wire[compression] on both sides, and at a learner service."""
     weights_dtype: WeightsDtype = "float32"
     """How weights travel to farms that can read it; bfloat16 halves them, and rounds to 3 digits."""
     act_batch_delay_s: float = 0.002

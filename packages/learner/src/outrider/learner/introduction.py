@@ -2,12 +2,17 @@
 
 import importlib.metadata
 
-from outrider.wire import Hello
+from outrider.wire import Hello, capabilities
 
 
-def introduction(who: str) -> Hello:
-    """Say who speaks, with the versions of the packages that the two sides share."""
+def introduction(who: str, needs: frozenset[str] = frozenset()) -> Hello:
+    """Say who speaks and what the other side must be able to do, with the versions that the two share."""
     names = ("outrider-learner", "outrider-rlmodule", "outrider-transport", "outrider-wire")
     versions = {name: importlib.metadata.version(name) for name in names}
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return Hello(component=f"{who} ({listed})", versions=versions)
+    return Hello(
+        component=f"{who} ({listed})",
+        versions=versions,
+        capabilities=capabilities(),
+        required_capabilities=needs,
+    )

@@ -36,11 +36,21 @@ class ServiceAsyncLearnerGroup:
     """
 
     def __init__(
-        self, plan: LearnerPlan, *, address: str, security: ClientSecurity, dial: Dial | None = None
+        self,
+        plan: LearnerPlan,
+        *,
+        address: str,
+        security: ClientSecurity,
+        needs: frozenset[str] = frozenset(),
+        dial: Dial | None = None,
     ) -> None:
         """Dial the service and wait until its learners are made; see `ServiceLearnerGroup`."""
         self._session = ServiceSession(
-            plan, address=address, dial=dial or dialler(address, security), asynchronous=True
+            plan,
+            address=address,
+            dial=dial or dialler(address, security),
+            asynchronous=True,
+            needs=needs,
         )
         self._backlog: deque[Pieces] = deque()
         self._sent: deque[tuple[int, Pieces]] = deque()

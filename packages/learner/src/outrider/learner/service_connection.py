@@ -31,7 +31,7 @@ class LostServiceError(ConnectionError):
 class ServiceConnection:
     """Greets the service when it is made; a `Receiver`. Methods are called from one thread."""
 
-    def __init__(self, dial: Dial, timeout_s: float) -> None:
+    def __init__(self, dial: Dial, timeout_s: float, *, needs: frozenset[str] = frozenset()) -> None:
         """Dial and wait for the welcome. Raises DialError, LostServiceError, and ValueError where refused."""
         self._changed = threading.Condition()
         self._messages: deque[Message] = deque()
@@ -42,7 +42,7 @@ class ServiceConnection:
         deadline = time.monotonic() + timeout_s
         self._connection = dial(self, timeout_s)
         try:
-            self.send(introduction("an algorithm"))
+            self.send(introduction("an algorithm", needs))
             self.component = self._welcome(max(0.0, deadline - time.monotonic()))
         except BaseException:
             self._connection.close()
@@ -118,7 +118,7 @@ def _error_of(goodbye: session.Goodbye) -> Exception:
     diverged = f"{TrainingDivergedError.__name__}: "
     match goodbye.reason:
         case session.GoodbyeReason.LATER:
-            return LostServiceError(f"the learner service said goodbye: {sentence}")
+            return LostServiceError(sentence)
         case session.GoodbyeReason.REFUSED:
             return ValueError(f"the learner service refused: {sentence}")
         case session.GoodbyeReason.FAILED if sentence.startswith(diverged):

@@ -33,14 +33,24 @@ class ServiceLearnerGroup:
     """Learners elsewhere that the training loop waits for; obeys `LearnerGroup`."""
 
     def __init__(
-        self, plan: LearnerPlan, *, address: str, security: ClientSecurity, dial: Dial | None = None
+        self,
+        plan: LearnerPlan,
+        *,
+        address: str,
+        security: ClientSecurity,
+        needs: frozenset[str] = frozenset(),
+        dial: Dial | None = None,
     ) -> None:
         """Dial the service and wait until its learners are made; `dial` takes the place of gRPC.
 
-        Raises what `ServiceSession` raises.
+        `needs` are capabilities without which it cannot read fragments. Raises what `ServiceSession` raises.
         """
         self._session = ServiceSession(
-            plan, address=address, dial=dial or dialler(address, security), asynchronous=False
+            plan,
+            address=address,
+            dial=dial or dialler(address, security),
+            asynchronous=False,
+            needs=needs,
         )
         self._elsewhere = LearnerGroupStatistics()
         """What the service's own group lost and went on from."""

@@ -33,7 +33,9 @@ _LOGGER = logging.getLogger("outrider.learner")
 class ServiceSession:
     """What a group holds of its service; every method is called by the training loop's thread."""
 
-    def __init__(self, plan: LearnerPlan, *, address: str, dial: Dial, asynchronous: bool) -> None:
+    def __init__(
+        self, plan: LearnerPlan, *, address: str, dial: Dial, asynchronous: bool, needs: frozenset[str]
+    ) -> None:
         """Dial, and wait until the learners are made.
 
         Raises ValueError where the service refuses, or the plan has no plain form; ConnectionError where it
@@ -42,6 +44,7 @@ class ServiceSession:
         self._plan = plan_message(plan)
         self._address = address
         self._dial = dial
+        self._needs = needs
         self._asynchronous = asynchronous
         self._start_timeout_s = plan.settings.learner_start_timeout_s
         self.timeout_s = plan.settings.learner_timeout_s
@@ -187,19 +190,18 @@ class ServiceSession:
         told = ""
         while True:
             try:
-                return ServiceConnection(self._dial, _DIAL_TIMEOUT_S)
+                return ServiceConnection(self._dial, _DIAL_TIMEOUT_S, needs=self._needs)
             except (DialError, LostServiceError) as error:
                 if isinstance(error, DialError) and error.is_final:
                     raise
                 if time.monotonic() + wait_s > deadline:
                     raise ConnectionError(
                         f"there was no learner service for this run at {self._address} within "
-                        f"{self._start_timeout_s:g} s ({error}); start one there, or raise "
-                        "learner_start_timeout_s"
+                        f"learner_start_timeout_s={self._start_timeout_s:g}: {error}"
                     ) from error
                 if str(error) != told:
                     told = str(error)
-                    _LOGGER.warning("still waiting for the learner service at %s: %s", self._address, told)
+                    _LOGGER.warning("waiting for the learner service: %s", told)
             time.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who wait
             wait_s = min(2 * wait_s, longest_s)
 
