@@ -100,7 +100,7 @@ def check_listen(address: str, security: ServerSecurity, *, insecure: bool) -> N
         raise ValueError(
             f"{address} can be reached from other machines, and no TLS certificate is given; make one with "
             "`openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout key.pem -out certificate.pem "
-            f'-subj "/CN={host}" -addext "subjectAltName=DNS:the.name.that.farms.dial"`, '
+            f'-subj "/CN={host}" -addext "subjectAltName=DNS:the.name.that.is.dialled"`, '
             "or say insecure where the network is trusted"
         )
     if not security.tokens:

@@ -22,7 +22,7 @@ _TLS_FAILURES = {
     "Hostname Verification": "its certificate was made for another name; dial a name that is in it",
     "is not in peer certificate": "its certificate was made for another name; dial a name that is in it",
     "CERTIFICATE_VERIFY_FAILED": "its certificate is not signed by an authority that is trusted here; "
-    "give the CA that signed it",
+    "give the CA that signed it (tls_ca)",
     "WRONG_VERSION_NUMBER": "it does not speak TLS; dial it without (insecure), "
     "or start it with a certificate",
 }
@@ -48,7 +48,7 @@ def unreachable(address: Address, details: str, security: ClientSecurity) -> Dia
     """Explain why no connection came about; may block for some seconds to find out."""
     for words, sentence in _TLS_FAILURES.items():
         if words in details:
-            return DialError(f"{address} is not to be trusted or understood: {sentence}", is_final=True)
+            return DialError(f"{address} cannot be trusted: {sentence}", is_final=True)
     if "Socket closed" in details or "reset" in details:
         return _closed(address, security)
     for words, sentence, is_final in _FAILURES:
@@ -61,7 +61,7 @@ def unreachable(address: Address, details: str, security: ClientSecurity) -> Dia
 def _closed(address: Address, security: ClientSecurity) -> DialError:
     outcome = _probe(address, security)
     if security.insecure and outcome is not _Outcome.NO_TLS:
-        sentence = f"{address} expects TLS; give the CA of its certificate instead of insecure"
+        sentence = f"{address} expects TLS; give the CA of its certificate (tls_ca), and not insecure"
         return DialError(sentence, is_final=True)
     if not security.insecure and outcome is _Outcome.HUNG_UP:
         return DialError(

@@ -126,14 +126,14 @@ class Listener:
                 await self._refuse(
                     context,
                     grpc.StatusCode.UNAUTHENTICATED,
-                    "a token is needed to connect here and none came; "
-                    "send the metadata `authorization: Bearer` and the token",
+                    "a token is needed to connect here and none came; give the token file, "
+                    "or send the metadata `authorization: Bearer TOKEN`",
                 )
             if not is_known(token, self._security.tokens):
                 await self._refuse(
                     context,
                     grpc.StatusCode.UNAUTHENTICATED,
-                    "this token is not let in; give the one that this side was started with",
+                    "this token is not let in; give the one that the side that listens was started with",
                 )
             identity = identity or f"token:{hashlib.sha256(token.encode()).hexdigest()[:12]}"
         if self._num_connections[identity] >= self._max_per_identity:
