@@ -17,7 +17,7 @@ def test_the_first_failure_is_told_at_once_and_later_ones_every_ten_seconds(
         passed[0] += 1
     told = [record.getMessage().partition(";")[0] for record in caplog.records]
     assert told == [
-        f"environments failed and were rebuilt {count} times so far, just now in runner 3"
+        f"environments that failed and were rebuilt so far: {count}, the last one in runner 3"
         for count in (2, 22, 42)
     ]
 

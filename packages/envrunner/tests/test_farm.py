@@ -190,7 +190,7 @@ def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
     )
     assert (
         "outrider-farm: 1 of 2 runners connected, 12,345 environment steps/s, weights version 8, "
-        "0 reconnects, 0 restarts\n"
+        "reconnects: 0, restarts: 0\n"
     ) in stage.printed
 
 

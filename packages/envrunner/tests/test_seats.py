@@ -17,7 +17,7 @@ from outrider.transport import LocalFragment, WeightsReference
 from outrider.wire.session import Goodbye, GoodbyeReason
 
 FRAGMENT = LocalFragment(example_fragment())
-NOBODY = Waiting(0, "nobody has joined")
+NOBODY = Waiting(0, "nobody is connected")
 
 
 class Guest:

@@ -29,8 +29,8 @@ class FailureLines:
             return
         self._quiet_until = self._clock() + _EVERY_S
         _LOGGER.warning(
-            "environments failed and were rebuilt %d times so far, just now in runner %d; the log of its "
-            "process says why (of Ray: logs/worker-*.err in the directory of its session, on that node)",
+            "environments that failed and were rebuilt so far: %d, the last one in runner %d; what its "
+            "process or farm prints says why (on Ray: logs/worker-*.err in the session's directory on its node)",
             self._num_failures,
             index,
         )

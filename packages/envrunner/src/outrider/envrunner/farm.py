@@ -292,7 +292,7 @@ class Farm:
         self._log.say(
             "rate",
             f"{self.num_connected} of {len(self._members)} runners connected, {rate:,.0f} environment "
-            f"steps/s, {version}, {self._num_reconnects} reconnects, {self._num_restarts} restarts",
+            f"steps/s, {version}, reconnects: {self._num_reconnects}, restarts: {self._num_restarts}",
             connected=self.num_connected,
             env_steps_per_s=round(rate, 1),
             weights_version=-1 if self._version is None else self._version,

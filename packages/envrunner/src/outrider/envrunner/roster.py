@@ -97,7 +97,7 @@ class Roster:
         self._seats = remote.admission.seats
         self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
         self._short_since = self._tell_at = math.inf
-        self._missing = "nobody has joined"
+        self._missing = "nobody is connected"
         self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
         for index in range(len(self._members)):
             self._start(index)

@@ -137,7 +137,7 @@ class Seated:
 class Seats:
     """Who sits where, and what the driver has not heard yet."""
 
-    def __init__(self, num_seats: int, *, empty: str = "nobody has joined") -> None:
+    def __init__(self, num_seats: int, *, empty: str = "nobody is connected") -> None:
         """Make empty seats, closed until they are started."""
         self.changed = threading.Condition()
         """Holds the lock; notified of everything that somebody may wait for."""
@@ -241,7 +241,7 @@ class Seats:
             self._news = [each for each in self._news if each.index != index]
             if seated is not None:
                 seated.is_gone = True
-                sentence = f"the run gave up the seat of runner {index}; dial again to get another one"
+                sentence = f"the run makes runner {index} anew and takes whoever dials next"
                 seated.occupant.stop(Goodbye(reason=GoodbyeReason.LATER, sentence=sentence))
 
     def close(self, goodbye: Goodbye) -> None:
