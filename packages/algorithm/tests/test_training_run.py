@@ -107,6 +107,7 @@ def test_an_interruption_within_an_evaluation_ends_it_at_once(
     outcome, directory = run(algorithm, tmp_path / "run")
     assert outcome.reason == "interrupted by SIGTERM"
     assert algorithm.evaluator.num_episodes == []
+    assert algorithm.runners.is_interrupted
     assert directory.latest_checkpoint().name == "iteration-000003"
 
 

@@ -48,7 +48,8 @@ class Interruption:
 
     def _receive(self, number: int, _frame: FrameType | None) -> Any:  # noqa: ANN401 - as signal wants it
         again, self.signal = self.signal is not None, signal.Signals(number)
+        if not again:
+            self._tell()
         if again or self._at_once:
             raise KeyboardInterrupt
-        self._tell()
         sys.stderr.write("\nstopping after this iteration; once more stops at once, without a checkpoint\n")
