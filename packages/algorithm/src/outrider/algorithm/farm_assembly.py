@@ -97,8 +97,9 @@ def farm_command(runners: EnvRunnerSettings, address: str, environment: Environm
     words = ["outrider-farm", "--connect", _to_dial(address), "--env", env]
     if environment.env_config:
         words += ["--env-config", json.dumps(dict(environment.env_config), default=str)]
-    if runners.gym_env_vectorize_mode is not VectorizeMode.SYNC:
-        words += ["--gym-env-vectorize-mode", runners.gym_env_vectorize_mode.value]
+    mode = VectorizeMode(runners.gym_env_vectorize_mode)
+    if mode is not VectorizeMode.SYNC:
+        words += ["--gym-env-vectorize-mode", mode.value]
     if runners.token_file is not None:
         words += ["--token-file", "FILE"]
     if runners.tls_certificate is not None:

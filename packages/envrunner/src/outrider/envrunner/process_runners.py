@@ -47,7 +47,7 @@ _LONGEST_PATH = 107
 _LOOK_S = 0.05
 """How often it is seen whether a process has died."""
 _CLOSE_S = 3.0
-_FARMS_ONLY = {field.name: field.default for field in fields(GatewaySettings)}
+_FARMS_ONLY: dict[str, Any] = {field.name: field.default for field in fields(GatewaySettings)}
 """Settings of how farms are let in and what travels to them, which mean nothing here, at their defaults."""
 
 
