@@ -169,10 +169,10 @@ class LearnerService:
             self._told_s, self._told = now, (run.num_updates, run.num_rows)
             if updates:
                 _LOGGER.info(
-                    "%s: %.1f updates/s, %.0f rows/s, version %d",
+                    "%s: %.1f updates/s, %s rows/s, version %d",
                     run.algorithm,
                     updates / elapsed_s,
-                    rows / elapsed_s,
+                    f"{rows / elapsed_s:,.0f}",
                     run.version,
                 )
 

@@ -60,9 +60,10 @@ class Recovery:
         self.num_restarts += 1
         self.num_lost_updates += lost
         _LOGGER.warning(
-            "the learners go back by %d updates, to their newest snapshot, because %s (restart %d of at most "
-            "%d in a row)",
+            "the learners go back by %d update%s, to their newest snapshot, because %s (restart %d of at "
+            "most %d in a row)",
             lost,
+            "" if lost == 1 else "s",
             reason,
             self._in_a_row,
             self._max_restarts,
