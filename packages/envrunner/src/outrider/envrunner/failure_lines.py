@@ -30,7 +30,7 @@ class FailureLines:
         self._quiet_until = self._clock() + _EVERY_S
         _LOGGER.warning(
             "environments that failed and were rebuilt so far: %d, the last one in runner %d; what its "
-            "process or farm prints says why (on Ray: logs/worker-*.err in the session's directory on its node)",
+            "process or farm prints says why (on Ray: logs/worker-*.err in its session's directory there)",
             self._num_failures,
             index,
         )
