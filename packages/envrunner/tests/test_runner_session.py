@@ -404,7 +404,7 @@ def test_a_run_that_may_be_resumed_asks_its_runners_to_come_back(opened: Make) -
     peer = made.up()
     made.gateway.is_last = False
     made.gateway.close()
-    sentence = "the training run was stopped and may be resumed; dial again"
+    sentence = "the training run was stopped and may be resumed"
     assert goodbye(peer) == (GoodbyeReason.LATER, sentence)
 
 

@@ -39,7 +39,7 @@ SAMPLE = "outrider.wire.v1.RunnerService/Sample"
 ACT = "outrider.wire.v1.ActService/Act"
 _OVER = Goodbye(reason=GoodbyeReason.DONE, sentence="the training run is over")
 _STOPPED = Goodbye(
-    reason=GoodbyeReason.LATER, sentence="the training run was stopped and may be resumed; dial again"
+    reason=GoodbyeReason.LATER, sentence="the training run was stopped and may be resumed"
 )
 
 
