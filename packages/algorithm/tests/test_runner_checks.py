@@ -199,6 +199,12 @@ def test_the_command_for_a_farm_can_be_copied(given: dict[str, Any], command: st
     assert farm_command(EnvRunnerSettings(listen=LOCAL, **given), "gpu:1", environment) == command
 
 
+@pytest.mark.parametrize(("env", "typed"), [(json.loads, "json:loads"), (lambda: None, "ENVIRONMENT")])
+def test_a_function_that_a_farm_can_import_goes_by_its_name(env: Any, typed: str) -> None:
+    command = farm_command(EnvRunnerSettings(), "gpu:1", EnvironmentSettings(env))
+    assert command == f"outrider-farm --connect gpu:1 --env {typed}"
+
+
 @pytest.mark.parametrize("anywhere", ["0.0.0.0", "[::]"])
 def test_a_farm_is_told_this_machine_where_the_gateway_listens_on_all_addresses(anywhere: str) -> None:
     command = farm_command(EnvRunnerSettings(), f"{anywhere}:7", EnvironmentSettings("CartPole-v1"))

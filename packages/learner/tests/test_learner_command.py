@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def test_json_logs_are_an_object_on_each_line(capsys: pytest.CaptureFixture[str]
     logging.getLogger("outrider.learner").warning("went back by %d", 3)
     line = json.loads(capsys.readouterr().out)
     assert (line["level"], line["text"]) == ("warning", "went back by 3")
+
+
+def test_a_warning_is_a_line_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        print_logs(as_json=False, debug=False)
+        warnings.warn("fcnet_hiddens is ignored", stacklevel=1)
+    assert capsys.readouterr().out == "outrider-learner: fcnet_hiddens is ignored\n"
 
 
 def test_one_process_is_no_group_under_torchrun() -> None:

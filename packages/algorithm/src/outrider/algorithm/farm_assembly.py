@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gymnasium.envs.registration import VectorizeMode
 
+from outrider.algorithm.setting_value import function_name
 from outrider.transport.addresses import check_listen, parse_address, read_tokens
 from outrider.transport.security import ServerSecurity
 from outrider.wire import PolicyGraph, capabilities
@@ -93,8 +94,8 @@ def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
 
 def farm_command(runners: EnvRunnerSettings, address: str, environment: EnvironmentSettings) -> str:
     """Return what to type where the environments are."""
-    env = environment.env if isinstance(environment.env, str) else "ENVIRONMENT"
-    words = ["outrider-farm", "--connect", _to_dial(address), "--env", env]
+    env = function_name(environment.env) if callable(environment.env) else environment.env
+    words = ["outrider-farm", "--connect", _to_dial(address), "--env", env or "ENVIRONMENT"]
     if environment.env_config:
         words += ["--env-config", json.dumps(dict(environment.env_config), default=str)]
     mode = VectorizeMode(runners.gym_env_vectorize_mode)

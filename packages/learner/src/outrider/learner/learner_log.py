@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 
 
 def print_logs(*, as_json: bool, debug: bool) -> None:
-    """Let what is logged by Outrider go to standard output from now on."""
+    """Let what is logged by Outrider, and what is warned of, go to standard output from now on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonLines() if as_json else logging.Formatter("outrider-learner: %(message)s"))
     logger = logging.getLogger("outrider")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
+    warnings.showwarning = lambda message, *_, **__: logger.warning("%s", message)
 
 
 class _JsonLines(logging.Formatter):
