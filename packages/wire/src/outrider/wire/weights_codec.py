@@ -30,7 +30,7 @@ def encode_weights(weights: Weights, *, bfloat16: Collection[str] = (), checksum
     `weights.tensors` for all. Leave out what needs the precision, such as a normaliser's statistics.
     Raises ValueError for a name that is not there or no float32.
     Without `checksum` a reader does not notice damage; leave it out only where the arrays do not
-    travel, as in shared memory.
+    travel, as in shared memory, or what carries them notices it.
     """
     if not 0 <= weights.version <= _MAX_VERSION:
         raise ValueError(f"version {weights.version} of weights; it counts from 0 to 2**63 - 1")
