@@ -1,13 +1,17 @@
 """What is typed wrongly for `outrider-learner` ends in a sentence and an exit code."""
 
+import errno
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from outrider.learner import learner_command
 from outrider.learner.learner_command import main
 from outrider.learner.learner_log import print_logs
 from outrider.learner.torchrun_link import is_torchrun
@@ -58,6 +62,18 @@ def test_a_flag_that_cannot_be_ends_in_one_sentence(
         main(arguments)
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"outrider-learner: {sentence}\n"
+
+
+def test_a_health_port_that_is_taken_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+    monkeypatch.setattr(learner_command, "LearnerHealth", taken)
+    monkeypatch.setattr("outrider.transport.grpc_listener.Listener", Mock())
+    assert main([*HERE, "--health-port", "7"]) == 2
+    assert "--health-port 7 cannot be opened: Address already in use" in capsys.readouterr().out
 
 
 def test_a_traceback_comes_with_debug_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ from outrider.transport.addresses import check_listen, read_tokens
 from outrider.transport.security import ServerSecurity
 
 if TYPE_CHECKING:
+    from outrider.learner.learner_service import LearnerService
     from outrider.learner.served_groups import ServedGroups
 
 _GRACE_S = 2.0
@@ -125,13 +126,20 @@ def _listen(flags: argparse.Namespace, security: ServerSecurity, groups: ServedG
         listener = Listener(flags.listen, {SERVICE: service}, security=security, limits=LIMITS)
         stack.callback(listener.close, _GRACE_S)
         if flags.health_port is not None:
-            health = LearnerHealth(flags.health_port, service.what_it_does)
+            health = _health(flags.health_port, service)
             stack.callback(health.close)
             _LOGGER.info("health port %d", health.port)
         _LOGGER.info("listens at %s, learners: %d", listener.address, groups.num_learners)
         is_whole = service.serve()
         _LOGGER.info("ends: %s", service.why_it_stops)
     return 0 if is_whole else 1
+
+
+def _health(port: int, service: LearnerService) -> LearnerHealth:
+    try:
+        return LearnerHealth(port, service.what_it_does)
+    except OSError as error:
+        raise ValueError(f"--health-port {port} cannot be opened: {error.strerror}") from error
 
 
 class _Parser(argparse.ArgumentParser):
