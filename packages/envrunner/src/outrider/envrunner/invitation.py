@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from outrider.envrunner.environment import spaces_of
 from outrider.envrunner.fragment_rules import FragmentRules
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 from outrider.transport.received import weights_pieces
 from outrider.wire import (
     Bytes,
-    Hello,
     Limits,
     PolicyGraph,
     Refusal,
@@ -32,7 +31,6 @@ _HEARTBEAT_S, _SILENCE_S = 2.0, 10.0
 _FOR_RUNNERS = ("max_env_restarts", "env_step_timeout_s")
 _DEFAULTS = {field.name: field.default for field in fields(EnvRunnerSettings)}
 """Settings that are at them are not said: an older release may not know them, and need not."""
-_DISTRIBUTIONS = ("outrider-envrunner", "outrider-transport", "outrider-wire")
 
 
 class Invitation:
@@ -67,7 +65,8 @@ class Invitation:
         )
         self.fragment_limits = self.rules.limits(limits)
         """How much of a fragment is read."""
-        self._hello = self._introduction()
+        hello = introduction("the training run", capabilities())
+        self._hello = replace(hello, policy_fingerprint=self._graph.fingerprint)
         self.capabilities = self._hello.capabilities
         """What this side can do."""
 
@@ -130,16 +129,6 @@ class Invitation:
                 f"weights fit the module {fingerprint}, and runners act with {self._graph.fingerprint}; "
                 "export the policy again"
             )
-
-    def _introduction(self) -> Hello:
-        versions = {name: importlib.metadata.version(name) for name in _DISTRIBUTIONS}
-        listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-        return Hello(
-            component=f"the training run ({listed})",
-            versions=versions,
-            policy_fingerprint=self._graph.fingerprint,
-            capabilities=capabilities(),
-        )
 
     def _refuse(self, reason: RefusalReason, sentence: str) -> Welcome:
         welcome = Welcome(component=self._hello.component, protocol=self._hello.protocol)
