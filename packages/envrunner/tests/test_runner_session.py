@@ -414,7 +414,7 @@ def test_a_seat_that_is_given_up_is_offered_again(opened: Make) -> None:
     made.gateway.stop(0)
     reason, sentence = goodbye(peer)
     assert reason is GoodbyeReason.LATER
-    assert "dial again" in sentence
+    assert "takes whoever dials next" in sentence
 
 
 def answering(peer: RawRunner, answer: Callable[[int], None]) -> None:
