@@ -208,6 +208,18 @@ def test_exact_weights_are_waited_for_and_act_also_where_newer_ones_came(stage: 
     assert [view(stage.sample().weights) for _ in range(2)] == [b"weights 2", b"weights 3"]
 
 
+def test_newer_weights_act_where_those_of_an_ask_were_lost_with_the_connection(stage: Stage) -> None:
+    stage.join()
+    stage.give_weights(1)
+    stage.say(session.Ask(1, weights_version=2))  # which has overtaken them
+    assert not stage.has_work()
+    stage.cut()
+    assert stage.connect().weights_version == 1
+    stage.welcome(resumed=True)
+    stage.give_weights(5)
+    assert view(stage.sample().weights) == b"weights 5"
+
+
 def test_after_a_break_the_runner_says_how_far_it_got_and_sends_again_what_is_not_acknowledged(
     stage: Stage,
 ) -> None:
@@ -259,7 +271,7 @@ def test_an_ask_that_comes_again_is_answered_once(stage: Stage) -> None:
 
 def test_a_gateway_that_restarted_gets_no_old_fragment_and_people_are_told(stage: Stage) -> None:
     stage.join()
-    stage.give_weights(3)
+    assert "begins anew; fragments thrown away that nobody had acknowledged: 2" in stage.witness.told
     stage.say(session.Ask(1), session.Ask(2))
     work = stage.sample()
     stage.cut()

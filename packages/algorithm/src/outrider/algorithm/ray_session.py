@@ -78,7 +78,7 @@ def check_ray_version() -> None:
     except PackageNotFoundError:
         raise ValueError(
             "runners and learners in processes of their own need Ray, which is not installed; "
-            f"{INSTALL_RAY}, or set num_env_runners=0 and num_learners=0"
+            f"{INSTALL_RAY}, or set num_learners=0 and env_runner_backend='process', which needs gRPC alone"
         ) from None
     if not OLDEST_RAY <= _release(installed) < FIRST_UNKNOWN_RAY:
         raise ValueError(

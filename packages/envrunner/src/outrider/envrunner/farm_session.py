@@ -207,8 +207,7 @@ class FarmSession:
         num_fragments = len(self._unacknowledged) + len(self._asks) + self._is_busy
         if num_fragments:
             self._witness.noticed(
-                f"the gateway has begun anew: {num_fragments} fragments that the old one asked for and "
-                "did not acknowledge are thrown away"
+                f"begins anew; fragments thrown away that nobody had acknowledged: {num_fragments}"
             )
         self._life += 1
         self._last_ask = 0
@@ -293,28 +292,30 @@ class FarmSession:
         if self._state is not None:
             state, self._state = self._state, None
             return state
-        if self._asks and self._has_weights_for(self._asks[0]):
-            return self._begin_fragment(self._asks.popleft())
+        if self._asks and (version := self._version_for(self._asks[0])) is not None:
+            return self._begin_fragment(self._asks.popleft(), version)
         if self._leaving is not None and self._may_leave():
             self._end(Ending.DRAINED, "")
         return self._ended
 
-    def _has_weights_for(self, ask: session.Ask) -> bool:
-        newest = max([*self._weights, -1 if self._held is None else self._held], default=-1)
-        if ask.weights_version is None:
-            return newest >= 0
-        held_long_ago = self._held is not None and self._held >= ask.weights_version
-        return held_long_ago or ask.weights_version in self._weights
+    def _version_for(self, ask: session.Ask) -> int | None:
+        """Return which weights are to act: those of the ask, or the newest. None: they are not here yet.
 
-    def _begin_fragment(self, ask: session.Ask) -> Sample:
+        Newer ones act also where those of the ask never came: they were lost with a connection, and the
+        gateway has sent the newest instead.
+        """
+        if ask.weights_version in self._weights:
+            return ask.weights_version
+        newest = max([*self._weights, *([] if self._held is None else [self._held])], default=None)
+        is_there = newest is not None and newest >= (ask.weights_version or 0)
+        return newest if is_there else None
+
+    def _begin_fragment(self, ask: session.Ask, version: int) -> Sample:
         self._is_busy = True
-        version = ask.weights_version
-        if version is None:
-            version = max(self._weights, default=self._held)
         weights = None
-        if version is not None and (self._held is None or version > self._held):
+        if self._held is None or version > self._held:
             weights, self._held = self._weights[version], version
-        self._weights = {later: view for later, view in self._weights.items() if later > (self._held or 0)}
+        self._weights = {later: view for later, view in self._weights.items() if later > self._held}
         return Sample(self._life, ask.sequence, weights)
 
     def _may_leave(self) -> bool:
