@@ -20,7 +20,7 @@ from outrider.wire import encode_fragment, encode_tree, session
 from outrider.wire.session import GoodbyeReason, Terms
 from outrider.wire.session_codec import encode_sample_request
 
-NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "2000"))
+NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "5000"))
 FRAGMENT = encode_fragment(numbered_fragment()).to_bytes()
 TREE = encode_tree({"a": 1}).to_bytes()
 HEADS = [
