@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm import Farm
 from outrider.envrunner.farm_log import FarmLog
 from outrider.envrunner.runner_orders import DRAIN, RunnerOrders
@@ -133,6 +135,37 @@ def test_a_runner_that_fails_after_it_was_connected_is_started_anew(stage: Stage
     )
     assert code == 0
     assert "runner 0: no licence; it is started anew" in stage.printed[1]
+
+
+class Longest(random.Random):
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_who_fails_again_after_a_fragment_or_two_is_started_anew_ever_later(stage: Stage) -> None:
+    stage.farm._members[0].back_off = BackOff(Longest())
+
+    def sample_and_fail() -> None:
+        stage.processes[-1].tell("sampled", rows=1, version=1)
+        stage.processes[-1].end(1, "failed", "rewards are NaN")
+
+    stage.run(
+        lambda: stage.processes[0].tell("connected"),
+        lambda: (
+            stage.processes[0].tell("sampled", rows=1, version=1),
+            stage.processes[0].end(1, "failed", "NaN"),
+        ),
+        lambda: stage.pass_time(2.0),
+        lambda: None,
+        sample_and_fail,
+        lambda: stage.pass_time(2.0),
+        lambda: stage.pass_time(60.0),
+        sample_and_fail,
+        stage.signal,
+        lambda: stage.processes[1].end(0, "drained"),
+    )
+    pauses = [line.rpartition(" in ")[2].strip() for line in stage.printed if "anew" in line]
+    assert pauses == ["0.5 s", "1.0 s", "0.5 s"]
 
 
 @pytest.mark.parametrize(("ending", "code"), [("failed", 1), ("unusable", 2), ("refused", 3), ("gave up", 4)])

@@ -31,6 +31,8 @@ _RATE_S = 10.0
 """How often it is said how fast the farm is."""
 _WAITS_S = 5.0
 """How often at most it is said that there is no gateway: all runners wait for the same one."""
+_STEADY_S = 30.0
+"""How long a runner is up before it counts as one that works: a bad fragment is handed in like a good one."""
 _KILL_S = 5.0
 """How much longer than a drain may take a runner is waited for."""
 _FINAL = {Ending.UNUSABLE, Ending.REFUSED, Ending.GAVE_UP}
@@ -278,7 +280,8 @@ class Farm:
             case "sampled":
                 self._num_rows += event["rows"]
                 self._version = max(event["version"], -1 if self._version is None else self._version)
-                member.back_off.succeed()
+                if self._clock() >= member.start_at + _STEADY_S:
+                    member.back_off.succeed()
             case "ended":
                 member.ended = Ended(Ending(event["ending"]), text)
 
