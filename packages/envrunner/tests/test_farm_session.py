@@ -271,7 +271,7 @@ def test_an_ask_that_comes_again_is_answered_once(stage: Stage) -> None:
 
 def test_a_gateway_that_restarted_gets_no_old_fragment_and_people_are_told(stage: Stage) -> None:
     stage.join()
-    assert "begins anew; fragments thrown away that nobody had acknowledged: 2" in stage.witness.told
+    stage.give_weights(3)
     stage.say(session.Ask(1), session.Ask(2))
     work = stage.sample()
     stage.cut()
@@ -283,7 +283,7 @@ def test_a_gateway_that_restarted_gets_no_old_fragment_and_people_are_told(stage
     assert anew.life == work.life + 1
     assert not stage.has_work()
     assert stage.gateway.sequences() == []
-    assert any("2 fragments" in sentence and "thrown away" in sentence for sentence in stage.witness.told)
+    assert "begins anew; fragments thrown away that nobody had acknowledged: 2" in stage.witness.told
     stage.cut()
     assert stage.connect().session == "another"
 
