@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from outrider.transport.security import ClientSecurity
 from outrider.transport.stream_connection import StreamConnection
 from outrider.wire import Limits
 
+_REFUSAL_S = 0.5
 _running: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks weakly
 
 
@@ -74,7 +76,11 @@ async def _open(
     metadata = (("authorization", f"Bearer {security.token}"),) if security.token else ()
     call = channel.stream_stream(f"/{service}")(metadata=metadata)
     try:
-        await asyncio.wait_for(call.initial_metadata(), timeout_s)
+        begun = await asyncio.wait_for(call.initial_metadata(), timeout_s)
+        if grpc_options.LET_IN not in set(begun or ()):
+            # Refused, if it ends at once; or the side that listens does not say so.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(call.code(), _REFUSAL_S)
         refusal = (((await call.code()).name), str(await call.details())) if call.done() else None
     except TimeoutError:
         refusal = "DEADLINE_EXCEEDED", ""

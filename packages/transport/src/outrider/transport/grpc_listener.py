@@ -97,7 +97,7 @@ class Listener:
             self._num_connections[identity] += 1
             try:
                 # Tells the side that dials that it is let in.
-                await context.send_initial_metadata(())
+                await context.send_initial_metadata((grpc_options.LET_IN,))
                 connection = StreamConnection(
                     _ServerStream(context),
                     receiver,

@@ -11,7 +11,7 @@ from outrider.transport.addresses import Address
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import grpc
 
-__all__ = ["CLIENT", "SERVER", "grpc", "shown", "target"]
+__all__ = ["CLIENT", "LET_IN", "SERVER", "grpc", "shown", "target"]
 
 KEEPALIVE = (
     # A frozen peer is noticed after time + timeout, at most. Without `ping_timeout_ms` gRPC took 62 s
@@ -42,6 +42,10 @@ CLIENT: tuple[tuple[str, int], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
 )
+
+
+LET_IN = ("outrider-let-in", "1")
+"""Metadata with which a stream begins. One that is refused begins with none, a moment before it ends."""
 
 
 def target(address: Address) -> str:
