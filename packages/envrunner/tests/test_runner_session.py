@@ -686,7 +686,7 @@ def test_a_stranger_that_says_nothing_is_not_waited_for(
     made = opened()
     peer = RawRunner(made.port)
     made.events()
-    assert goodbye(peer)[0] is GoodbyeReason.MISBEHAVED
+    assert goodbye(peer)[0] is GoodbyeReason.LATER
 
 
 def test_what_a_peer_says_is_one_line_in_the_log(opened: Make, caplog: pytest.LogCaptureFixture) -> None:

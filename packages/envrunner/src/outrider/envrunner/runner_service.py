@@ -90,7 +90,9 @@ class RunnerService:
             self._forget_those_over()
             silent = [each for each, since in self._strangers.items() if now - since >= _JOIN_S]
         for connection in silent:
-            self._cut_off(connection, f"it did not say join within {_JOIN_S:g} s")
+            # Maybe the network hangs, and it is to dial again.
+            sentence = f"it did not say join within {_JOIN_S:g} s"
+            self._cut_off(connection, sentence, GoodbyeReason.LATER)
 
     def _let_in(self, connection: Connection, join: session.Join) -> None:
         is_stranger = not self._seats.is_reserved(join.session)
@@ -127,7 +129,9 @@ class RunnerService:
         connection.send(encode_sample_response(answer))
         connection.close(goodbye_message(Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence)))
 
-    def _cut_off(self, connection: Connection, sentence: str) -> None:
+    def _cut_off(
+        self, connection: Connection, sentence: str, reason: GoodbyeReason = GoodbyeReason.MISBEHAVED
+    ) -> None:
         with self._seats.changed:
             known = self._by_connection.get(connection)
             if known is not None:
@@ -137,7 +141,7 @@ class RunnerService:
                 return
             self._tally.num_cut_off += 1
         _LOGGER.warning("cut off %s: %s", connection.peer, printable(sentence))
-        connection.close(goodbye_message(Goodbye(reason=GoodbyeReason.MISBEHAVED, sentence=sentence)))
+        connection.close(goodbye_message(Goodbye(reason=reason, sentence=sentence)))
 
     def _forget_those_over(self) -> None:
         self._sessions = {key: each for key, each in self._sessions.items() if not each.is_over}

@@ -39,6 +39,7 @@ class ChaosProxy:
         self.num_connections = self.num_cuts = 0
         self._rng = random.Random(seed)  # noqa: S311 - chooses what breaks
         self._open: set[_Connection] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos", daemon=True)
         self._thread.start()
@@ -94,10 +95,12 @@ class ChaosProxy:
         self.num_connections += 1
         connection = _Connection(self, (reader, writer), onward, self._draw_budget())
         self._open.add(connection)
+        self._tasks.add(asyncio.current_task())  # which asyncio holds weakly
         # Streams of Python 3.11 cannot take that what serves one is cancelled.
         with suppress(asyncio.CancelledError):
             await connection.run()
         self._open.discard(connection)
+        self._tasks.discard(asyncio.current_task())
 
     def _draw_budget(self) -> float:
         """Return after how many bytes the next connection breaks: each order of magnitude as often."""
@@ -177,4 +180,8 @@ class _Connection:
             if len(sent) < len(piece):
                 self.cut()
                 return
-            await writer.drain()
+            try:
+                await writer.drain()
+            except ConnectionError:
+                self._abort()
+                return

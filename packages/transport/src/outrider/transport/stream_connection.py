@@ -221,7 +221,8 @@ class StreamConnection:
 
     def _miss_first(self) -> None:
         sentence = f"no message came within {self._first_message_timeout_s:g} s; introduce yourself first"
-        self._give_up(GoodbyeReason.MISBEHAVED, sentence)
+        self._give_up(GoodbyeReason.LATER, sentence)  # a network that hangs looks the same from here
+        self.broke_rule = True
 
     def _watch_pace(self, now: float) -> None:
         missing = self._inbox.num_bytes_missing
