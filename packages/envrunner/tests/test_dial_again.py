@@ -26,7 +26,8 @@ def test_pauses_are_short_again_after_a_success() -> None:
 
 def test_a_thousand_peers_do_not_come_back_together() -> None:
     pauses = sorted(BackOff(random.Random(seed)).next_s() for seed in range(1000))
-    assert pauses[100] < 0.1 < 0.4 < pauses[900]
+    assert pauses[100] < 0.1
+    assert pauses[900] > 0.4
 
 
 def test_years_of_failures_overflow_nothing() -> None:
