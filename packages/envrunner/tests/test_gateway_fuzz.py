@@ -13,11 +13,12 @@ from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPla
 from outrider.envrunner.gateway import SAMPLE, Gateway
 from outrider.envrunner.remote_runners import Failed, Left, Lost, Sampled
 from outrider.testing.dialled_gateway import MemoryPort
+from outrider.testing.mutated_messages import SilentLine, mutated
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.raw_runner import JOIN, NUMBERED_GRAPH, numbered_fragment
 from outrider.transport.security import ServerSecurity
 from outrider.wire import encode_fragment, encode_tree, session
-from outrider.wire.session import GoodbyeReason, Terms
+from outrider.wire.session import GoodbyeReason
 from outrider.wire.session_codec import encode_sample_request
 
 NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "5000"))
@@ -34,39 +35,6 @@ HEADS = [
         session.Goodbye(reason=GoodbyeReason.FAILED, sentence="no"),
     )
 ]
-
-
-class Line:
-    """A connection without a network: what is sent over it is thrown away."""
-
-    peer, identity, is_sending, broke_rule = "nowhere", "", False, False
-
-    def __init__(self) -> None:
-        self.is_closed = False
-
-    def send(self, head: bytes, attachment: object = ()) -> None: ...
-
-    def keep(self, terms: Terms) -> None: ...
-
-    def close(self, last: bytes = b"") -> None:
-        self.is_closed = True
-
-
-def mutated(message: bytes, draw: random.Random) -> bytes:
-    """Change a few bytes, cut some out, or put some twice."""
-    changed = bytearray(message)
-    for _ in range(draw.randint(1, 4)):
-        at = draw.randrange(len(changed) + 1)
-        match draw.randrange(4):
-            case 0:
-                changed[at : at + 1] = bytes((draw.randrange(256),))
-            case 1:
-                del changed[at : at + draw.randint(1, 8)]
-            case 2:
-                changed[at:at] = changed[at : at + draw.randint(1, 8)]
-            case 3:
-                changed[at : at + 1] = draw.choice((b"\xff" * 10, b"\x00", b"\x80\x80\x80\x80\x08"))
-    return bytes(changed)
 
 
 @pytest.fixture
@@ -91,13 +59,13 @@ def test_mutated_messages_cost_their_sender_the_connection_and_nothing_else(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "outrider.envrunner")  # lines that pytest keeps are memory, too
     gateway, port = gateway_and_port
-    service, draw, line = port._services[SAMPLE], random.Random(0), Line()
+    service, draw, line = port._services[SAMPLE], random.Random(0), SilentLine()
     weights = numbered_weights(0)
     num_taken, used_kib = 0, 0
     for number in range(NUM_MESSAGES):
         if line.is_closed or number == 0:
             service.closed(line, "closed")
-            line = Line()
+            line = SilentLine()
             service.opened(line)
             if draw.random() < 0.9:
                 service.received(line, HEADS[0], None)

@@ -1,0 +1,121 @@
+"""Whatever bytes an algorithm sends, the learner service ends its run or trains, and nothing grows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import resource
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.learner import LearnerGroupSettings, LearnerPlan, PPOSettings
+from outrider.learner.learner_service import LearnerService
+from outrider.learner.served_groups import OneLearner
+from outrider.learner.service_plan import plan_message
+from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.testing.mutated_messages import SilentLine, mutated
+from outrider.wire import (
+    BoxSpace,
+    DiscreteSpace,
+    Hello,
+    WireError,
+    encode_fragment,
+    encode_learn_request,
+    encode_tree,
+    session,
+)
+
+NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "3000"))
+HELLO = encode_learn_request(Hello(component="a liar"))
+START = encode_learn_request(session.LearnStart(asynchronous=False))
+OTHERS = [
+    encode_learn_request(each)
+    for each in (
+        session.LearnStateRequest(1),
+        session.LearnStart(asynchronous=True),
+        session.Goodbye(reason=session.GoodbyeReason.FAILED, sentence="no"),
+    )
+]
+
+
+def plan() -> LearnerPlan:
+    recipe = PolicyRecipe(
+        observation_space=BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32)),
+        action_space=DiscreteSpace(num_values=2),
+        settings=ModuleSettings(fcnet_hiddens=(4,)),
+        seed=3,
+    )
+    training = PPOSettings(minibatch_size=5, num_epochs=1)
+    return LearnerPlan(
+        algorithm="ppo", training=training, policy=recipe, settings=LearnerGroupSettings(), seed=5
+    )
+
+
+class Modest:
+    """Makes no learners but those of the plan above: others may be as large as they like."""
+
+    num_learners = 1
+
+    def make(self, made: LearnerPlan) -> Any:
+        if plan_message(made) != plan_message(plan()):
+            raise ValueError("this is another plan")
+        return OneLearner().make(made)
+
+    def make_async(self, made: LearnerPlan) -> Any:
+        raise ValueError(f"{made.algorithm} does not train by itself")
+
+
+def test_mutated_requests_cost_their_sender_the_run_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, lab: Any
+) -> None:
+    caplog.set_level(logging.CRITICAL, "outrider.learner")
+    tree = encode_tree({"plan": plan_message(plan()), "state": None}).to_bytes()
+    fragment = encode_fragment(lab.fragment(plan().policy.build(), [5], seed=0)).to_bytes()
+    service, draw, line = LearnerService(Modest()), random.Random(0), SilentLine()
+    num_cut_off, num_updates, used_kib, sequence = 0, 0, 0, 0
+
+    def say(head: bytes, attachment: bytes = b"") -> None:
+        if line.is_closed:
+            return
+        try:
+            service.received(line, head, memoryview(attachment))
+        except WireError:
+            line.close()  # as a connection does
+        while service._events.qsize():
+            service._step()
+
+    for number in range(NUM_MESSAGES):
+        if line.is_closed or number == 0:
+            num_cut_off += number > 0
+            service.closed(line, "closed")
+            line, sequence = SilentLine(), 0
+            service.opened(line)
+            if draw.random() < 0.9:
+                say(HELLO)
+                say(START, tree if draw.random() < 0.9 else mutated(tree, draw))
+        sequence += 1
+        heads = [
+            encode_learn_request(session.LearnFragment(sequence)),
+            encode_learn_request(session.LearnUpdate(sequence)),
+        ]
+        if draw.random() < 0.95:
+            say(heads[0], fragment if draw.random() < 0.95 else mutated(fragment, draw))
+            before = 0 if service.run is None else service.run.num_updates
+            if draw.random() < 0.3:
+                say(heads[1])
+            num_updates += service.run is not None and service.run.num_updates > before
+        else:
+            head = draw.choice((HELLO, START, *heads, *OTHERS))
+            say(mutated(head, draw), draw.choice((tree, fragment, mutated(tree, draw))))
+        if number == NUM_MESSAGES // 2:
+            used_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used_kib
+    print(f"{num_updates} updates, {num_cut_off} cut off, {grown_kib} KiB more than {used_kib}")
+    assert num_updates > NUM_MESSAGES // 10
+    assert num_cut_off > NUM_MESSAGES // 50
+    assert grown_kib < 20 * 1024
+    service.closed(line, "closed")
+    service._step()
