@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet, WaitInterruptedError
+from outrider.envrunner.roster import RunnersLostError
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights, sampled_by
 
@@ -175,6 +176,27 @@ def test_a_silent_runner_is_sent_away_again_and_again_and_never_ends_the_run() -
         made.remote.pass_time(2)
         made.sample()
     assert [start for start in made.remote.starts if start[0] == 1] == [(1, 0), (1, 1), (1, 2), (1, 3)]
+
+
+def test_where_all_who_come_are_too_slow_the_run_ends_and_they_are_told_why() -> None:
+    made = Fleet(joined=1, max_env_runner_restarts=1)
+    for delay_s in range(1, 200):
+        made.remote.join(0, in_s=delay_s)
+    made.remote.slow(0, seconds=21)
+    with pytest.raises(RunnersLostError, match=r"runner 0 was lost 2 times .* nothing for 20 s"):
+        made.sample()
+    assert [index for index, _ in made.remote.told] == [0, 0]
+    assert "raise that or lower rollout_fragment_length" in made.remote.told[0][1]
+
+
+def test_farms_that_come_and_go_never_end_the_run_for_it() -> None:
+    made = Fleet(joined=1, max_env_runner_restarts=0)
+    made.sample()
+    for _ in range(3):
+        made.remote.lose(0, in_s=0.5)
+        made.remote.join(0, in_s=2)
+        made.sample()
+    assert made.fleet.statistics().num_left == 3
 
 
 def test_who_does_not_become_ready_in_time_loses_his_seat() -> None:

@@ -363,6 +363,14 @@ def test_a_session_that_nobody_knows_begins_anew(opened: Make) -> None:
     assert welcome.session != "guessed"
 
 
+def test_who_is_sent_away_is_told_why(opened: Make) -> None:
+    made = opened(1)
+    peer = RawRunner(made.port)
+    peer.join()
+    made.gateway.stop(0, "it delivered nothing for 20 s")
+    assert peer.heard(Goodbye)[0].sentence == "the run sent runner 0 away: it delivered nothing for 20 s"
+
+
 def test_a_runner_of_ours_joins_with_the_session_that_was_kept_for_it(opened: Make) -> None:
     made = opened(2)
     made.gateway.stop(1)

@@ -38,9 +38,7 @@ _CLOSE_S = 1.0
 SAMPLE = "outrider.wire.v1.RunnerService/Sample"
 ACT = "outrider.wire.v1.ActService/Act"
 _OVER = Goodbye(reason=GoodbyeReason.DONE, sentence="the training run is over")
-_STOPPED = Goodbye(
-    reason=GoodbyeReason.LATER, sentence="the training run was stopped and may be resumed"
-)
+_STOPPED = Goodbye(reason=GoodbyeReason.LATER, sentence="the training run was stopped and may be resumed")
 
 
 class Listening(Protocol):
@@ -168,9 +166,9 @@ class Gateway:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._seats.occupant(index).set_state(state, timeout_s)
 
-    def stop(self, index: int) -> None:
-        """Close a seat; whoever sits there is sent away and may come again."""
-        self._seats.stop(index)
+    def stop(self, index: int, reason: str = "") -> None:
+        """Close a seat; whoever sits there is sent away, told why, and may come again."""
+        self._seats.stop(index, reason)
 
     def close(self) -> None:
         """Tell all that the run is over, or where it may go on that it is stopped, and close the port."""

@@ -91,10 +91,10 @@ class MixedRunners:
         part, within = self._place(index)
         part.set_state(within, state, timeout_s)
 
-    def stop(self, index: int) -> None:
+    def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process."""
         part, within = self._place(index)
-        part.stop(within)
+        part.stop(within, reason)
 
     def close(self) -> None:
         """Close all parts, also where closing one fails."""

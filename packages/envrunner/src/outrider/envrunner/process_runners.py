@@ -145,9 +145,9 @@ class ProcessRunners:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._gateway.set_state(index, state, timeout_s)
 
-    def stop(self, index: int) -> None:
+    def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process now."""
-        self._gateway.stop(index)
+        self._gateway.stop(index, reason)
         runner = self._runners.pop(index, None)
         if runner is not None:
             _end(runner, by=monotonic())

@@ -192,7 +192,7 @@ class RayRunners:
         self._call_now(index, "set_state", timeout_s, state)
         self._actors[index].version_sent = None  # weights have to be set again
 
-    def stop(self, index: int) -> None:
+    def stop(self, index: int, reason: str = "") -> None:
         """Kill a runner's process."""
         actor = self._actors.pop(index, None)
         if actor is not None:

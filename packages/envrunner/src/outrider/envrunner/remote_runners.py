@@ -142,8 +142,11 @@ class RemoteRunners(Protocol):
         """Let a runner continue from a state. Raises ConnectionError or TimeoutError."""
         ...
 
-    def stop(self, index: int) -> None:
-        """End a runner's process now; no further event comes from it."""
+    def stop(self, index: int, reason: str = "") -> None:
+        """End a runner's process now; no further event comes from it.
+
+        Who came by himself is told the reason, a sentence, where there is one.
+        """
         ...
 
     def close(self) -> None:

@@ -10,7 +10,8 @@
 A runner that waits for room is no loss while others sample, and may wait for as long as they do. Where
 none is up, it is one: then the run ends after so many. Those who come by themselves to a seat
 (`Admission.seats`) may go as they like: the run waits where fewer than `min_runners` are up, for
-`join_timeout_s` at most.
+`join_timeout_s` at most. A seat where one after the other is too slow is as bad as a runner that is
+lost again and again, unless any other delivers: one bad farm ends no run.
 
 Nothing here decides what a runner is asked, or waits in any other way than for the runners' events.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -97,6 +99,9 @@ class Roster:
         self._seats = remote.admission.seats
         self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
         self._short_since = self._tell_at = math.inf
+        self._num_late: Counter[int] = Counter()
+        """Of each seat, how many in it were too slow since anybody delivered anything."""
+        self._delivered_at = -math.inf
         self._missing = "nobody is connected"
         self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
         for index in range(len(self._members)):
@@ -178,7 +183,7 @@ class Roster:
         """End a runner that does not do what it should; it is made anew after a pause, or its seat freed."""
         if index in self._seats:
             _LOGGER.warning("runner %d is sent away: %s", index, reason)
-            self._vacate(index)
+            self._vacate(index, reason)
         else:
             self._remote.stop(index)
             self._record_loss(index, reason)
@@ -211,6 +216,8 @@ class Roster:
             case Sampled() if member.num_requests:
                 member.num_requests -= 1
                 member.num_losses = 0
+                self._delivered_at = self._clock()
+                self._num_late.clear()
                 member.silent_since = self._clock()
                 self._failures.add(event.index, event.fragment.summary.statistics.num_restarts)
                 self._sampled.append(event)
@@ -239,10 +246,10 @@ class Roster:
         member.until = self._clock() + self._settings.runner_start_timeout_s
         self._remote.start(index, incarnation=member.incarnation)
 
-    def _vacate(self, index: int) -> None:
+    def _vacate(self, index: int, reason: str = "") -> None:
         """Free a seat for the next one who comes, as the next incarnation."""
         self._num_left += self._members[index].status is _Status.UP
-        self._dismiss(index)
+        self._dismiss(index, reason)
         self._start(index)
 
     def _watch_shortage(self) -> None:
@@ -304,25 +311,32 @@ class Roster:
             if member.status is _Status.RESTING or self._deadline(member) > self._clock():
                 continue
             if member.status is _Status.UP:
-                self.lose(
+                self._lose_late(
                     index,
                     f"it delivered nothing for {self._patience_s:g} s, twice sample_timeout_s; where its "
                     "environments are that slow, raise that or lower rollout_fragment_length",
                 )
                 continue
             timeout_s = self._settings.runner_start_timeout_s
-            self.lose(
+            self._lose_late(
                 index,
                 f"it was not ready within runner_start_timeout_s={timeout_s:g}; raise that if its "
                 "environments take so long to make, or see whether there is room for it",
             )
+
+    def _lose_late(self, index: int, reason: str) -> None:
+        """Lose one that is too slow. Of a seat it counts too: whoever comes next is likely to be as slow."""
+        self.lose(index, reason)
+        if index in self._seats and self._clock() - self._delivered_at >= self._patience_s:
+            self._num_late[index] += 1
+            self._check_loss(index, reason, self._num_late[index], is_hopeless=False)
 
     def _record_loss(self, index: int, reason: str) -> None:
         member = self._members[index]
         took_too_long = member.status is _Status.STARTING and member.until <= self._clock()
         self._dismiss(index, stop=False)
         member.num_losses += 1
-        self._check_loss(index, reason, is_hopeless=took_too_long and not self._any_was_up)
+        self._check_loss(index, reason, member.num_losses, is_hopeless=took_too_long and not self._any_was_up)
         pause_s = _pause_s(member.num_losses)
         member.until = self._clock() + pause_s
         _LOGGER.warning(
@@ -334,9 +348,9 @@ class Roster:
             reason,
         )
 
-    def _check_loss(self, index: int, reason: str, *, is_hopeless: bool) -> None:
+    def _check_loss(self, index: int, reason: str, num_losses: int, *, is_hopeless: bool) -> None:
         """Let the next `wait` raise an error where there is no sense in going on."""
-        num_losses, limit = self._members[index].num_losses, self._settings.max_env_runner_restarts
+        limit = self._settings.max_env_runner_restarts
         if is_hopeless:
             self._errors.append(TimeoutError(f"no runner could be started. Of runner {index}: {reason}"))
         elif num_losses > limit:
@@ -348,10 +362,10 @@ class Roster:
                 )
             )
 
-    def _dismiss(self, index: int, *, stop: bool = True) -> None:
+    def _dismiss(self, index: int, reason: str = "", *, stop: bool = True) -> None:
         """Count what a runner was asked for as lost; it is made anew as its next incarnation."""
         if stop:
-            self._remote.stop(index)
+            self._remote.stop(index, reason)
         member = self._members[index]
         self._num_lost_rows += member.num_requests * self._num_rows
         member.num_requests = 0

@@ -232,8 +232,8 @@ class Seats:
                 raise ConnectionError(f"runner {index} is gone")
             return seated.occupant
 
-    def stop(self, index: int) -> None:
-        """Close a seat and send its occupant away; he may come again."""
+    def stop(self, index: int, reason: str = "") -> None:
+        """Close a seat and send its occupant away, with the reason where there is one; he may come again."""
         with self.changed:
             seat = self._seats[index]
             seated = seat.holder
@@ -241,7 +241,11 @@ class Seats:
             self._news = [each for each in self._news if each.index != index]
             if seated is not None:
                 seated.is_gone = True
-                sentence = f"the run makes runner {index} anew and takes whoever dials next"
+                sentence = (
+                    f"the run sent runner {index} away: {reason}"
+                    if reason
+                    else f"the run makes runner {index} anew and takes whoever dials next"
+                )
                 seated.occupant.stop(Goodbye(reason=GoodbyeReason.LATER, sentence=sentence))
 
     def close(self, goodbye: Goodbye) -> None:

@@ -99,6 +99,8 @@ class FakeRunners:
         self.is_closed = False
         self.starts: list[tuple[int, int]] = []
         """Index and incarnation of every start so far."""
+        self.told: list[tuple[int, str]] = []
+        """Who was sent away so far, and why."""
         self.num_asked: Counter[int] = Counter()
         """Requests so far by runner."""
 
@@ -207,8 +209,10 @@ class FakeRunners:
         """Let a runner continue from a state."""
         self._idle(index, timeout_s).set_state(state)
 
-    def stop(self, index: int) -> None:
+    def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process; no further event comes from it."""
+        if index in self._processes and reason:
+            self.told.append((index, reason))
         self._processes.pop(index, None)
         self._open.pop(index, None)
         self._events = [event for event in self._events if event.index != index]
