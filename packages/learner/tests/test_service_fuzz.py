@@ -28,7 +28,7 @@ from outrider.wire import (
     session,
 )
 
-NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "3000"))
+NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "2000"))
 HELLO = encode_learn_request(Hello(component="a liar"))
 START = encode_learn_request(session.LearnStart(asynchronous=False))
 OTHERS = [
@@ -48,7 +48,7 @@ def plan() -> LearnerPlan:
         settings=ModuleSettings(fcnet_hiddens=(4,)),
         seed=3,
     )
-    training = PPOSettings(minibatch_size=5, num_epochs=1)
+    training = PPOSettings(minibatch_size=100, num_epochs=1)
     return LearnerPlan(
         algorithm="ppo", training=training, policy=recipe, settings=LearnerGroupSettings(), seed=5
     )
@@ -67,6 +67,39 @@ class Modest:
     def make_async(self, made: LearnerPlan) -> Any:
         raise ValueError(f"{made.algorithm} does not train by itself")
 
+    def close(self) -> None: ...
+
+
+class Algorithm:
+    """Says things to a service, which answers at once."""
+
+    def __init__(self, service: LearnerService) -> None:
+        self.service = service
+        self.line = SilentLine()
+        self.sequence = 0
+        service.opened(self.line)
+
+    @property
+    def num_updates(self) -> int:
+        return 0 if self.service.run is None else self.service.run.num_updates
+
+    def say(self, head: bytes, attachment: bytes = b"") -> None:
+        if self.line.is_closed:
+            return
+        try:
+            self.service.received(self.line, head, memoryview(attachment))
+        except WireError:
+            self.line.close()  # as a connection does
+        self.settle()
+
+    def leave(self) -> None:
+        self.service.closed(self.line, "closed")
+        self.settle()
+
+    def settle(self) -> None:
+        while self.service._events.qsize():
+            self.service._step()
+
 
 def test_mutated_requests_cost_their_sender_the_run_and_nothing_else(
     caplog: pytest.LogCaptureFixture, lab: Any
@@ -74,48 +107,32 @@ def test_mutated_requests_cost_their_sender_the_run_and_nothing_else(
     caplog.set_level(logging.CRITICAL, "outrider.learner")
     tree = encode_tree({"plan": plan_message(plan()), "state": None}).to_bytes()
     fragment = encode_fragment(lab.fragment(plan().policy.build(), [5], seed=0)).to_bytes()
-    service, draw, line = LearnerService(Modest()), random.Random(0), SilentLine()
-    num_cut_off, num_updates, used_kib, sequence = 0, 0, 0, 0
-
-    def say(head: bytes, attachment: bytes = b"") -> None:
-        if line.is_closed:
-            return
-        try:
-            service.received(line, head, memoryview(attachment))
-        except WireError:
-            line.close()  # as a connection does
-        while service._events.qsize():
-            service._step()
-
+    service, draw = LearnerService(Modest()), random.Random(0)
+    peer, num_cut_off, num_updates, used_kib = Algorithm(service), 0, 0, 0
     for number in range(NUM_MESSAGES):
-        if line.is_closed or number == 0:
-            num_cut_off += number > 0
-            service.closed(line, "closed")
-            line, sequence = SilentLine(), 0
-            service.opened(line)
-            if draw.random() < 0.9:
-                say(HELLO)
-                say(START, tree if draw.random() < 0.9 else mutated(tree, draw))
-        sequence += 1
-        heads = [
-            encode_learn_request(session.LearnFragment(sequence)),
-            encode_learn_request(session.LearnUpdate(sequence)),
-        ]
+        if peer.line.is_closed:
+            num_cut_off += 1
+            peer.leave()
+            peer = Algorithm(service)
+        if peer.sequence == 0 and draw.random() < 0.9:
+            peer.say(HELLO)
+            peer.say(START, tree if draw.random() < 0.9 else mutated(tree, draw))
+        peer.sequence += 1
+        this = encode_learn_request(session.LearnFragment(peer.sequence))
+        update = encode_learn_request(session.LearnUpdate(peer.sequence))
+        before = peer.num_updates
         if draw.random() < 0.95:
-            say(heads[0], fragment if draw.random() < 0.95 else mutated(fragment, draw))
-            before = 0 if service.run is None else service.run.num_updates
-            if draw.random() < 0.3:
-                say(heads[1])
-            num_updates += service.run is not None and service.run.num_updates > before
+            peer.say(this, fragment if draw.random() < 0.95 else mutated(fragment, draw))
+            peer.say(update)
         else:
-            head = draw.choice((HELLO, START, *heads, *OTHERS))
-            say(mutated(head, draw), draw.choice((tree, fragment, mutated(tree, draw))))
+            head = draw.choice((HELLO, START, this, update, *OTHERS))
+            peer.say(mutated(head, draw), draw.choice((tree, fragment, mutated(tree, draw))))
+        num_updates += peer.num_updates > before
         if number == NUM_MESSAGES // 2:
             used_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peer.leave()
     grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used_kib
     print(f"{num_updates} updates, {num_cut_off} cut off, {grown_kib} KiB more than {used_kib}")
     assert num_updates > NUM_MESSAGES // 10
     assert num_cut_off > NUM_MESSAGES // 50
     assert grown_kib < 20 * 1024
-    service.closed(line, "closed")
-    service._step()
