@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from outrider.transport.liveness import MIN_BYTES_PER_S, Liveness, MessageRate, Pace
 from outrider.wire.session import Terms
 
@@ -41,7 +43,7 @@ def test_a_process_that_stood_still_does_not_blame_the_other_side() -> None:
 
 
 def test_a_large_message_that_comes_at_the_least_rate_is_fast_enough() -> None:
-    pace = Pace(10**9, now=0.0)
+    pace = Pace(10**9, now=0.0, is_of_stranger=False)
     missing = 10**9
     for now in (10.0, 20.0, 30.0):
         missing -= 10 * MIN_BYTES_PER_S
@@ -49,8 +51,20 @@ def test_a_large_message_that_comes_at_the_least_rate_is_fast_enough() -> None:
     assert pace.is_too_slow(missing - 10 * MIN_BYTES_PER_S + 1, 40.0)
 
 
+def test_who_dials_may_take_five_minutes_for_a_large_message() -> None:
+    size = 30 * 2**20
+    pace = Pace(size, now=0.0, is_of_stranger=True)
+    assert not pace.is_too_slow(size - 2**20, 10.0)
+    assert pace.is_too_slow(size - 2**20 - (2**20 - 10), 20.0)
+
+
+@pytest.mark.parametrize(("size", "least"), [(1, 16 * 2**10), (2**40, 2**20)])
+def test_no_less_than_16_kib_and_no_more_than_1_mib_a_second_is_asked_for(size: int, least: int) -> None:
+    assert Pace(size, now=0.0, is_of_stranger=True).min_bytes_per_s == least
+
+
 def test_a_process_that_stood_still_does_not_call_the_other_side_slow() -> None:
-    pace = Pace(10**9, now=0.0)
+    pace = Pace(10**9, now=0.0, is_of_stranger=False)
     assert not pace.is_too_slow(10**9, 60.0)
     assert pace.is_too_slow(10**9, 70.0)
 

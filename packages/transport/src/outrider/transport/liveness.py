@@ -12,6 +12,10 @@ from outrider.wire.session import Terms
 
 MIN_BYTES_PER_S = 16 * 2**10
 """Slowest large message that is waited for, averaged over `PACE_WINDOW_S`."""
+MAX_ARRIVAL_S = 300.0
+"""A large message of one that dialled takes no longer, so that memory cannot be held for next to nothing."""
+MAX_MIN_BYTES_PER_S = 2**20
+"""More than that is asked of nobody, however large the message."""
 PACE_WINDOW_S = 10.0
 FLOOD_WINDOW_S = 5.0
 """Time over which the number of messages is averaged."""
@@ -63,9 +67,13 @@ class Liveness:
 class Pace:
     """Whether a large message comes fast enough."""
 
-    def __init__(self, num_bytes_missing: int, now: float) -> None:
+    def __init__(self, num_bytes_missing: int, now: float, *, is_of_stranger: bool) -> None:
+        """Wait for so many bytes; of those who dialled, the faster the more they are."""
         self._missing = num_bytes_missing
         self._since = now
+        wanted = min(int(num_bytes_missing / MAX_ARRIVAL_S), MAX_MIN_BYTES_PER_S) if is_of_stranger else 0
+        self.min_bytes_per_s = max(MIN_BYTES_PER_S, wanted)
+        """What is asked for."""
 
     @property
     def next_check(self) -> float:
@@ -77,7 +85,7 @@ class Pace:
         stood_still = now - self.next_check > PACE_WINDOW_S / 2
         came = self._missing - num_bytes_missing
         self._missing, self._since = num_bytes_missing, now
-        return came < MIN_BYTES_PER_S * PACE_WINDOW_S and not stood_still
+        return came < self.min_bytes_per_s * PACE_WINDOW_S and not stood_still
 
 
 class MessageRate:

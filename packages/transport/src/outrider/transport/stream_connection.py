@@ -18,7 +18,7 @@ from typing import Protocol
 from outrider.transport.buffer_pool import RECEIVED, BufferPool
 from outrider.transport.connection import Receiver
 from outrider.transport.inbox import Inbox
-from outrider.transport.liveness import MIN_BYTES_PER_S, Liveness, MessageRate, Pace
+from outrider.transport.liveness import Liveness, MessageRate, Pace
 from outrider.transport.outbox import Outbox
 from outrider.wire import Bytes, Limits, WireError
 from outrider.wire.session import Goodbye, GoodbyeReason, Terms
@@ -230,7 +230,8 @@ class StreamConnection:
             self._pace = None
             self._clear_timer("pace")
         elif self._pace is None:
-            self._pace = Pace(missing, now)
+            is_of_stranger = self._first_message_timeout_s is not None
+            self._pace = Pace(missing, now, is_of_stranger=is_of_stranger)
             self._set_timer("pace", self._pace.next_check, self._check_pace)
 
     def _check_pace(self) -> None:
@@ -240,7 +241,7 @@ class StreamConnection:
             self._give_up(
                 GoodbyeReason.MISBEHAVED,
                 f"{missing} bytes of a large message are missing and came slower than "
-                f"{MIN_BYTES_PER_S} bytes/s; send what was announced without pauses",
+                f"{self._pace.min_bytes_per_s} bytes/s; send what was announced without pauses",
             )
         else:
             self._set_timer("pace", self._pace.next_check, self._check_pace)
