@@ -137,6 +137,20 @@ def test_a_runner_that_fails_after_it_was_connected_is_started_anew(stage: Stage
     assert "runner 0: no licence; it is started anew" in stage.printed[1]
 
 
+def test_that_a_runner_is_started_anew_is_said_of_one_now_and_then(stage: Stage) -> None:
+    stage.run(
+        lambda: [process.tell("connected") for process in stage.processes],
+        lambda: [process.end(1, "failed", "no licence") for process in stage.processes],
+        lambda: stage.pass_time(12.0),
+        lambda: None,
+        lambda: stage.processes[2].end(1, "failed", "no licence"),
+        stage.signal,
+        lambda: stage.processes[3].end(0, "drained"),
+    )
+    said = [line for line in stage.printed if "no licence" in line]
+    assert [line.count("(and so were 1 others since this was said)") for line in said] == [0, 1]
+
+
 class Longest(random.Random):
     def uniform(self, a: float, b: float) -> float:
         return b
@@ -155,7 +169,7 @@ def test_who_fails_again_after_a_fragment_or_two_is_started_anew_ever_later(stag
             stage.processes[0].tell("sampled", rows=1, version=1),
             stage.processes[0].end(1, "failed", "NaN"),
         ),
-        lambda: stage.pass_time(2.0),
+        lambda: stage.pass_time(12.0),
         lambda: None,
         sample_and_fail,
         lambda: stage.pass_time(2.0),

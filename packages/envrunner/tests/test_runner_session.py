@@ -368,7 +368,9 @@ def test_who_is_sent_away_is_told_why(opened: Make) -> None:
     peer = RawRunner(made.port)
     peer.join()
     made.gateway.stop(0, "it delivered nothing for 20 s")
-    assert peer.heard(Goodbye)[0].sentence == "the run sent runner 0 away: it delivered nothing for 20 s"
+    assert (
+        peer.heard(session.Goodbye)[0].sentence == "the run sent runner 0 away: it delivered nothing for 20 s"
+    )
 
 
 def test_a_runner_of_ours_joins_with_the_session_that_was_kept_for_it(opened: Make) -> None:

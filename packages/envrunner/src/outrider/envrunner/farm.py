@@ -31,6 +31,8 @@ _RATE_S = 10.0
 """How often it is said how fast the farm is."""
 _WAITS_S = 5.0
 """How often at most it is said that there is no gateway: all runners wait for the same one."""
+_RESTARTS_S = 10.0
+"""How often at most it is said that a runner is started anew."""
 _STEADY_S = 30.0
 """How long a runner is up before it counts as one that works: a bad fragment is handed in like a good one."""
 _KILL_S = 5.0
@@ -87,7 +89,9 @@ class Farm:
         self._num_rows = 0
         self._version: int | None = None
         self._num_reconnects = self._num_restarts = 0
-        self._said_waits_at = float("-inf")
+        self._said_waits_at = self._said_restart_at = float("-inf")
+        self._num_untold = 0
+        """Runners that were started anew since that was said of one."""
         self._rate_since = clock()
 
     @property
@@ -221,6 +225,16 @@ class Farm:
         member.start_at = self._clock() + pause_s
         self._num_restarts += 1
         text = f"{ended.sentence or 'it ended'}; it is started anew in {pause_s:.1f} s"
+        self._say_restart(member, text)
+
+    def _say_restart(self, member: _Member, text: str) -> None:
+        """Say it of one runner now and then: all play the same environment, and may fail as often."""
+        if self._clock() < self._said_restart_at + _RESTARTS_S:
+            self._num_untold += 1
+            return
+        if self._num_untold:
+            text = f"{text} (and so were {self._num_untold} others since this was said)"
+        self._said_restart_at, self._num_untold = self._clock(), 0
         self._log.say("restart", text, level="warning", runner=member.index)
 
     def _end(self, ended: Ended) -> None:

@@ -36,6 +36,7 @@ from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.runner_events import RunnerEvents
 from outrider.envrunner.runner_orders import DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.trial_step import one_line
 from outrider.transport.grpc_dialer import dial
 from outrider.transport.security import ClientSecurity
 from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
@@ -61,7 +62,7 @@ def main() -> int:
         orders = receive()
     except EOFError:
         return Ending.FAILED.exit_code
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    _log(orders)
     if orders.debug:
         _LOGGER.setLevel(logging.DEBUG)
     warnings.showwarning = _warn
@@ -179,6 +180,37 @@ class _Parent:
         if self._session is None:
             os._exit(Ending.DRAINED.exit_code)
         self._session.leave("it was asked to end", within_s=self._orders.drain_s)
+
+
+def _log(orders: RunnerOrders) -> None:
+    """Print what is wrong in single lines that say of whom, which a farm does for its runners."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(lines_of(orders))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def lines_of(orders: RunnerOrders) -> logging.Formatter:
+    """Return how these lines look."""
+    if orders.plan is None:
+        return _Lines("", "--debug", debug=orders.debug)
+    return _Lines(f"{orders.name}: ", "OUTRIDER_TRACEBACK=1", debug=orders.debug)
+
+
+class _Lines(logging.Formatter):
+    """Shows tracebacks only to those who asked for them."""
+
+    def __init__(self, start: str, how: str, *, debug: bool) -> None:
+        super().__init__()
+        self._start = start
+        self._how = how
+        self._debug = debug
+
+    def format(self, record: logging.LogRecord) -> str:
+        if self._debug:
+            return self._start + super().format(record)
+        line = f"{self._start}{record.getMessage()}"
+        error = record.exc_info[1] if record.exc_info else None
+        return line if error is None else f"{line}: {one_line(error)} ({self._how} shows where)"
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
