@@ -505,12 +505,12 @@ def test_who_is_gone_has_no_state(opened: Make) -> None:
         (
             {"observation_space": DiscreteSpace(num_values=9)},
             RefusalReason.ENVIRONMENT,
-            "the observation_space of farm 1.2 differs from that of the run here: num_values is 9 there",
+            "the observation_space of farm 1.2 differs from that of the run: num_values is 9 on the farm",
         ),
         (
             {"action_space": DiscreteSpace(num_values=4, start=1)},
             RefusalReason.ENVIRONMENT,
-            "the action_space of farm 1.2 differs from that of the run here: start is 1 there and 0 here",
+            "of farm 1.2 differs from that of the run: start is 1 on the farm and 0 in the run",
         ),
         (
             {"hello": Hello(component="farm 9", protocol=ProtocolVersion(2, 0))},

@@ -70,7 +70,7 @@ BIT = MultiBinarySpace(shape=(1,))
             "/b~1c/1: num_values is 1 there and 2 here",
         ),
         (DictSpace(spaces={"a": ONE}), DictSpace(spaces={}), "/a: it is there and not here"),
-        (DictSpace(spaces={}), DictSpace(spaces={"a": ONE}), "/a: it is here and not there"),
+        (DictSpace(spaces={}), DictSpace(spaces={"a": ONE}), "/a: it is missing there and it is here"),
         (
             DictSpace(spaces={"a": ONE, "b": TWO}),
             DictSpace(spaces={"b": TWO, "a": ONE}),
@@ -99,3 +99,8 @@ def test_the_first_difference_is_named(theirs: Space, ours: Space, sentence: str
     assert space_difference(theirs, ours) == sentence
     assert space_difference(ours, theirs) is not None
     assert space_difference(theirs, theirs) is None
+
+
+def test_who_reads_it_is_told_where_there_and_here_are() -> None:
+    said = space_difference(ONE, TWO, there="on the farm", here="in the run")
+    assert said == "num_values is 1 on the farm and 2 in the run"

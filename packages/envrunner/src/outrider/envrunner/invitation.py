@@ -86,11 +86,13 @@ class Invitation:
                 "run starts",
             )
         for name in ("observation_space", "action_space"):
-            difference = space_difference(getattr(join, name), getattr(self._graph, name))
+            difference = space_difference(
+                getattr(join, name), getattr(self._graph, name), there="on the farm", here="in the run"
+            )
             if difference is not None:
                 return self._refuse(
                     RefusalReason.ENVIRONMENT,
-                    f"the {name} of {join.hello.component} differs from that of the run here: {difference}; "
+                    f"the {name} of {join.hello.component} differs from that of the run: {difference}; "
                     "give both the same environment and arguments",
                 )
         return welcome

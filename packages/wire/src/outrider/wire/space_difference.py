@@ -21,10 +21,13 @@ from outrider.wire.space import (
 )
 
 
-def space_difference(theirs: Space | None, ours: Space | None) -> str | None:
+def space_difference(
+    theirs: Space | None, ours: Space | None, *, there: str = "there", here: str = "here"
+) -> str | None:
     """Return the first difference of two spaces as the middle of a sentence, or None where they are the same.
 
-    Spaces are the same that hold the same values in the same order of leaves and the same dtype.
+    `there` and `here` are what a reader calls the places of the two. Spaces are the same
+    that hold the same values in the same order of leaves and the same dtype.
 
     >>> space_difference(DiscreteSpace(num_values=2), DiscreteSpace(num_values=3))
     'num_values is 2 there and 3 here'
@@ -32,17 +35,20 @@ def space_difference(theirs: Space | None, ours: Space | None) -> str | None:
     found = _difference(theirs, ours)
     if found is None:
         return None
-    path, difference = found
+    path, (subject, their, our) = found
+    difference = " ".join(each for each in (subject, their, there, "and", our, here) if each)
     return f"{path}: {difference}" if path else difference
 
 
-_Found = tuple[str, str] | None
+_Differs = tuple[str, str, str]
+"""What differs, how it is on their side, and how on ours: "shape is", "(3,)", "(4,)"."""
+_Found = tuple[str, _Differs] | None
 """A path, and what differs there."""
 
 
 def _difference(theirs: Any, ours: Any) -> _Found:  # noqa: ANN401, PLR0911  (a case for each kind)
     if type(theirs) is not type(ours):
-        return "", f"there is {_kind(theirs)} there and {_kind(ours)} here"
+        return "", ("there is", _kind(theirs), _kind(ours))
     match theirs:
         case BoxSpace():
             return _of_arrays(theirs, ours, ("low", "high"))
@@ -72,8 +78,8 @@ def _kind(space: Space | None) -> str:
     return "none" if space is None else f"a {type(space).__name__.removesuffix('Space')}"
 
 
-def _differs(field: str, theirs: object, ours: object) -> str:
-    return f"{field} is {theirs} there and {ours} here"
+def _differs(field: str, theirs: object, ours: object) -> _Differs:
+    return f"{field} is", str(theirs), str(ours)
 
 
 def _of_fields(theirs: Any, ours: Any) -> _Found:  # noqa: ANN401  (a space of plain values)
@@ -91,7 +97,7 @@ def _of_arrays(theirs: Any, ours: Any, fields: tuple[str, ...]) -> _Found:  # no
     return None
 
 
-def _of_array(field: str, theirs: NDArray[Any], ours: NDArray[Any]) -> str | None:
+def _of_array(field: str, theirs: NDArray[Any], ours: NDArray[Any]) -> _Differs | None:
     for name in ("shape", "dtype"):
         if getattr(theirs, name) != getattr(ours, name):
             return _differs(name, getattr(theirs, name), getattr(ours, name))
@@ -105,10 +111,10 @@ def _of_array(field: str, theirs: NDArray[Any], ours: NDArray[Any]) -> str | Non
 def _of_names(theirs: list[str], ours: list[str]) -> _Found:
     for name in theirs:
         if name not in ours:
-            return f"/{escape(name)}", "it is there and not here"
+            return f"/{escape(name)}", ("it is", "", "not")
     for name in ours:
         if name not in theirs:
-            return f"/{escape(name)}", "it is here and not there"
+            return f"/{escape(name)}", ("it is", "missing", "it is")
     return ("", _differs("the order", theirs, ours)) if theirs != ours else None
 
 
