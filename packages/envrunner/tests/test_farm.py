@@ -12,7 +12,7 @@ import pytest
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm import Farm
 from outrider.envrunner.farm_log import FarmLog
-from outrider.envrunner.runner_orders import DRAIN, RunnerOrders
+from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders
 
 ORDERS = RunnerOrders(
     address="trainer:1", name="farm", component="outrider-farm", environment={}, drain_s=30.0
@@ -40,7 +40,7 @@ class FakeProcess:
     def end(self, code: int = 0, ending: str | None = None, text: str = "") -> None:
         if ending is not None:
             self.tell("ended", text, ending=ending)
-        self.was_drained = self.stdin.getvalue() == DRAIN
+        self.was_drained = self.stdin.getvalue().endswith(DRAIN)
         self.code = code
         os.close(self._output)
         os.close(self._events)
@@ -263,3 +263,31 @@ def test_that_there_is_no_gateway_is_not_said_by_every_runner(stage: Stage) -> N
         stage.signal,
     )
     assert len([line for line in stage.printed if "nobody listens" in line]) == 2
+
+
+def test_that_a_run_stops_and_its_versions_are_said_once(stage: Stage) -> None:
+    stage.run(
+        lambda: [
+            process.tell("connected", "connected to a run (wire 1, rl 2) at x") for process in stage.processes
+        ],
+        lambda: [process.tell("parted", "the run was stopped") for process in stage.processes],
+        stage.signal,
+        stage.signal,
+    )
+    assert [line.removeprefix("outrider-farm: ").strip() for line in stage.printed[:3]] == [
+        "runner 0: connected to a run (wire 1, rl 2) at x",
+        "runner 1: connected to a run at x",
+        "the run was stopped",
+    ]
+    assert len([line for line in stage.printed if "stopped" in line]) == 2  # the last one is of the signal
+
+
+def test_a_runner_that_finds_the_gateway_wakes_the_others(stage: Stage) -> None:
+    written: list[bytes] = []
+    stage.run(
+        lambda: stage.processes[0].tell("connected", "connected"),
+        lambda: written.extend(process.stdin.getvalue() for process in stage.processes),
+        stage.signal,
+        stage.signal,
+    )
+    assert written == [b"", DIAL]

@@ -49,7 +49,7 @@ class Witness:
     def connected(self, sentence: str) -> None:
         self.told.append(sentence)
 
-    lost = noticed = waits = connected
+    lost = parted = noticed = waits = connected
 
     def sampled(self, fragment: Fragment) -> None:
         self.told.append(f"{fragment.num_rows} rows")

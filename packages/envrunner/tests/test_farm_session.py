@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,7 +55,7 @@ class Witness:
     def connected(self, sentence: str) -> None:
         self.told.append(sentence)
 
-    lost = noticed = waits = connected
+    lost = parted = noticed = waits = connected
 
     def sampled(self, fragment: Any) -> None:
         pass
@@ -337,7 +338,7 @@ def test_a_gateway_that_goes_away_is_dialled_again(stage: Stage, reason: Goodbye
     stage.say(Goodbye(reason=reason, sentence="back in an hour"))
     stage.session.wait_until_closed()
     assert stage.session.pause(0)
-    assert stage.witness.told[-1] == "lost the gateway: back in an hour"
+    assert stage.witness.told[-1] == "back in an hour"
     assert stage.connect().session == "s"
 
 
@@ -390,3 +391,12 @@ def test_the_last_word_of_a_runner_arrives(stage: Stage) -> None:
     goodbye = Goodbye(reason=GoodbyeReason.FAILED, sentence="the environment broke")
     stage.session.part(goodbye)
     assert stage.gateway.heard == [goodbye]
+
+
+def test_a_pause_ends_where_there_is_a_hurry(stage: Stage) -> None:
+    hurrying = threading.Timer(0.02, stage.session.hurry)
+    hurrying.start()
+    began = time.monotonic()
+    assert stage.session.pause(60.0)
+    assert time.monotonic() - began < 30
+    hurrying.join()

@@ -510,7 +510,7 @@ def test_who_is_gone_has_no_state(opened: Make) -> None:
         (
             {"action_space": DiscreteSpace(num_values=4, start=1)},
             RefusalReason.ENVIRONMENT,
-            "of farm 1.2 differs from that of the run: start is 1 on the farm and 0 in the run",
+            "the action_space of farm 1.2 differs from that of the run: start is 1 on the farm and 0 in",
         ),
         (
             {"hello": Hello(component="farm 9", protocol=ProtocolVersion(2, 0))},

@@ -1,8 +1,8 @@
 """Keeps the runner processes of a farm going: starts them, hears of them, makes lost ones anew, drains them.
 
-    Farm --- orders, "d" ---> runner process --- dials ---> gateway
-         <-- events ---------
-         <-- its lines ------
+    Farm --- orders, "n", "d" ---> runner process --- dials ---> gateway
+         <-- events --------------
+         <-- its lines -----------
 
 One thread waits for all pipes at once. Whether something has to be done about a runner that ended is
 decided here; what it samples is between it and the gateway.
@@ -25,7 +25,7 @@ from typing import Any
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_log import FarmLog
-from outrider.envrunner.runner_orders import DRAIN, RunnerOrders, start
+from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders, start
 
 _RATE_S = 10.0
 """How often it is said how fast the farm is."""
@@ -89,7 +89,10 @@ class Farm:
         self._num_rows = 0
         self._version: int | None = None
         self._num_reconnects = self._num_restarts = 0
-        self._said_waits_at = self._said_restart_at = float("-inf")
+        self._versions = {""}
+        """Those of gateways that were told."""
+        self._parted = ""
+        self._said_parted_at = self._said_waits_at = self._said_restart_at = float("-inf")
         self._num_untold = 0
         """Runners that were started anew since that was said of one."""
         self._rate_since = clock()
@@ -248,11 +251,14 @@ class Farm:
             return
         self._stopping_since = self._clock()
         for member in self._members:
-            if member.process is not None:
-                assert member.process.stdin is not None
-                with suppress(OSError):  # it has died, and its events will say so
-                    member.process.stdin.write(DRAIN)
-                    member.process.stdin.flush()
+            self._order(member, DRAIN)
+
+    def _order(self, member: _Member, order: bytes) -> None:
+        if member.process is not None:
+            assert member.process.stdin is not None
+            with suppress(OSError):  # it has died, and its events will say so
+                member.process.stdin.write(order)
+                member.process.stdin.flush()
 
     def _is_done(self) -> bool:
         if self._stopping_since is None:
@@ -281,16 +287,18 @@ class Farm:
                 self._was_connected = member.is_connected = True
                 self._num_reconnects += member.num_connections > 0
                 member.num_connections += 1
-                self._log.say("connected", text, runner=member.index)
-            case "lost":
+                self._log.say("connected", self._without_versions(text), runner=member.index)
+                self._wake_others(member)
+            case "lost" | "noticed" as what:
+                member.is_connected = member.is_connected and what == "noticed"
+                self._log.say(what, text, level="warning", runner=member.index)
+            case "parted":
                 member.is_connected = False
-                self._log.say("lost", text, level="warning", runner=member.index)
+                self._say_parted(text)
             case "waits":
                 if self._clock() >= self._said_waits_at + _WAITS_S:
                     self._said_waits_at = self._clock()
                     self._log.say("waits", text, level="warning", runner=member.index)
-            case "noticed":
-                self._log.say("noticed", text, level="warning", runner=member.index)
             case "sampled":
                 self._num_rows += event["rows"]
                 self._version = max(event["version"], -1 if self._version is None else self._version)
@@ -298,6 +306,26 @@ class Farm:
                     member.back_off.succeed()
             case "ended":
                 member.ended = Ended(Ending(event["ending"]), text)
+
+    def _say_parted(self, text: str) -> None:
+        """Say once what a gateway says to all."""
+        if text != self._parted or self._clock() >= self._said_parted_at + _WAITS_S:
+            self._parted, self._said_parted_at = text, self._clock()
+            self._log.say("parted", text, level="warning")
+
+    def _without_versions(self, text: str) -> str:
+        """Leave out what stands in brackets, the versions of the gateway's packages, where it was said."""
+        before, _, rest = text.partition(" (")
+        versions, _, after = rest.partition(")")
+        is_news = versions not in self._versions
+        self._versions.add(versions)
+        return text if is_news else before + after
+
+    def _wake_others(self, first: _Member) -> None:
+        """Let those that pause dial at once: the gateway is there."""
+        for member in self._members:
+            if member is not first and not member.is_connected:
+                self._order(member, DIAL)
 
     def _say_rate(self) -> None:
         elapsed_s = self._clock() - self._rate_since

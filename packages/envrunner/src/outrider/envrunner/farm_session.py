@@ -77,6 +77,10 @@ class Witness(Protocol):
         """The gateway is gone, or the connection to it."""
         ...
 
+    def parted(self, sentence: str) -> None:
+        """The gateway has said goodbye, and may be dialled again."""
+        ...
+
     def noticed(self, sentence: str) -> None:
         """Something happened that people should know."""
         ...
@@ -112,6 +116,7 @@ class FarmSession:
         self._unacknowledged: deque[tuple[int, bytes, Sequence[Bytes]]] = deque()
         self._capabilities: frozenset[str] = frozenset()
         self._leaving: str | None = None
+        self._num_hurries = 0
         self._leaves_at = self._leaves_by = 0.0
         self._ended: Ended | None = None
         self._parting = ""
@@ -153,7 +158,10 @@ class FarmSession:
             self._is_welcome = False
             if self._was_told and self._ended is None:
                 self._was_told = False
-                self._witness.lost(f"lost the gateway: {self._parting or reason}")
+                if self._parting:
+                    self._witness.parted(self._parting)
+                else:
+                    self._witness.lost(f"lost the gateway: {reason}")
             self._changed.notify_all()
 
     def _take(
@@ -246,14 +254,22 @@ class FarmSession:
             self._changed.wait_for(lambda: self._connection is None or self._ended is not None)
 
     def pause(self, seconds: float) -> bool:
-        """Wait before dialling again, for no longer than nobody is in a hurry to leave.
+        """Wait before dialling again, for no longer than nobody is in a hurry.
 
         Returns whether there is any need to dial.
         """
         with self._changed:
-            leaving = self._leaving
-            self._changed.wait_for(lambda: self._ended is not None or self._leaving is not leaving, seconds)
+            before = self._leaving, self._num_hurries
+            self._changed.wait_for(
+                lambda: self._ended is not None or (self._leaving, self._num_hurries) != before, seconds
+            )
             return self._ended is None
+
+    def hurry(self) -> None:
+        """End a pause: there is a gateway. Not for signal handlers: it locks."""
+        with self._changed:
+            self._num_hurries += 1
+            self._changed.notify_all()
 
     def end(self, ending: Ending, sentence: str = "") -> None:
         """Give up the session, from whatever thread."""

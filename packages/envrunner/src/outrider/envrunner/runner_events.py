@@ -32,6 +32,9 @@ class RunnerEvents:
     def lost(self, sentence: str) -> None:
         self._tell("lost", sentence)
 
+    def parted(self, sentence: str) -> None:
+        self._tell("parted", sentence)
+
     def noticed(self, sentence: str) -> None:
         self._tell("noticed", sentence)
 

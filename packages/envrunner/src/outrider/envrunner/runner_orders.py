@@ -21,6 +21,8 @@ from outrider.wire import decode_tree, encode_tree
 
 DRAIN = b"d"
 """What the parent writes, after the orders, to have a runner drained."""
+DIAL = b"n"
+"""What the parent writes where a runner need not wait for its next attempt: another has found the gateway."""
 _LENGTH = struct.Struct("<Q")
 _PIPE_BYTES = 60_000
 """What a pipe takes without a reader, at least."""

@@ -2,6 +2,7 @@
 
     parent                                                   this process
     standard input: RunnerOrders --------------------------->  makes its environment, dials, samples
+    standard input: "n" ----------------------------------->  dials at once if it pauses
     standard input: "d" ----------------------------------->  drains
     standard input: closed, or the parent has died -------->  ends
     events, one JSON object to a line <---------------------  (farms only)
@@ -34,7 +35,7 @@ from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.introduction import introduction
 from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.runner_events import RunnerEvents
-from outrider.envrunner.runner_orders import DRAIN, RunnerOrders, receive
+from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.trial_step import one_line
 from outrider.transport.grpc_dialer import dial
@@ -165,16 +166,23 @@ class _Parent:
     def _listen(self) -> None:
         while os.getppid() == self._pid:
             readable, _, _ = select.select([sys.stdin.fileno()], [], [], _ORPHAN_CHECK_S)
-            if readable and os.read(sys.stdin.fileno(), 1) != DRAIN:
-                break
-            if readable:
+            order = os.read(sys.stdin.fileno(), 1) if readable else None
+            if order == DRAIN:
                 self._drain()
+            elif order == DIAL:
+                self._dial()
+            elif order is not None:
+                break
         if self._orders.folder is not None:
             shutil.rmtree(self._orders.folder, ignore_errors=True)
         if self._session is not None:
             self._session.end(Ending.DRAINED)
             time.sleep(_CLOSE_S)
         os._exit(Ending.FAILED.exit_code)
+
+    def _dial(self) -> None:
+        if self._session is not None:
+            self._session.hurry()
 
     def _drain(self) -> None:
         if self._session is None:
