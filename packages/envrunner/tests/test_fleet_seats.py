@@ -252,6 +252,15 @@ def test_who_has_joined_a_resumed_run_goes_on_from_his_state_and_others_start_af
     assert resumed.sample() == [(0, 0, 1), (1, 1, 0)]
 
 
+def test_nobody_who_joins_a_run_that_is_resumed_is_sent_away() -> None:
+    made, resumed = Fleet(joined=1), Fleet(joined=2)
+    made.sample()
+    resumed.fleet.set_state(made.fleet.get_state())
+    resumed.sample()
+    assert sorted(resumed.remote.starts) == [(0, 1), (1, 1)]
+    assert resumed.fleet.statistics().num_left == 0
+
+
 def test_who_was_refused_or_cut_off_is_among_the_statistics() -> None:
     made = Fleet(joined=1)
     made.remote.admission = replace(made.remote.admission, num_refused=3, num_cut_off=2, num_duplicates=1)

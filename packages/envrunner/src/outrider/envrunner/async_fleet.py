@@ -71,8 +71,10 @@ class AsyncRunnerFleet:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Make all runners anew, so that they play no episode again."""
         check_num_states(state["incarnations"], self._remote.num_runners)
+        fresh = self._roster.expect([incarnation + 1 for incarnation in state["incarnations"]])
         for index, incarnation in enumerate(state["incarnations"]):
-            self._roster.renew(index, incarnation + 1)
+            if index not in fresh:
+                self._roster.renew(index, incarnation + 1)
 
     def close(self) -> None:
         """End all runners."""

@@ -102,6 +102,7 @@ class RunnerFleet:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continue from what `get_state` returned. A runner whose state is None starts afresh."""
         check_num_states(state["runners"], self._remote.num_runners)
+        fresh = self._roster.expect([incarnation + 1 for incarnation in state["incarnations"]])
         self._gather()
         self._become_idle()
         self._arrived = [
@@ -111,11 +112,11 @@ class RunnerFleet:
         for index, (incarnation, runner) in enumerate(
             zip(state["incarnations"], state["runners"], strict=True)
         ):
-            if runner is None or index not in self._roster.up:
-                self._roster.renew(index, incarnation + 1)
-            else:
+            if runner is not None and index in self._roster.up:
                 self._roster.adopt(index, incarnation)
                 self._restore(index, runner)
+            elif index not in fresh:
+                self._roster.renew(index, incarnation + 1)
 
     def close(self) -> None:
         """End all runners."""

@@ -86,7 +86,10 @@ class Roster:
         num_rows: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start all runners and return at once; a fragment has `num_rows` rows."""
+        """Start all runners and return at once; a fragment has `num_rows` rows.
+
+        Seats open with the first `wait`, when it is known how a run that is resumed goes on.
+        """
         self._remote = remote
         self._settings = settings
         self._num_rows = num_rows
@@ -104,7 +107,10 @@ class Roster:
         self._delivered_at = -math.inf
         self._missing = "nobody is connected"
         self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
-        for index in range(len(self._members)):
+        self._unopened = set(self._seats)
+        for seat in self._seats:
+            self._members[seat].status = _Status.EMPTY
+        for index in set(range(len(self._members))) - self._seats:
             self._start(index)
 
     @property
@@ -166,6 +172,7 @@ class Roster:
         raised, RunnersLostError where one is lost again and again, and TimeoutError where too few join;
         fragments that came meanwhile are returned by the next call.
         """
+        self._open_seats()
         self._start_rested()
         self._watch_shortage()
         timeout_s = max(0.0, min(timeout_s, self._next_deadline() - self._clock()))
@@ -187,6 +194,12 @@ class Roster:
         else:
             self._remote.stop(index)
             self._record_loss(index, reason)
+
+    def expect(self, incarnations: Sequence[int]) -> set[int]:
+        """Let seats that are not open yet go on as these incarnations, of all runners; return which seats."""
+        for seat in self._unopened:
+            self._members[seat].incarnation = incarnations[seat]
+        return set(self._unopened)
 
     def renew(self, index: int, incarnation: int) -> None:
         """Make a runner anew as a later incarnation, which no loss is the reason for."""
@@ -280,6 +293,12 @@ class Roster:
                 self._num_needed,
                 self._missing,
             )
+
+    def _open_seats(self) -> None:
+        while self._unopened:
+            seat = min(self._unopened)
+            self._unopened.remove(seat)
+            self._start(seat)
 
     def _start_rested(self) -> None:
         for index, member in enumerate(self._members):
