@@ -54,6 +54,7 @@ def check(**runners: Any) -> int:
             {"num_env_runners": 1, "env_runner_backend": "process", "num_gpus_per_env_runner": 1},
             'env_runner_backend="process" reserves nothing; set env_runner_backend="ray"',
         ),
+        ({"num_farm_runners": 2}, "num_farm_runners=2 waits for farms, and without listen none can connect"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_cure(given: dict[str, Any], sentence: str) -> None:

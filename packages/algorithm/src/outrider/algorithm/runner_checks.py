@@ -61,6 +61,11 @@ def check_runners(settings: RunSettings) -> None:
 
 
 def _check_farms(runners: EnvRunnerSettings) -> None:
+    if runners.listen is None and runners.num_farm_runners:
+        raise ValueError(
+            f"num_farm_runners={runners.num_farm_runners} waits for farms, and without listen none can "
+            "connect; give listen (listen='0.0.0.0:50051'), or leave num_farm_runners out"
+        )
     if runners.listen is None:
         warn_ignored(runners, ONLY_FOR_FARMS, "without listen: no farm can connect")
     elif not runners.num_env_runners:
