@@ -22,6 +22,11 @@ TLS = "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:50
         ("connect: No such file or directory", "no such socket", False),
         ("address lookup failed for x:1: Domain name not found", "no host of that name", False),
         ("last error: UNKNOWN: something: No route to host", "cannot be reached: No route to host", False),
+        (
+            "Unexpected <class 'TypeError'>: open() takes 1",
+            "failed while it let this side in, <class 'Ty",
+            True,
+        ),
     ],
 )
 def test_why_nobody_could_be_reached_is_said_in_a_sentence(

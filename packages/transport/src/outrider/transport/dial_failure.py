@@ -14,6 +14,8 @@ from outrider.transport.addresses import Address
 from outrider.transport.connection import DialError
 from outrider.transport.security import ClientSecurity
 
+_BUG = "Unexpected "
+"""How gRPC begins when a side that listens raised an error that nobody has caught."""
 _PROBE_TIMEOUT_S = 2.0
 
 _TLS_FAILURES = {
@@ -54,6 +56,11 @@ def unreachable(address: Address, details: str, security: ClientSecurity) -> Dia
     for words, sentence, is_final in _FAILURES:
         if words in details:
             return DialError(f"{sentence} ({address})", is_final=is_final)
+    if details.startswith(_BUG):
+        sentence = (
+            f"{address} failed while it let this side in, {details.removeprefix(_BUG)}; see what it prints"
+        )
+        return DialError(sentence, is_final=True)
     words = details.rpartition(": ")[2] or "no reason is known"
     return DialError(f"{address} cannot be reached: {words}", is_final=False)
 
