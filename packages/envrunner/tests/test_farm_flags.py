@@ -21,6 +21,7 @@ def orders(*more: str, connect: str = "127.0.0.1:1", environ: dict[str, str] | N
     ("arguments", "sentence"),
     [
         (["--conect", "x"], "unknown flag --conect; did you mean --connect?"),
+        (["--num-envs-per-env-runner", "4"], "--num-envs-per-env-runner is the run's to set, and its farms"),
         (["--frobnicate"], "unknown flag --frobnicate; see outrider-farm --help"),
         (["CartPole-v1"], "unexpected argument 'CartPole-v1'"),
         (["--env", "CartPole-v1"], "--connect is missing; give it, as in --connect trainer:50051"),

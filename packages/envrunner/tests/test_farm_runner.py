@@ -282,7 +282,7 @@ def test_a_gateway_that_is_not_there_yet_is_dialled_again() -> None:
     refusals = [DialError("nobody listens there", is_final=False) for _ in range(3)]
     ended, _, witness = take_part(thank_when_ready, refusals=refusals)
     assert ended.ending is Ending.OVER
-    assert witness.told[:3] == ["nobody listens there; trying again in 0.0 s"] * 3
+    assert witness.told[:3] == ["nobody listens there; trying again in 0.1 s"] * 3
 
 
 def test_what_cannot_be_helped_by_dialling_is_not_dialled_again() -> None:

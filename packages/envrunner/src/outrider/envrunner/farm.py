@@ -227,7 +227,7 @@ class Farm:
         pause_s = member.back_off.next_s()
         member.start_at = self._clock() + pause_s
         self._num_restarts += 1
-        text = f"{ended.sentence or 'it ended'}; it is started anew in {pause_s:.1f} s"
+        text = f"{ended.sentence or 'it ended'}; it is started anew in {max(0.1, pause_s):.1f} s"
         self._say_restart(member, text)
 
     def _say_restart(self, member: _Member, text: str) -> None:

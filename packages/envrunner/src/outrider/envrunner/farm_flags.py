@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,6 +47,8 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"unexpected argument {word!r}; see {self.prog} --help")
             flags = [flag for action in self._actions for flag in action.option_strings]
             name = word.partition("=")[0]
+            if name in _flags_of_the_run():
+                self.error(f"{name} is the run's to set, and its farms follow; give it to outrider train")
             close = difflib.get_close_matches(name, flags, n=2, cutoff=0.6)
             cure = f"did you mean {' or '.join(close)}?" if close else f"see {self.prog} --help"
             self.error(f"unknown flag {name}; {cure}")
@@ -53,6 +56,12 @@ class Parser(argparse.ArgumentParser):
             if getattr(namespace, flag.lstrip("-")) is None:
                 self.error(f"{flag} is missing; give it, as in {flag} {example}")
         return namespace
+
+
+def _flags_of_the_run() -> set[str]:
+    from outrider.envrunner.settings import EnvRunnerSettings
+
+    return {f"--{field.name.replace('_', '-')}" for field in fields(EnvRunnerSettings)}
 
 
 def parser() -> Parser:

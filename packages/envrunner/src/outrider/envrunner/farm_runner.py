@@ -187,7 +187,7 @@ class FarmRunner:
                     )
                 pause_s = min(self._back_off.next_s(), max(0.0, self._give_up_after_s - away_s))
                 if cause:
-                    self._witness.waits(f"{cause}; trying again in {pause_s:.1f} s")
+                    self._witness.waits(f"{cause}; trying again in {max(0.1, pause_s):.1f} s")
                 if not self._session.pause(pause_s):
                     return
         except Exception as error:
