@@ -14,7 +14,7 @@ from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.transport.dial_failure import refused, unreachable
 from outrider.transport.grpc_loop import wait_for
 from outrider.transport.grpc_options import grpc
-from outrider.transport.security import ClientSecurity
+from outrider.transport.security import ClientSecurity, why_unusable
 from outrider.transport.stream_connection import StreamConnection
 from outrider.wire import Limits
 
@@ -156,7 +156,7 @@ def _credentials(security: ClientSecurity) -> Any:  # noqa: ANN401
     except OSError as error:  # ssl.SSLError is one
         raise ValueError(
             f"the CA {security.ca}, or the certificate {security.certificate} with its key, cannot be used: "
-            f"{error.strerror or error}; give PEM files that belong together"
+            f"{why_unusable(error)}; give PEM files that belong together"
         ) from error
     return grpc.ssl_channel_credentials(*files)
 

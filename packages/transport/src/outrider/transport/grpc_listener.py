@@ -17,7 +17,7 @@ from outrider.transport.addresses import Address, check_free, parse_address
 from outrider.transport.connection import Receiver
 from outrider.transport.grpc_loop import wait_for
 from outrider.transport.grpc_options import grpc
-from outrider.transport.security import ServerSecurity, is_known
+from outrider.transport.security import ServerSecurity, is_known, why_unusable
 from outrider.transport.stream_connection import StreamConnection
 from outrider.wire import Limits
 
@@ -211,7 +211,7 @@ def _credentials(security: ServerSecurity) -> grpc.ServerCredentials | None:
     except OSError as error:  # ssl.SSLError is one
         raise ValueError(
             f"the certificate {security.certificate}, its key or the client CA cannot be used: "
-            f"{error.strerror or error}; give PEM files that belong together"
+            f"{why_unusable(error)}; give PEM files that belong together"
         ) from error
     return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,3 +42,8 @@ def is_known(token: str, tokens: tuple[str, ...]) -> bool:
     """Tell whether `token` is one of `tokens`, in a time that does not depend on which, or how nearly."""
     found = [hmac.compare_digest(token.encode(), each.encode()) for each in tokens]
     return any(found)
+
+
+def why_unusable(error: OSError) -> str:
+    """Say why files cannot be used, without what OpenSSL adds for those who develop it."""
+    return re.sub(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$", "", error.strerror or str(error))
