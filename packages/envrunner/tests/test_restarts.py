@@ -6,7 +6,6 @@ import pytest
 
 from outrider.envrunner.restarts import Restarts
 from outrider.envrunner.runner_orders import RunnerOrders
-from outrider.envrunner.runner_process import lines_of
 
 
 def test_copies_that_fail_at_each_step_are_logged_once_in_ten_seconds(
@@ -26,6 +25,9 @@ def test_copies_that_fail_at_each_step_are_logged_once_in_ten_seconds(
 
 
 def printed(*, debug: bool) -> str:
+    pytest.importorskip("grpc", reason="the extra grpc is not installed")
+    from outrider.envrunner.runner_process import lines_of
+
     orders = RunnerOrders(address="unix:s", name="runner 3", component="a runner", plan={}, debug=debug)
     error = ArithmeticError("no licence")
     record = logging.LogRecord(

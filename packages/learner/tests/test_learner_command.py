@@ -16,6 +16,8 @@ from outrider.learner.learner_command import main
 from outrider.learner.learner_log import print_logs
 from outrider.learner.torchrun_link import is_torchrun
 
+pytest.importorskip("grpc", reason="the extra grpc is not installed")
+
 HERE = ["--listen", "127.0.0.1:0"]
 
 
