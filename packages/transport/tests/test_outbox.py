@@ -27,14 +27,14 @@ def test_messages_come_out_in_order_and_then_none() -> None:
 
 
 def test_a_large_message_is_cut_into_chunks_across_its_pieces() -> None:
-    outbox = Outbox(chunk_bytes=4)
+    outbox = Outbox(lambda _: 4)
     outbox.put(announce(9), [b"abc", memoryview(b"defgh"), b"", b"i"])
     assert outbox.take() == announce(9)
     assert [chunk(outbox.take()) for _ in range(4)] == [b"abcd", b"efgh", b"i", None]
 
 
 def test_a_small_message_overtakes_the_chunks_of_a_large_one() -> None:
-    outbox = Outbox(chunk_bytes=2)
+    outbox = Outbox(lambda _: 2)
     outbox.put(announce(4), [b"abcd"])
     taken = [outbox.take(), outbox.take()]
     outbox.put(SMALL[0])
@@ -44,7 +44,7 @@ def test_a_small_message_overtakes_the_chunks_of_a_large_one() -> None:
 
 
 def test_one_large_message_travels_at_a_time() -> None:
-    outbox = Outbox(chunk_bytes=2)
+    outbox = Outbox(lambda _: 2)
     outbox.put(announce(3), [b"abc"])
     outbox.put(announce(2), [b"de"])
     taken = [outbox.take() for _ in range(5)]
@@ -87,7 +87,7 @@ def test_after_a_close_the_queue_is_taken_then_the_last_message_and_nothing_more
 
 
 def test_a_close_at_once_throws_the_queue_away() -> None:
-    outbox = Outbox(chunk_bytes=1)
+    outbox = Outbox(lambda _: 1)
     outbox.put(announce(3), [b"abc"])
     outbox.take()
     outbox.put(SMALL[0])

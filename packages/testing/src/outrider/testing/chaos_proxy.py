@@ -3,6 +3,7 @@
     peers --- ChaosProxy.address ---> proxy ---> target
                                        cuts at random, now or after so many bytes
                                        delays, in both directions
+                                       carries no more to the target than a slow line
                                        half-opens: accepts, keeps up and forwards nothing
                                        lets later attempts to connect overtake earlier ones
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import threading
 from contextlib import suppress
 from typing import Self
@@ -20,14 +22,25 @@ from typing import Self
 _READ_BYTES = 1 << 16
 _MOST_QUEUED = 64
 """Pieces under way in one direction, before the sender has to wait."""
+_SLOW_BYTES = 1 << 12
+"""What the proxy holds of a slow line, so that it does not hide it."""
+_WINDOW_BYTES = 1 << 15
+"""What the system holds before that. With less, a sender's TCP_USER_TIMEOUT ran out while bytes went."""
+_SEGMENT_BYTES = 1_400
 
 
 class ChaosProxy:
     """Forwards connections from `address` to `target`, both "host:port", as well as it is let."""
 
-    def __init__(self, target: str, *, host: str = "127.0.0.1", seed: int = 0) -> None:
-        """Listen from now on, on a port that the system chooses."""
+    def __init__(
+        self, target: str, *, host: str = "127.0.0.1", seed: int = 0, bytes_per_s: float | None = None
+    ) -> None:
+        """Listen from now on, on a port that the system chooses.
+
+        Each connection carries `bytes_per_s` to the target at most; the way back is fast.
+        """
         self.target = target
+        self._bytes_per_s = bytes_per_s
         self.latency_s = 0.0
         """How long everything takes, in each direction."""
         self.attempt_s = 0.0
@@ -80,7 +93,14 @@ class ChaosProxy:
         self._loop.close()
 
     async def _listen(self, host: str) -> str:
-        self._server = await asyncio.start_server(self._accept, host, 0)
+        listening = socket.create_server((host, 0))
+        limit = _READ_BYTES
+        if self._bytes_per_s is not None:
+            limit = _SLOW_BYTES
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
+            # Loopback's large segments give whoever dials a buffer of megabytes.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
+        self._server = await asyncio.start_server(self._accept, sock=listening, limit=limit)
         name = self._server.sockets[0].getsockname()
         return f"{name[0]}:{name[1]}"
 
@@ -124,8 +144,9 @@ class _Connection:
         self._budget = budget
 
     async def run(self) -> None:
-        ways = (self._near[0], self._far[1]), (self._far[0], self._near[1])
-        tasks = [asyncio.create_task(self._forward(*way)) for way in ways]
+        there = self._forward(self._near[0], self._far[1], self._proxy._bytes_per_s)  # noqa: SLF001
+        back = self._forward(self._far[0], self._near[1])
+        tasks = [asyncio.create_task(way) for way in (there, back)]
         try:
             await asyncio.wait(tasks)
         finally:
@@ -143,11 +164,14 @@ class _Connection:
         for _, writer in (self._near, self._far):
             writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_per_s: float | None = None
+    ) -> None:
         """Forward one direction until its end, each piece when its time has come."""
         pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MOST_QUEUED)
         writing = asyncio.create_task(self._write(pieces, writer))
         loop = asyncio.get_running_loop()
+        free_at = 0.0
         try:
             piece = b"x"
             while piece:
@@ -155,6 +179,9 @@ class _Connection:
                     piece = await reader.read(_READ_BYTES)
                 except ConnectionError:
                     piece = b""
+                if bytes_per_s is not None:
+                    free_at = max(free_at, loop.time()) + len(piece) / bytes_per_s
+                    await asyncio.sleep(free_at - loop.time())
                 await pieces.put((loop.time() + self._proxy.latency_s, piece))
             await writing
         except ConnectionError:

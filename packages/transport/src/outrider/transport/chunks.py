@@ -9,7 +9,7 @@ Weights for many runners are read from memory and copied once, and not once for 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from weakref import WeakValueDictionary
 
@@ -20,19 +20,23 @@ NUM_KEPT = 16
 """Chunks that are kept for connections which are behind."""
 
 
-def chunks(pieces: Sequence[Bytes], chunk_bytes: int) -> Iterator[bytes]:
+def chunks(pieces: Sequence[Bytes], chunk_bytes: Callable[[int], int]) -> Iterator[bytes]:
     """Yield the messages that carry `pieces`, which must not change meanwhile.
 
-    Those who are given the very same sequence share its chunks.
+    Each ends at a multiple of its size, or with the last piece; `chunk_bytes` says it, given what is left.
+    Those who are given the very same sequence share the chunks that are alike.
     """
-    key = id(pieces), chunk_bytes
-    cut = _under_way.get(key)
+    cut = _under_way.get(id(pieces))
     if cut is None:
-        cut = _under_way[key] = _Cut(pieces, chunk_bytes)
+        cut = _under_way[id(pieces)] = _Cut(pieces)
     cut.num_takers += 1
+    start = 0
     try:
-        for index in range(cut.num_chunks):
-            yield cut.chunk(index)
+        while start < cut.num_bytes:
+            size = chunk_bytes(cut.num_bytes - start)
+            end = min(start - start % size + size, cut.num_bytes)
+            yield cut.chunk(start, end)
+            start = end
     finally:
         cut.num_takers -= 1
 
@@ -40,28 +44,26 @@ def chunks(pieces: Sequence[Bytes], chunk_bytes: int) -> Iterator[bytes]:
 class _Cut:
     """A large message under way."""
 
-    def __init__(self, pieces: Sequence[Bytes], chunk_bytes: int) -> None:
+    def __init__(self, pieces: Sequence[Bytes]) -> None:
         self.num_takers = 0
         self._pieces = pieces  # while it lives, nothing else has its id
-        self._chunk_bytes = chunk_bytes
         self._views = [memoryview(piece).cast("B") for piece in pieces]
         self._ends = list(accumulate(map(len, self._views)))
-        self._kept: dict[int, bytes] = {}
-        self.num_chunks = -(-self._ends[-1] // chunk_bytes)
+        self._kept: dict[tuple[int, int], bytes] = {}
+        self.num_bytes = self._ends[-1]
 
-    def chunk(self, index: int) -> bytes:
-        found = self._kept.get(index)
+    def chunk(self, start: int, end: int) -> bytes:
+        found = self._kept.get((start, end))
         if found is None:
-            found = chunk_message(self._between(index * self._chunk_bytes))
+            found = chunk_message(self._between(start, end - start))
             if self.num_takers > 1:  # a chunk that is freed at once leaves memory that is still in the cache
-                self._kept[index] = found
+                self._kept[start, end] = found
                 if len(self._kept) > NUM_KEPT:
                     self._kept.pop(next(iter(self._kept)), None)
         return found
 
-    def _between(self, start: int) -> list[memoryview]:
-        """Return what lies in the chunk that starts there."""
-        room = self._chunk_bytes
+    def _between(self, start: int, room: int) -> list[memoryview]:
+        """Return the next `room` bytes from `start` on."""
         found = []
         number = bisect_right(self._ends, start)
         offset = start - (self._ends[number] - len(self._views[number]))
@@ -74,4 +76,4 @@ class _Cut:
         return found
 
 
-_under_way: WeakValueDictionary[tuple[int, int], _Cut] = WeakValueDictionary()
+_under_way: WeakValueDictionary[int, _Cut] = WeakValueDictionary()

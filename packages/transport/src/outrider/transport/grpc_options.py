@@ -14,11 +14,12 @@ import grpc
 __all__ = ["CLIENT", "LET_IN", "SERVER", "grpc", "shown", "target"]
 
 KEEPALIVE = (
-    # A frozen peer is noticed after time + timeout, at most. Without `ping_timeout_ms` gRPC took 62 s
-    # (measured with 1.85). Pings travel behind what was sent, which on a slow line takes seconds.
+    # Before terms are agreed a frozen peer is noticed after time + timeout, at most. Pings
+    # travel behind what the system's buffers hold, up to 1 MiB: 51 s at 20 KiB/s. `keepalive_timeout_ms`
+    # becomes TCP_USER_TIMEOUT, which ended slow connections too (both measured with gRPC 1.85).
     ("grpc.keepalive_time_ms", 2_500),
-    ("grpc.keepalive_timeout_ms", 7_500),
-    ("grpc.http2.ping_timeout_ms", 7_500),
+    ("grpc.keepalive_timeout_ms", 60_000),
+    ("grpc.http2.ping_timeout_ms", 60_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from outrider.transport.chunk_size import ChunkSize
 from outrider.transport.chunks import chunks
 from outrider.wire import Bytes
-from outrider.wire.stream import MAX_CHUNK_BYTES, read_stream_message
-
-CHUNK_BYTES = MAX_CHUNK_BYTES
+from outrider.wire.stream import read_stream_message
 
 
 class Outbox:
     """A queue with one taker. Messages may be put by any thread."""
 
-    def __init__(self, *, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._chunk_bytes = chunk_bytes
+    def __init__(self, chunk_size: Callable[[int], int] | None = None) -> None:
+        self._chunk_size = chunk_size or ChunkSize()
         self._small: deque[bytes] = deque()
         self._large: deque[tuple[bytes, Sequence[Bytes]]] = deque()
         self._chunks: Iterator[bytes] | None = None
@@ -105,7 +104,7 @@ class Outbox:
                 return self._small.popleft()
             if self._large:
                 head, attachment = self._large.popleft()
-                self._chunks = chunks(attachment, self._chunk_bytes)
+                self._chunks = chunks(attachment, self._chunk_size)
                 return head
             if self._last is not None:
                 last, self._last = self._last, None
