@@ -59,7 +59,7 @@ def test_a_farm_waits_for_a_run_that_was_stopped_and_ends_with_the_one_that_come
             stopped.wait_for(r"iteration +\d", within_s=DEADLINE_S)
             stopped.signal(signal.SIGTERM)
             assert stopped.wait(within_s=DEADLINE_S) == 143
-        waiting.wait_for("lost the gateway: the training run was stopped and may be", within_s=DEADLINE_S)
+        waiting.wait_for("the training run was stopped and may be resumed", within_s=DEADLINE_S)
         with outrider("resume", str(run), "--plain") as killed:
             killed.wait_for(r"iteration +\d", within_s=DEADLINE_S)
             killed.signal(signal.SIGKILL)

@@ -137,7 +137,8 @@ class _ClientStream:
 
 def _ended(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or error.code().name
-    if error.code() is grpc.StatusCode.UNAVAILABLE:
+    # gRPC says INTERNAL where it was writing when the line broke.
+    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}:
         return f"the connection broke: {details}"
     return f"the other side ended the connection: {details}"
 
