@@ -148,7 +148,7 @@ def test_a_runner_takes_at_most_100_mb(
         with capsys.disabled():
             print(
                 f"\na runner takes {runner['before_bytes'] / 1e6:.0f} MB before its environment "
-                f"({runner['before_with_shared_bytes'] / 1e6:.0f} with library pages that others map, too) and "
+                f"({runner['before_with_shared_bytes'] / 1e6:.0f} with library pages that others map) and "
                 f"{runner['acting_bytes'] / 1e6:.0f} MB as it acts, {runner['acts_after_s']:.1f} s after "
                 "the command was typed"
             )
