@@ -10,8 +10,11 @@ its sums have deadlines, and waiting for the next call has none.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +31,7 @@ from outrider.learner.rank_error import LostRankError
 from outrider.learner.service_terms import LIMITS
 from outrider.wire import decode_tree, encode_tree
 
+_LOGGER = logging.getLogger("outrider.learner")
 _MEETING_TIMEOUT = timedelta(minutes=10)
 _WITHOUT_END = timedelta(days=365)
 
@@ -37,11 +41,22 @@ def is_torchrun(environ: Mapping[str, str]) -> bool:
     return "RANK" in environ and int(environ.get("WORLD_SIZE", "1")) > 1
 
 
+def end_with(
+    launcher: int, *, parent: Callable[[], int] = os.getppid, end: Callable[[int], object] = os._exit
+) -> None:
+    """Wait until the launcher is no longer this process's parent, and end: nobody would stop it any more."""
+    while parent() == launcher:
+        time.sleep(1.0)
+    _LOGGER.warning("torchrun is gone, and its ranks end with it")
+    end(1)
+
+
 class Link:
     """This process's place among the ranks of a service."""
 
     def __init__(self) -> None:
         """Meet the other ranks as torchrun's environment variables say; blocks until all are there."""
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
         meeting, self.rank, self.num_ranks = next(rendezvous("env://"))
         store = _own_store(meeting, self.rank)
         distributed.init_process_group(
