@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from outrider.envrunner import farm_command
 from outrider.envrunner.farm_command import main
 from outrider.envrunner.farm_flags import orders_of, parser
 from outrider.envrunner.runner_orders import RunnerOrders
@@ -40,8 +41,12 @@ def orders(*more: str, connect: str = "127.0.0.1:1", environ: dict[str, str] | N
     ],
 )
 def test_what_was_typed_wrongly_is_said_in_a_sentence(
-    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(farm_command, "_require_grpc", lambda: None)  # also where it is not installed
     try:
         code: object = main(arguments)
     except SystemExit as ended:
