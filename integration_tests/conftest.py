@@ -18,12 +18,21 @@ NUM_PROCESSES = 4
 """For which it is made; more find room too, since they share the cores."""
 
 
+# Now and then one is collected among the tests of Ray, and no code of ours makes any without an address.
+UNBOUND_SOCKET = (
+    r"ignore:Exception ignored in. <socket.socket .*laddr=..0.0.0.0., 0.>"
+    ":pytest.PytestUnraisableExceptionWarning"
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal whole files out to the processes of tests, and all that are about Ray to one, which shares it."""
     shares = {item.path for item in items if {"local_ray", "no_ray"} & set(item.fixturenames)}  # type: ignore[attr-defined]
     for item in items:
         is_ray = item.path in shares or item.path.name.startswith("test_ray_")
         item.add_marker(pytest.mark.xdist_group("ray" if is_ray else item.path.stem))
+        if is_ray:
+            item.add_marker(pytest.mark.filterwarnings(UNBOUND_SOCKET))
 
 
 @pytest.fixture(scope="session", autouse=True)
