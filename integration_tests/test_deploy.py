@@ -19,9 +19,8 @@ import yaml
 
 from outrider.algorithm import train_command
 from outrider.envrunner import farm, farm_flags
-from outrider.envrunner.farm_health import FarmHealth
 from outrider.learner import learner_command
-from outrider.learner.learner_health import LearnerHealth
+from outrider.transport.health import Health
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -231,7 +230,7 @@ def test_farms_are_given_the_time_that_they_take_to_drain() -> None:
 def test_probes_ask_for_what_is_answered(pod: Manifest) -> None:
     probes = [probe for name, probe in container(pod).items() if name.endswith("Probe")]
     assert {probe["httpGet"]["path"] for probe in probes} == {"/healthz", "/readyz"}
-    answers = FarmHealth(0, lambda: 1) if pod is FARM else LearnerHealth(0, lambda: "serves a run")
+    answers = Health(0, lambda: (True, "1 runners connected"))
     try:
         for probe in probes:
             assert urlopen(f"http://127.0.0.1:{answers.port}{probe['httpGet']['path']}").status == 200

@@ -72,7 +72,7 @@ def test_a_health_port_that_is_taken_is_named(
     def taken(*_: object) -> None:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
-    monkeypatch.setattr(learner_command, "LearnerHealth", taken)
+    monkeypatch.setattr(learner_command, "Health", taken)
     monkeypatch.setattr("outrider.transport.grpc_listener.Listener", Mock())
     assert main([*HERE, "--health-port", "7"]) == 2
     assert "--health-port 7 cannot be opened: Address already in use" in capsys.readouterr().out

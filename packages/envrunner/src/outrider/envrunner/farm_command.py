@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from outrider.envrunner.farm import Farm
 from outrider.envrunner.farm_ending import Ending
 from outrider.envrunner.farm_flags import orders_of, parser
-from outrider.envrunner.farm_health import FarmHealth
 from outrider.envrunner.farm_log import FarmLog
+from outrider.transport.health import Health
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +48,9 @@ def _require_grpc() -> None:
         raise ValueError('a farm needs gRPC; install it with: pip install "outrider-envrunner[grpc]"')
 
 
-def _health(port: int, farm: Farm) -> FarmHealth:
+def _health(port: int, farm: Farm) -> Health:
     try:
-        return FarmHealth(port, lambda: farm.num_connected)
+        return Health(port, lambda: (farm.num_connected > 0, f"{farm.num_connected} runners connected"))
     except OSError as error:
         raise ValueError(f"--health-port {port} cannot be opened: {os.strerror(error.errno or 0)}") from error
 

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from outrider.learner.learner_health import LearnerHealth
 from outrider.learner.learner_log import print_logs
 from outrider.learner.service_terms import LIMITS, SERVICE
 from outrider.transport.addresses import check_listen, read_tokens
+from outrider.transport.health import Health
 from outrider.transport.security import ServerSecurity
 
 if TYPE_CHECKING:
@@ -135,9 +135,9 @@ def _listen(flags: argparse.Namespace, security: ServerSecurity, groups: ServedG
     return 0 if is_whole else 1
 
 
-def _health(port: int, service: LearnerService) -> LearnerHealth:
+def _health(port: int, service: LearnerService) -> Health:
     try:
-        return LearnerHealth(port, service.what_it_does)
+        return Health(port, service.readiness)
     except OSError as error:
         raise ValueError(f"--health-port {port} cannot be opened: {error.strerror}") from error
 

@@ -81,12 +81,12 @@ class LearnerService:
         """A sentence; empty where it goes on."""
         return self._stopping
 
-    def what_it_does(self) -> str | None:
-        """Say it in a line; None where no algorithm may dial any more. Any thread may ask."""
+    def readiness(self) -> tuple[bool, str]:
+        """Tell whether algorithms may dial, and say what it does in a line. Any thread may ask."""
         run = self.run
         if self._stopping:
-            return None
-        return "waits for a run" if run is None else f"trains {run.algorithm}, version {run.version}"
+            return False, "not listening"
+        return True, "waits for a run" if run is None else f"trains {run.algorithm}, version {run.version}"
 
     def opened(self, connection: Connection) -> None:
         if self._current is None and not self._stopping:

@@ -1,4 +1,4 @@
-"""Answers Kubernetes: `/healthz` while the farm is alive, `/readyz` while a gateway has let a runner in."""
+"""Answers Kubernetes over HTTP: `/healthz` while the process is alive, `/readyz` while it is of use."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class FarmHealth:
+class Health:
     """A server of a thread of its own."""
 
-    def __init__(self, port: int, num_connected: Callable[[], int]) -> None:
+    def __init__(self, port: int, readiness: Callable[[], tuple[bool, str]]) -> None:
         """Answer from now on, on all addresses; port 0 lets the system choose.
 
-        Raises OSError where the port is in use.
+        `readiness` says whether it is of use now, and what it does. Raises OSError where the port is in use.
         """
 
         class Handler(BaseHTTPRequestHandler):
@@ -23,8 +23,8 @@ class FarmHealth:
                 if self.path == "/healthz":
                     self._answer(200, "alive")
                 elif self.path == "/readyz":
-                    num = num_connected()
-                    self._answer(200 if num else 503, f"{num} runners connected")
+                    is_ready, what_it_does = readiness()
+                    self._answer(200 if is_ready else 503, what_it_does)
                 else:
                     self._answer(404, "there are /healthz and /readyz")
 
