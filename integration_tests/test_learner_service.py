@@ -78,7 +78,13 @@ class Service:
         assert there.wait(DEADLINE_S)
         assert self.process.poll() is None, "".join(self.lines)
 
+    def stop(self) -> int:
+        """Tell the service alone, as supervisors do, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
     def signal(self, number: int) -> None:
+        """Send it to all processes of the service."""
         os.killpg(self.process.pid, number)
 
     def wait(self) -> int:
@@ -316,8 +322,7 @@ def test_a_service_that_is_told_to_stop_finishes_hands_its_state_over_and_exits_
     there, here = group_at(alone, plan()), LocalLearnerGroup(local("ppo"))
     there.update(update_input(0))
     here.update(update_input(0))
-    alone.signal(signal.SIGTERM)
-    assert alone.wait() == 0
+    assert alone.stop() == 0
     alone.start()
     there.update(update_input(1))
     here.update(update_input(1))
@@ -364,8 +369,7 @@ def test_a_rank_on_ray_equals_a_learner_here(start: Callable[..., Service]) -> N
         here.update(update_input(seed))
     assert_close(tensors(there), tensors(here), 1e-5)
     there.close()
-    service.signal(signal.SIGTERM)
-    assert service.wait() == 0
+    assert service.stop() == 0
 
 
 def test_a_wrong_token_is_refused_at_once_and_a_right_one_lets_in(

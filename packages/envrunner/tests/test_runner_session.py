@@ -574,7 +574,7 @@ def bad(**changes: Any) -> Callable[[RawRunner], None]:
 LIES: dict[str, tuple[Callable[[RawRunner], None], str]] = {
     "rewards": (bad(rewards=np.array([np.nan], np.float32)), "rewards are NaN"),
     "dtype": (bad(observations={"": np.zeros(1)}, next_observations={"": np.zeros(1)}), "are float64"),
-    "version": (bad(policy_version=np.array([8])), "versions 8 to 8 of the weights acted, not 0"),
+    "version": (bad(policy_version=np.array([8])), "versions 8 to 8 of the weights acted, and only 0 may"),
     "copy": (lambda peer: peer.deliver(1, numbered_fragment(runner=3)), "copies 3 to 3"),
     "garbage": (lambda peer: peer.say(session.FragmentDelivery(1), [b"\xff" * 64]), "fragment 1 is bad"),
     "empty": (lambda peer: peer.say(session.FragmentDelivery(1)), "fragment 1 is empty"),
@@ -608,7 +608,7 @@ def test_who_breaks_a_rule_is_cut_off_with_a_sentence_and_the_others_go_on(opene
 
 
 def test_versions_that_were_never_given_or_go_back_are_not_believed(opened: Make) -> None:
-    for version, sentence in ((5, "version 5 of the weights acted, and 4 is the newest"), (2, "version 2")):
+    for version, sentence in ((5, "versions 5 to 5 of the weights acted, and 3 to 4 may"), (2, "versions 2 to 2")):
         made = opened()
         peer = made.up()
         for given in (2, 3, 4):

@@ -164,3 +164,12 @@ def _check_finite(name: str, column: NDArray[Any]) -> None:
 
 def _at(name: str, path: str) -> str:
     return f"{name} {path!r}" if path else name
+
+
+def check_versions(fragment: Fragment, oldest: int, newest: int) -> int:
+    """Return the newest version of the weights that acted; raise ValueError unless all are in this range."""
+    first, last = int(fragment.policy_version.min()), int(fragment.policy_version.max())
+    if not oldest <= first <= last <= newest:
+        given = f"only {newest}" if oldest == newest else f"{oldest} to {newest}"
+        raise ValueError(f"versions {first} to {last} of the weights acted, and {given} may")
+    return last

@@ -21,6 +21,7 @@ from math import inf
 from time import monotonic
 from typing import Any
 
+from outrider.envrunner.fragment_rules import check_versions
 from outrider.envrunner.invitation import Invitation
 from outrider.envrunner.seats import Seated
 from outrider.transport import FragmentReference, WeightsReference
@@ -347,19 +348,9 @@ class RunnerSession:
         self._invitation.rules.check(fragment, runner=self._invitation.runner(self.seated.index))
         if not fragment.num_rows:
             return self._newest_acted
-        oldest, newest = int(fragment.policy_version.min()), int(fragment.policy_version.max())
         if ask.weights is not None:
-            if not oldest == newest == ask.weights.version:
-                raise ValueError(
-                    f"versions {oldest} to {newest} of the weights acted, not {ask.weights.version}"
-                )
-        elif newest > self._newest_given:
-            raise ValueError(
-                f"version {newest} of the weights acted, and {self._newest_given} is the newest it was given"
-            )
-        elif oldest < self._newest_acted:
-            raise ValueError(f"version {oldest} of the weights acted, and {self._newest_acted} did before it")
-        return newest
+            return check_versions(fragment, ask.weights.version, ask.weights.version)
+        return check_versions(fragment, self._newest_acted, self._newest_given)
 
     def _call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:
         with self._changed:
