@@ -608,7 +608,10 @@ def test_who_breaks_a_rule_is_cut_off_with_a_sentence_and_the_others_go_on(opene
 
 
 def test_versions_that_were_never_given_or_go_back_are_not_believed(opened: Make) -> None:
-    for version, sentence in ((5, "versions 5 to 5 of the weights acted, and 3 to 4 may"), (2, "versions 2 to 2")):
+    for version, sentence in (
+        (5, "versions 5 to 5 of the weights acted, and 3 to 4 may"),
+        (2, "versions 2 to 2"),
+    ):
         made = opened()
         peer = made.up()
         for given in (2, 3, 4):
