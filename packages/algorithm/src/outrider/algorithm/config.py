@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from outrider.algorithm.checkpointing import CheckpointSettings
 from outrider.algorithm.evaluation import EvaluationSettings
+from outrider.algorithm.multi_agent_settings import MultiAgentSettings
 from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.algorithm.run_settings import DebugSettings, NetworkSettings, RunSettings
 from outrider.algorithm.section import Section
@@ -37,6 +38,7 @@ class AlgorithmConfig(Generic[R]):
     env_runners = Section(EnvRunnerSettings)
     learners = Section(LearnerGroupSettings)
     rl_module = Section(NetworkSettings)
+    multi_agent = Section(MultiAgentSettings)
     resources = Section(ResourceSettings)
     evaluation = Section(EvaluationSettings)
     stopping = Section(StopSettings)

@@ -8,6 +8,7 @@ from typing import Any
 
 from outrider.algorithm.checkpointing import CheckpointSettings
 from outrider.algorithm.evaluation import EvaluationSettings
+from outrider.algorithm.multi_agent_settings import MultiAgentSettings
 from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.algorithm.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
@@ -48,6 +49,7 @@ class RunSettings:
     learners: LearnerGroupSettings = field(default_factory=LearnerGroupSettings)
     training: AlgorithmSettings
     rl_module: NetworkSettings = field(default_factory=NetworkSettings)
+    multi_agent: MultiAgentSettings = field(default_factory=MultiAgentSettings)
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     stopping: StopSettings = field(default_factory=StopSettings)

@@ -4,7 +4,14 @@ from outrider.wire import session
 from outrider.wire.action_head import ActionHead, BoxDistribution, action_heads
 from outrider.wire.compression import Compression, capabilities
 from outrider.wire.episode_statistics_codec import decode_episode_statistics, encode_episode_statistics
-from outrider.wire.fragment import Columns, EpisodeStatistics, Fragment, SamplingStatistics, Streams
+from outrider.wire.fragment import (
+    AgentEpisodes,
+    Columns,
+    EpisodeStatistics,
+    Fragment,
+    SamplingStatistics,
+    Streams,
+)
 from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.fragment_codec import decode_fragment, decode_fragment_frame, encode_fragment
 from outrider.wire.fragment_streams import take_streams
@@ -71,7 +78,7 @@ from outrider.wire.stream import (
     read_stream_message,
 )
 from outrider.wire.tree_codec import decode_tree, encode_tree
-from outrider.wire.weights import Weights
+from outrider.wire.weights import Weights, WeightsStack
 from outrider.wire.weights_codec import decode_weights, decode_weights_frame, encode_weights
 from outrider.wire.wire_error import WireError
 
@@ -80,6 +87,7 @@ __all__ = [
     "MAX_CHUNK_BYTES",
     "PROTOCOL",
     "ActionHead",
+    "AgentEpisodes",
     "BoxDistribution",
     "BoxSpace",
     "Bytes",
@@ -111,6 +119,7 @@ __all__ = [
     "TextSpace",
     "TupleSpace",
     "Weights",
+    "WeightsStack",
     "Welcome",
     "WireError",
     "action_heads",

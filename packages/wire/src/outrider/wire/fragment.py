@@ -33,7 +33,7 @@ class Streams:
     lengths: NDArray[np.int64]
     """[S] rows of each stream; their sum is the number of rows N."""
     policy: NDArray[np.int32]
-    """[S] index of the policy that acted; equal ones lie together."""
+    """[S] number within the run of the policy that acted; equal ones lie together. 0 where there is one."""
     environment: NDArray[np.int32]
     """[S] environment copy, counted over all runners of a run."""
     agent: NDArray[np.int32]
@@ -43,13 +43,29 @@ class Streams:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AgentEpisodes:
+    """The episodes of single agents that ended within a fragment. K episodes, in the order of their end."""
+
+    policy: NDArray[np.int32]
+    """[K] number of the policy that acted."""
+    agent: NDArray[np.int32]
+    """[K] agent slot within the environment."""
+    returns: NDArray[np.float32]
+    """[K] sums of the agent's rewards."""
+    lengths: NDArray[np.int64]
+    """[K] numbers of the agent's actions."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EpisodeStatistics:
     """The episodes that ended within a fragment. K episodes, in the order of their end."""
 
     returns: NDArray[np.float32]
-    """[K] sums of rewards as the environment returned them."""
+    """[K] sums of rewards as the environment returned them, over all agents."""
     lengths: NDArray[np.int64]
-    """[K] numbers of steps."""
+    """[K] numbers of steps of the environment."""
+    agents: AgentEpisodes | None = None
+    """Of agents that a policy of this fragment acted for; None where there is one agent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,10 +109,20 @@ class Fragment:
     """[N, k] the acting policy's distribution parameters; None where nobody asked for them."""
     policy_version: NDArray[np.int64]
     """[N], or [1] where one version acted throughout."""
+    critic_states: Columns = field(default_factory=dict)
+    """[G, ...] what a central critic sees besides, once for each step of an environment that a row needs;
+    empty where critics see what their policies see."""
+    critic_rows: NDArray[np.int64] | None = None
+    """[N] which of these belongs to each row; None where there are none."""
+    next_critic_rows: NDArray[np.int64] | None = None
+    """[M] likewise, to each next observation."""
     episodes: EpisodeStatistics
     statistics: SamplingStatistics = SamplingStatistics()
+    others: tuple[Fragment, ...] = ()
+    """What policies of other architectures did in the same steps, a fragment for each architecture; these
+    have no others, and leave episodes of whole environments and sampling statistics to this one."""
 
     @property
     def num_rows(self) -> int:
-        """Number of transitions N."""
+        """Number of transitions N, those of `others` not counted."""
         return len(self.rewards)

@@ -40,3 +40,6 @@ class PolicyGraph:
     """How the k action parameters are read."""
     state: Mapping[str, TensorSpec] = field(default_factory=dict)
     """Recurrent state by name; it is all zeros where an episode starts."""
+    is_stacked: bool = False
+    """Whether it acts for P policies at once: every input and output then has a first axis P, and rows
+    are [P, B, ...], the same number for each policy."""

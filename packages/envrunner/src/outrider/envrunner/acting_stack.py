@@ -1,0 +1,52 @@
+"""What a runner of several agents needs of policies of one architecture. Axes: N rows, k parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights
+
+
+class ActingStack(Protocol):
+    """Policies of one architecture, which act together in one call."""
+
+    @property
+    def name(self) -> str:
+        """As `WeightsStack` has it."""
+        ...
+
+    @property
+    def observation_space(self) -> Space:
+        """What every one of these policies sees."""
+        ...
+
+    @property
+    def action_heads(self) -> tuple[ActionHead, ...]:
+        """How action parameters are read."""
+        ...
+
+    @property
+    def state_spec(self) -> Mapping[str, TensorSpec]:
+        """Recurrent state by name, without the batch axis; empty for policies without one."""
+        ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Take over those policies of `weights.stacks` that are of this stack and newer than here.
+
+        Raises ValueError where they do not fit; then all stay as they were.
+        """
+        ...
+
+    def act(
+        self, observations: Columns, policy: NDArray[np.int32], state: Columns
+    ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
+        """Return action parameters [N, k] and the next recurrent state {name: [N, ...]}.
+
+        `policy` [N] is the number of the policy that acts in each row, ascending. What is returned is
+        valid until the next call. Raises ValueError for a policy whose weights never came.
+        """
+        ...

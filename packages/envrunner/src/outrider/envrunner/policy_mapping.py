@@ -1,0 +1,34 @@
+"""Which policy acts for which agent: chosen for each episode of an environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Episode:
+    """An episode that begins, as a mapping function sees it."""
+
+    id_: str
+    """Different for every episode of a run."""
+    environment: int
+    """Environment copy, counted over all runners of a run."""
+    number: int
+    """Episodes of this copy before it."""
+    rng: np.random.Generator
+    """For mappings that draw; the same for the same episode of a run with the same seed."""
+
+
+class PolicyMapping(Protocol):
+    """Says who acts for whom."""
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        """Return the number of the policy that acts for each agent slot, [A], in this episode.
+
+        Raises ValueError, naming agent and policy, for a policy that there is not or that does not fit.
+        """
+        ...
