@@ -41,12 +41,17 @@ class ActingStack(Protocol):
         """
         ...
 
+    def forget(self) -> None:
+        """Take the next weights whatever their versions: those of another time of the run are loaded."""
+        ...
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
         """Return action parameters [N, k] and the next recurrent state {name: [N, ...]}.
 
         `policy` [N] is the number of the policy that acts in each row, ascending. What is returned is
-        valid until the next call. Raises ValueError for a policy whose weights never came.
+        valid until the next call. The caller does not change `policy` later; where nobody comes or goes it
+        is the same array as in the call before. Raises ValueError for a policy whose weights never came.
         """
         ...

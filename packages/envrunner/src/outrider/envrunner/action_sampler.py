@@ -24,6 +24,8 @@ from outrider.wire import (
     leaves,
 )
 
+_STEPS_AHEAD = 8
+"""Noise is drawn for so many more steps where it was drawn for too few rows."""
 _Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
 
@@ -51,19 +53,28 @@ class ActionSampler:
         self._convert = {head.path: _to_environment(head, space_leaves[head.path]) for head in heads}
         self._write = column_writer(action_space)
         self._noise: list[Floats] = []
-        self._next = 0
+        self._next = self._num_drawn = 0
 
     def draw_noise(self, num_steps: int, num_rows: int) -> None:
         """Draw the random numbers of the next `num_steps` calls of `sample`, and forget those left over."""
+        self._num_drawn = num_steps * num_rows
         self._noise = [head.noise(self._rng, num_steps, num_rows) for _, head in self._heads]
+        self._noise = [noise.reshape(self._num_drawn, *noise.shape[2:]) for noise in self._noise]
         self._next = 0
 
     def sample(self, parameters: Floats) -> dict[str, NDArray[Any]]:
-        """Draw an action [B, ...] for each row of [B, k], in policy units, with the noise drawn before."""
-        step = self._next
-        self._next = step + 1
+        """Draw an action [B, ...] for each row of [B, k], in policy units, with the noise drawn before.
+
+        Where too little of that is left, more is drawn.
+        """
+        start = self._next
+        self._next = stop = start + len(parameters)
+        if stop > self._num_drawn:
+            self.draw_noise(_STEPS_AHEAD, len(parameters))
+            start, self._next = 0, len(parameters)
+            stop = self._next
         return {
-            path: head.sample(parameters, noise[step])
+            path: head.sample(parameters, noise[start:stop])
             for (path, head), noise in zip(self._heads, self._noise, strict=True)
         }
 
@@ -82,7 +93,11 @@ class ActionSampler:
 
     def to_environment(self, actions: Columns) -> Any:
         """Turn actions in policy units into what a vector environment's `step` takes."""
-        return self._write({path: self._convert[path](column) for path, column in actions.items()})
+        return self._write(self.in_environment_units(actions))
+
+    def in_environment_units(self, actions: Columns) -> dict[str, NDArray[Any]]:
+        """Turn actions in policy units into those of the environment, by leaf path."""
+        return {path: self._convert[path](column) for path, column in actions.items()}
 
     def get_state(self) -> dict[str, Any]:
         """Return the random generator's state."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Episode:
     """An episode that begins, as a mapping function sees it."""
 
@@ -19,8 +20,13 @@ class Episode:
     """Environment copy, counted over all runners of a run."""
     number: int
     """Episodes of this copy before it."""
-    rng: np.random.Generator
-    """For mappings that draw; the same for the same episode of a run with the same seed."""
+    seed: tuple[int, ...] = (0,)
+    """Different for every episode of a run, and the same for the same one of a run with the same seed."""
+
+    @cached_property
+    def rng(self) -> np.random.Generator:
+        """For mappings that draw; made when somebody does, as that takes 20 us."""
+        return np.random.default_rng(self.seed)
 
 
 class PolicyMapping(Protocol):
