@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from outrider.learner.learner_loop import LearnerLoop
     from outrider.learner.learner_plan import LearnerPlan
     from outrider.learner.mesh_ranks import MeshRanks
+    from outrider.learner.multi_agent_learner import MultiAgentLearner
     from outrider.learner.non_finite import TrainingDivergedError
     from outrider.learner.ppo import PPOLearner
     from outrider.learner.ranks import OneRank, Ranks
+    from outrider.learner.sole_learner import SoleLearner
+    from outrider.learner.stack_learner import StackLearner
 
 __all__ = [
     "APPOLearner",
@@ -45,11 +48,14 @@ __all__ = [
     "LocalAsyncLearnerGroup",
     "LocalLearnerGroup",
     "MeshRanks",
+    "MultiAgentLearner",
     "OneRank",
     "PPOLearner",
     "PPOSettings",
     "Ranks",
     "Schedule",
+    "SoleLearner",
+    "StackLearner",
     "StateTree",
     "TrainingDivergedError",
     "UpdateReport",
@@ -70,9 +76,12 @@ _HOMES = {
     "LocalAsyncLearnerGroup": "async_group",
     "LocalLearnerGroup": "group",
     "MeshRanks": "mesh_ranks",
+    "MultiAgentLearner": "multi_agent_learner",
     "OneRank": "ranks",
     "PPOLearner": "ppo",
     "Ranks": "ranks",
+    "SoleLearner": "sole_learner",
+    "StackLearner": "stack_learner",
     "StateTree": "learner",
     "TrainingDivergedError": "non_finite",
     "UpdateReport": "group",

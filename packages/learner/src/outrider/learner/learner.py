@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from outrider.wire import Fragment, Weights
 
-if TYPE_CHECKING:
-    from outrider.learner.rows import Rows
-
 StateTree: TypeAlias = dict[str, Any]
 """Nested dicts with string keys and lists of str, int, float, bool, None and NumPy arrays; never pickled."""
+
+Loaded: TypeAlias = Any
+"""What a learner's `load` returns and its `update_rows` takes; nobody else looks into it."""
 
 
 class Learner(Protocol):
     """Turns fragments into new weights."""
 
-    def load(self, fragments: Sequence[Fragment]) -> Rows:
+    def load(self, fragments: Sequence[Fragment]) -> Loaded:
         """Check and join fragments and copy them to the learner's device.
 
         Looks at no weights, so that another thread may load the next update while this one trains.
@@ -25,7 +25,7 @@ class Learner(Protocol):
         """
         ...
 
-    def update_rows(self, rows: Rows) -> dict[str, float]:
+    def update_rows(self, rows: Loaded) -> dict[str, float]:
         """Train on what `load` returned, once; metrics are those of `outrider.learner.metrics`."""
         ...
 
