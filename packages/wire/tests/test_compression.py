@@ -213,10 +213,10 @@ def test_nothing_is_reserved_before_it_is_known_to_be_allowed(compression: Compr
 def test_a_library_that_is_not_installed_is_no_capability_and_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert capabilities() == {"bfloat16", "lz4", "zstd"}
+    assert capabilities() == {"bfloat16", "lz4", "multi_agent", "zstd"}
     message = encode_fragment(image_fragment(), compression="zstd").to_bytes()
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    assert capabilities() == {"bfloat16", "lz4"}
+    assert capabilities() == {"bfloat16", "lz4", "multi_agent"}
     with pytest.raises(ValueError, match="needs zstandard, which is not installed here"):
         encode_fragment(image_fragment(), compression="zstd")
     with pytest.raises(WireError, match="'zstd' needs zstandard"):

@@ -11,10 +11,11 @@ from outrider.wire.fragment import (
     Fragment,
     SamplingStatistics,
     Streams,
+    all_parts,
 )
 from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.fragment_codec import decode_fragment, decode_fragment_frame, encode_fragment
-from outrider.wire.fragment_streams import take_streams
+from outrider.wire.fragment_streams import take_policies, take_streams
 from outrider.wire.fragment_summary import FragmentSummary, summarise
 from outrider.wire.fragment_summary_codec import decode_fragment_summary, encode_fragment_summary
 from outrider.wire.frame import Bytes, Frame, read_frame
@@ -80,6 +81,7 @@ from outrider.wire.stream import (
 from outrider.wire.tree_codec import decode_tree, encode_tree
 from outrider.wire.weights import Weights, WeightsStack
 from outrider.wire.weights_codec import decode_weights, decode_weights_frame, encode_weights
+from outrider.wire.weights_stacks import joint_fingerprint, stack_tensors
 from outrider.wire.wire_error import WireError
 
 __all__ = [
@@ -123,6 +125,7 @@ __all__ = [
     "Welcome",
     "WireError",
     "action_heads",
+    "all_parts",
     "answer_hello",
     "capabilities",
     "check_fragment",
@@ -163,6 +166,7 @@ __all__ = [
     "encode_weights",
     "encode_welcome",
     "goodbye_message",
+    "joint_fingerprint",
     "leaf_dtype",
     "leaf_shape",
     "leaves",
@@ -170,6 +174,8 @@ __all__ = [
     "read_stream_message",
     "session",
     "space_difference",
+    "stack_tensors",
     "summarise",
+    "take_policies",
     "take_streams",
 ]

@@ -26,10 +26,11 @@ _MAX_LZ4_BYTES = 0x7E00_0000  # of the format
 def capabilities() -> frozenset[str]:
     """Return what this installation can do beyond what the protocol version demands, for `Hello`.
 
-    "lz4" and "zstd" where their libraries are installed (extra `compression`), "bfloat16" always.
+    "lz4" and "zstd" where their libraries are installed (extra `compression`), "bfloat16" and
+    "multi_agent" (stacks of policies, in all messages that can have them) always.
     """
     found = {name for name, module in _MODULES.items() if find_spec(module.partition(".")[0])}
-    return frozenset(found | {"bfloat16"})
+    return frozenset(found | {"bfloat16", "multi_agent"})
 
 
 def pack(content: memoryview, compression: Compression) -> bytes | None:

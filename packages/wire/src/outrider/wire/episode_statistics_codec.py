@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from outrider.wire.fragment import EpisodeStatistics
+from outrider.wire.fragment import AgentEpisodes, EpisodeStatistics
 from outrider.wire.frame import Bytes
 from outrider.wire.limits import Limits
 from outrider.wire.v1 import episode_statistics_pb2
 from outrider.wire.wire_error import WireError, reading
 
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
+_AGENT_FIELDS = {"policy": np.dtype(np.int32), "agent": np.dtype(np.int32)}
+_AGENT_FIELDS |= {"returns": _FLOAT32, "lengths": _INT64}
 
 
 def encode_episode_statistics(episodes: EpisodeStatistics) -> bytes:
@@ -40,6 +42,8 @@ def check_episode_statistics(episodes: EpisodeStatistics) -> None:
         raise ValueError(f"{returns.shape} returns and {lengths.shape} lengths of episodes; both are [K]")
     if lengths.size and lengths.min() < 1:
         raise ValueError(f"an episode of {lengths.min()} steps; an episode has at least 1")
+    if episodes.agents is not None:
+        _check_agent_episodes(episodes.agents)
 
 
 def write_episode_statistics(
@@ -48,6 +52,10 @@ def write_episode_statistics(
     """Fill a message."""
     message.returns.extend(episodes.returns.tolist())
     message.lengths.extend(episodes.lengths.tolist())
+    if episodes.agents is not None:
+        message.agents.SetInParent()
+        for name in _AGENT_FIELDS:
+            getattr(message.agents, name).extend(getattr(episodes.agents, name).tolist())
 
 
 def read_episode_statistics(
@@ -58,7 +66,32 @@ def read_episode_statistics(
     if max(message.lengths, default=0) >= 2**63:
         raise WireError("an episode of more than 2**63 - 1 steps")
     episodes = EpisodeStatistics(
-        returns=np.array(message.returns, np.float32), lengths=np.array(message.lengths, np.int64)
+        returns=np.array(message.returns, np.float32),
+        lengths=np.array(message.lengths, np.int64),
+        agents=_read_agent_episodes(message.agents, limits) if message.HasField("agents") else None,
     )
     check_episode_statistics(episodes)
     return episodes
+
+
+def _read_agent_episodes(message: episode_statistics_pb2.AgentEpisodes, limits: Limits) -> AgentEpisodes:
+    limits.check("max_episodes", max(len(getattr(message, name)) for name in _AGENT_FIELDS))
+    for name, dtype in _AGENT_FIELDS.items():
+        largest = max(getattr(message, name), default=0)
+        if dtype.kind == "i" and largest > np.iinfo(dtype).max:
+            raise WireError(f"{name} {largest} of an agent's episode; it is at most {np.iinfo(dtype).max}")
+    return AgentEpisodes(**{name: np.array(getattr(message, name), d) for name, d in _AGENT_FIELDS.items()})
+
+
+def _check_agent_episodes(agents: AgentEpisodes) -> None:
+    num_episodes = agents.returns.shape
+    for name, dtype in _AGENT_FIELDS.items():
+        array = getattr(agents, name)
+        if array.dtype != dtype or array.ndim != 1 or array.shape != num_episodes:
+            raise ValueError(
+                f"{name} of agents' episodes is {array.dtype}{list(array.shape)} beside {list(num_episodes)} "
+                f"returns; it is {dtype}, [K] like the others"
+            )
+        least = 1 if name == "lengths" else 0
+        if dtype.kind == "i" and array.size and array.min() < least:
+            raise ValueError(f"{name} of agents' episodes has {array.min()}; it is at least {least}")

@@ -126,3 +126,8 @@ class Fragment:
     def num_rows(self) -> int:
         """Number of transitions N, those of `others` not counted."""
         return len(self.rewards)
+
+
+def all_parts(fragment: Fragment) -> tuple[Fragment, ...]:
+    """Return a fragment for each architecture: the given one, to be read without its `others`, and those."""
+    return (fragment, *fragment.others)

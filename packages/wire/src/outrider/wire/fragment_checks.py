@@ -8,17 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.wire.episode_statistics_codec import check_episode_statistics
-from outrider.wire.fragment import Columns, Fragment, Streams
+from outrider.wire.fragment import Columns, Fragment, SamplingStatistics, Streams, all_parts
 from outrider.wire.sampling_statistics_codec import check_sampling_statistics
 
 _BOOL, _INT32, _INT64, _FLOAT32 = map(np.dtype, ("?", "i4", "i8", "f4"))
 
 
 def check_fragment(fragment: Fragment) -> None:
-    """Raise ValueError with the first rule of `Fragment` that this one breaks.
+    """Raise ValueError with the first rule of `Fragment` that this one or one of its others breaks.
 
     Reads the per-row flags, not the observations: about 10 ns per row.
     """
+    _check_part(fragment)
+    if fragment.others:
+        _check_others(fragment)
+
+
+def _check_part(fragment: Fragment) -> None:
     num_rows = _length("rewards", fragment.rewards)
     _check_streams(fragment.streams, num_rows)
     _check_columns("observations", fragment.observations, num_rows)
@@ -34,6 +40,7 @@ def check_fragment(fragment: Fragment) -> None:
             raise ValueError(f"action_parameters has shape {parameters.shape}; it is [N, k]")
         _expect("action_parameters", parameters, _FLOAT32, (num_rows, parameters.shape[1]))
     _check_policy_version(fragment.policy_version, num_rows)
+    _check_critic_states(fragment)
     check_episode_statistics(fragment.episodes)
     check_sampling_statistics(fragment.statistics)
 
@@ -87,6 +94,46 @@ def _check_policy_version(version: NDArray[np.int64], num_rows: int) -> None:
     _expect("policy_version", version, _INT64, version.shape)
     if version.size and np.minimum.reduce(version) < 0:
         raise ValueError(f"policy_version has {version.min()}; versions count from 0")
+
+
+def _check_critic_states(fragment: Fragment) -> None:
+    states, places = fragment.critic_states, (fragment.critic_rows, fragment.next_critic_rows)
+    if not states and places == (None, None):
+        return
+    if not states or places[0] is None or places[1] is None:
+        raise ValueError(
+            "of critic_states, critic_rows and next_critic_rows only some are there; give all or none"
+        )
+    num_states = len(next(iter(states.values()))) if all(each.ndim for each in states.values()) else 0
+    _check_columns("critic_states", states, num_states)
+    sizes = fragment.num_rows, len(fragment.next_rows)
+    for name, place, size in zip(("critic_rows", "next_critic_rows"), places, sizes, strict=True):
+        _expect(name, place, _INT64, (size,))
+        if size and not 0 <= place.min() <= place.max() < num_states:
+            raise ValueError(
+                f"{name} has {place.min()} to {place.max()}; there are {num_states} critic_states, from 0"
+            )
+
+
+def _check_others(fragment: Fragment) -> None:
+    for other in fragment.others:
+        if other.others:
+            raise ValueError("one of its others has others itself; put all of them into the outermost one")
+        _check_part(other)
+        if not other.num_rows:
+            raise ValueError("one of its others has no rows; leave out architectures that did not act")
+        if len(other.episodes.lengths) or other.statistics != SamplingStatistics():
+            raise ValueError(
+                "one of its others has episodes of environments or sampling statistics; these belong to all "
+                "architectures, so give them to the outermost fragment"
+            )
+    policy = np.concatenate([np.unique(part.streams.policy) for part in all_parts(fragment)])
+    number, count = np.unique(policy, return_counts=True)
+    if (count > 1).any():
+        raise ValueError(
+            f"policy {number[count > 1][0]} is in two of its parts; a policy has one architecture, and its "
+            "streams are in that one's part"
+        )
 
 
 def _check_columns(name: str, columns: Columns, num_rows: int) -> None:

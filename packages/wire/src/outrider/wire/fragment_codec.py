@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from outrider.wire.compression import Compression
 from outrider.wire.episode_statistics_codec import read_episode_statistics, write_episode_statistics
-from outrider.wire.fragment import Columns, Fragment, Streams
+from outrider.wire.fragment import Columns, Fragment, Streams, all_parts
 from outrider.wire.fragment_checks import check_fragment
 from outrider.wire.frame import Bytes, Frame, read_frame
 from outrider.wire.limits import Limits
 from outrider.wire.sampling_statistics_codec import read_sampling_statistics, write_sampling_statistics
 from outrider.wire.tensor import BodyReader, BodyWriter
 from outrider.wire.v1 import fragment_pb2
-from outrider.wire.wire_error import reading
+from outrider.wire.wire_error import WireError, reading
 
 _ROW_FIELDS = ("rewards", "terminated", "truncated", "next_rows", "action_log_probs", "policy_version")
+_OPTIONAL_FIELDS = ("action_parameters", "critic_rows", "next_critic_rows")
 _STREAM_FIELDS = ("lengths", "policy", "environment", "agent")
 
 
@@ -29,18 +30,9 @@ def encode_fragment(fragment: Fragment, *, compression: Compression = "none") ->
     check_fragment(fragment)
     header = fragment_pb2.FragmentHeader()
     body = BodyWriter(compression)
-    for name in _STREAM_FIELDS:
-        body.add(getattr(header.streams, name), getattr(fragment.streams, name))
-    body.add_named(header.streams.state, fragment.streams.state)
-    body.add_named(header.observations, fragment.observations)
-    body.add_named(header.actions, fragment.actions)
-    body.add_named(header.next_observations, fragment.next_observations)
-    for name in _ROW_FIELDS:
-        body.add(getattr(header, name), getattr(fragment, name))
-    if fragment.action_parameters is not None:
-        body.add(header.action_parameters, fragment.action_parameters)
-    if len(fragment.episodes.lengths):
-        write_episode_statistics(header.episodes, fragment.episodes)
+    _write(header, fragment, body)
+    for other in fragment.others:
+        _write(header.others.add(), other, body)
     write_sampling_statistics(header.statistics, fragment.statistics)
     return body.frame(header)
 
@@ -58,29 +50,72 @@ def decode_fragment_frame(frame: Frame, limits: Limits = Limits()) -> Fragment: 
     """Read a fragment whose arrays travelled beside its header. Otherwise as `decode_fragment`."""
     with reading("fragment"):
         body = BodyReader(frame, limits)
-        fragment = _read(fragment_pb2.FragmentHeader.FromString(frame.header), body, limits)
+        header = fragment_pb2.FragmentHeader.FromString(frame.header)
+        limits.check("max_stacks", 1 + len(header.others))
+        fragment = _read(header, body, limits, others=_read_others(header, body, limits))
         check_fragment(fragment)
+        if fragment.others:
+            _check_totals(fragment, limits)
         return fragment
 
 
-def _read(header: fragment_pb2.FragmentHeader, body: BodyReader, limits: Limits) -> Fragment:
+def _write(header: fragment_pb2.FragmentHeader, fragment: Fragment, body: BodyWriter) -> None:
+    for name in _STREAM_FIELDS:
+        body.add(getattr(header.streams, name), getattr(fragment.streams, name))
+    body.add_named(header.streams.state, fragment.streams.state)
+    body.add_named(header.observations, fragment.observations)
+    body.add_named(header.actions, fragment.actions)
+    body.add_named(header.next_observations, fragment.next_observations)
+    for name in _ROW_FIELDS:
+        body.add(getattr(header, name), getattr(fragment, name))
+    body.add_named(header.critic_states, fragment.critic_states)
+    for name in _OPTIONAL_FIELDS:
+        array = getattr(fragment, name)
+        if array is not None:
+            body.add(getattr(header, name), array)
+    if len(fragment.episodes.lengths) or fragment.episodes.agents is not None:
+        write_episode_statistics(header.episodes, fragment.episodes)
+
+
+def _read_others(
+    header: fragment_pb2.FragmentHeader, body: BodyReader, limits: Limits
+) -> tuple[Fragment, ...]:
+    if any(other.others for other in header.others):
+        raise WireError("one of its others has others itself; put all of them into the outermost one")
+    return tuple([_read(other, body, limits, others=()) for other in header.others])
+
+
+def _read(
+    header: fragment_pb2.FragmentHeader, body: BodyReader, limits: Limits, *, others: tuple[Fragment, ...]
+) -> Fragment:
     rows = {name: body.read(getattr(header, name), name) for name in _ROW_FIELDS}
     limits.check("max_rows", rows["rewards"].size)
     streams = _read_streams(header.streams, body, limits)
-    parameters = header.action_parameters if header.HasField("action_parameters") else None
+    optional = {
+        name: body.read(getattr(header, name), name) if header.HasField(name) else None
+        for name in _OPTIONAL_FIELDS
+    }
     columns: dict[str, Columns] = {
         "observations": body.read_named(header.observations, "observations"),
         "actions": body.read_named(header.actions, "actions"),
         "next_observations": body.read_named(header.next_observations, "next_observations"),
+        "critic_states": body.read_named(header.critic_states, "critic_states"),
     }
     return Fragment(
         streams=streams,
         **columns,  # type: ignore[arg-type]
         **rows,  # type: ignore[arg-type]
-        action_parameters=None if parameters is None else body.read(parameters, "action_parameters"),
+        **optional,
         episodes=read_episode_statistics(header.episodes, limits),
         statistics=read_sampling_statistics(header.statistics),
+        others=others,
     )
+
+
+def _check_totals(fragment: Fragment, limits: Limits) -> None:
+    parts = all_parts(fragment)
+    limits.check("max_rows", sum(part.num_rows for part in parts))
+    limits.check("max_streams", sum(len(part.streams.lengths) for part in parts))
 
 
 def _read_streams(header: fragment_pb2.Streams, body: BodyReader, limits: Limits) -> Streams:

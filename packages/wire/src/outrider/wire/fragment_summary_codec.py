@@ -27,7 +27,7 @@ def encode_fragment_summary(summary: FragmentSummary) -> bytes:
     message = fragment_summary_pb2.FragmentSummary(
         num_rows=summary.num_rows, num_streams=summary.num_streams, policy_version=summary.policy_version
     )
-    if len(summary.episodes.lengths):
+    if len(summary.episodes.lengths) or summary.episodes.agents is not None:
         write_episode_statistics(message.episodes, summary.episodes)
     write_sampling_statistics(message.statistics, summary.statistics)
     return bytes(message.SerializeToString())

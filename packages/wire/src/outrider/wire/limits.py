@@ -36,11 +36,13 @@ class Limits:
     max_dimensions: int = 16
     """Axes of an array or a space."""
     max_rows: int = 2**24
-    """Transitions in a fragment."""
+    """Transitions in a fragment, its others counted in."""
     max_streams: int = 2**20
-    """Streams in a fragment."""
+    """Streams in a fragment, its others counted in."""
     max_episodes: int = 2**20
-    """Finished episodes in one set of episode statistics."""
+    """Finished episodes in one set of episode statistics, and of single agents as many again."""
+    max_stacks: int = 1024
+    """Architectures of policies in one message: stacks of weights, and a fragment with its others."""
     max_nesting: int = 16
     """Spaces within spaces; a Dict of Boxes counts 2."""
     max_tree_nesting: int = 32

@@ -30,7 +30,7 @@ _KIND_NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
 def encode_policy_graph(graph: PolicyGraph) -> Frame:
     """Describe a policy graph; the frame's only buffer is its model."""
-    header = policy_graph_pb2.PolicyGraphHeader(fingerprint=graph.fingerprint)
+    header = policy_graph_pb2.PolicyGraphHeader(fingerprint=graph.fingerprint, is_stacked=graph.is_stacked)
     body = BodyWriter()
     body.add(header.model, np.frombuffer(graph.model, np.uint8))
     write_space(header.observation_space, graph.observation_space)
@@ -79,6 +79,7 @@ def decode_policy_graph_frame(frame: Frame, limits: Limits = Limits()) -> Policy
             action_space=action_space,
             action_heads=heads,
             state=_read_state(header, limits),
+            is_stacked=header.is_stacked,
         )
 
 

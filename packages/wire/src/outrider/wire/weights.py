@@ -15,7 +15,7 @@ class WeightsStack:
     """Policies of one architecture, whose tensors are stacked along a first axis P."""
 
     name: str
-    """Tensor t of these policies stands under "name/t", [P, ...]."""
+    """Tensor t of these policies stands under "name/t", [P, ...]. Not empty and without "/"."""
     fingerprint: str
     """Of the architecture; equal to that of its policy graph."""
     policies: NDArray[np.int32]
@@ -31,7 +31,7 @@ class Weights:
     version: int
     """Counts publications of a run from 0; larger is newer."""
     fingerprint: str
-    """Of the module that they fit; equal to that of its policy graph."""
+    """Of the module that they fit, equal to that of its policy graph; a `joint_fingerprint` with `stacks`."""
     tensors: Mapping[str, NDArray[Any]]
     """By name, the observation normaliser's statistics among them."""
     stacks: tuple[WeightsStack, ...] = ()

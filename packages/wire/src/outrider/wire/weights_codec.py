@@ -17,7 +17,8 @@ from outrider.wire.frame import ALIGNMENT, Bytes, Frame, read_frame
 from outrider.wire.limits import Limits
 from outrider.wire.tensor import BodyReader, BodyWriter
 from outrider.wire.v1 import weights_pb2
-from outrider.wire.weights import Weights
+from outrider.wire.weights import Weights, WeightsStack
+from outrider.wire.weights_stacks import check_stacks
 from outrider.wire.wire_error import WireError, reading
 
 _MAX_VERSION = 2**63 - 1
@@ -28,7 +29,7 @@ def encode_weights(weights: Weights, *, bfloat16: Collection[str] = (), checksum
 
     The float32 tensors named in `bfloat16` are rounded to it, which halves their bytes; pass
     `weights.tensors` for all. Leave out what needs the precision, such as a normaliser's statistics.
-    Raises ValueError for a name that is not there or no float32.
+    Raises ValueError for a name that is not there or no float32, and for stacks that break a rule.
     Without `checksum` a reader does not notice damage; leave it out only where the arrays do not
     travel, as in shared memory, or what carries them notices it.
     """
@@ -39,6 +40,8 @@ def encode_weights(weights: Weights, *, bfloat16: Collection[str] = (), checksum
         dtype = weights.tensors[name].dtype if name in weights.tensors else "missing"
         if dtype != np.float32:
             raise ValueError(f"{name!r} is {dtype}; only float32 tensors can be sent as bfloat16")
+    if weights.stacks:
+        check_stacks(weights)
     body = BodyWriter()
     for name, tensor in weights.tensors.items():
         named = header.tensors.add()
@@ -47,6 +50,10 @@ def encode_weights(weights: Weights, *, bfloat16: Collection[str] = (), checksum
             body.add(named.tensor, narrow(tensor), bfloat16=True)
         else:
             body.add(named.tensor, tensor)
+    for stack in weights.stacks:
+        written = header.stacks.add(name=stack.name, fingerprint=stack.fingerprint)
+        body.add(written.policies, stack.policies)
+        body.add(written.versions, stack.versions)
     if checksum:
         header.body_crc32 = _checksum(body.buffers)
     return body.frame(header)
@@ -70,8 +77,25 @@ def decode_weights_frame(frame: Frame, limits: Limits = Limits()) -> Weights:  #
             _check_checksum(_checksum(frame.buffers), header.body_crc32)
         if header.version > _MAX_VERSION:
             raise WireError(f"version {header.version}; it counts from 0 to 2**63 - 1")
-        tensors = body.read_named(header.tensors, "weights/")
-        return Weights(version=header.version, fingerprint=header.fingerprint, tensors=tensors)
+        limits.check("max_stacks", len(header.stacks))
+        weights = Weights(
+            version=header.version,
+            fingerprint=header.fingerprint,
+            tensors=body.read_named(header.tensors, "weights/"),
+            stacks=tuple([_read_stack(stack, body) for stack in header.stacks]),
+        )
+        if weights.stacks:
+            check_stacks(weights)
+        return weights
+
+
+def _read_stack(message: weights_pb2.WeightsStack, body: BodyReader) -> WeightsStack:
+    return WeightsStack(
+        name=message.name,
+        fingerprint=message.fingerprint,
+        policies=body.read(message.policies, f"policies of stack {message.name!r}"),
+        versions=body.read(message.versions, f"versions of stack {message.name!r}"),
+    )
 
 
 def _check_checksum(found: int, sent: int) -> None:

@@ -21,7 +21,7 @@ class Fragment(_message.Message):
     def __init__(self, header: _Optional[_Union[FragmentHeader, _Mapping]] = ..., array_sizes: _Optional[_Iterable[int]] = ..., padding: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class FragmentHeader(_message.Message):
-    __slots__ = ("streams", "observations", "actions", "rewards", "terminated", "truncated", "next_rows", "next_observations", "action_log_probs", "action_parameters", "policy_version", "episodes", "statistics")
+    __slots__ = ("streams", "observations", "actions", "rewards", "terminated", "truncated", "next_rows", "next_observations", "action_log_probs", "action_parameters", "policy_version", "episodes", "statistics", "critic_states", "critic_rows", "next_critic_rows", "others")
     STREAMS_FIELD_NUMBER: _ClassVar[int]
     OBSERVATIONS_FIELD_NUMBER: _ClassVar[int]
     ACTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,10 @@ class FragmentHeader(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     EPISODES_FIELD_NUMBER: _ClassVar[int]
     STATISTICS_FIELD_NUMBER: _ClassVar[int]
+    CRITIC_STATES_FIELD_NUMBER: _ClassVar[int]
+    CRITIC_ROWS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CRITIC_ROWS_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
     streams: Streams
     observations: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     actions: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
@@ -48,7 +52,11 @@ class FragmentHeader(_message.Message):
     policy_version: _tensor_pb2.Tensor
     episodes: _episode_statistics_pb2.EpisodeStatistics
     statistics: SamplingStatistics
-    def __init__(self, streams: _Optional[_Union[Streams, _Mapping]] = ..., observations: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., actions: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., rewards: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., terminated: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., truncated: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., next_rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., next_observations: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., action_log_probs: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., action_parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., policy_version: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., episodes: _Optional[_Union[_episode_statistics_pb2.EpisodeStatistics, _Mapping]] = ..., statistics: _Optional[_Union[SamplingStatistics, _Mapping]] = ...) -> None: ...
+    critic_states: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
+    critic_rows: _tensor_pb2.Tensor
+    next_critic_rows: _tensor_pb2.Tensor
+    others: _containers.RepeatedCompositeFieldContainer[FragmentHeader]
+    def __init__(self, streams: _Optional[_Union[Streams, _Mapping]] = ..., observations: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., actions: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., rewards: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., terminated: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., truncated: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., next_rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., next_observations: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., action_log_probs: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., action_parameters: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., policy_version: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., episodes: _Optional[_Union[_episode_statistics_pb2.EpisodeStatistics, _Mapping]] = ..., statistics: _Optional[_Union[SamplingStatistics, _Mapping]] = ..., critic_states: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., critic_rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., next_critic_rows: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., others: _Optional[_Iterable[_Union[FragmentHeader, _Mapping]]] = ...) -> None: ...
 
 class Streams(_message.Message):
     __slots__ = ("lengths", "policy", "environment", "agent", "state")

@@ -17,7 +17,7 @@ from outrider.wire.v1 import space_pb2 as outrider_dot_wire_dot_v1_dot_space__pb
 from outrider.wire.v1 import tensor_pb2 as outrider_dot_wire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#outrider/wire/v1/policy_graph.proto\x12\x10outrider.wire.v1\x1a\"outrider/wire/v1/action_head.proto\x1a\x1coutrider/wire/v1/space.proto\x1a\x1doutrider/wire/v1/tensor.proto\"v\n\x0bPolicyGraph\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32#.outrider.wire.v1.PolicyGraphHeader\x12\x13\n\x0b\x61rray_sizes\x18\x02 \x03(\x04\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x94\x02\n\x11PolicyGraphHeader\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\'\n\x05model\x18\x02 \x01(\x0b\x32\x18.outrider.wire.v1.Tensor\x12\x32\n\x11observation_space\x18\x03 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12-\n\x0c\x61\x63tion_space\x18\x04 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12\x32\n\x0c\x61\x63tion_heads\x18\x05 \x03(\x0b\x32\x1c.outrider.wire.v1.ActionHead\x12*\n\x05state\x18\x06 \x03(\x0b\x32\x1b.outrider.wire.v1.StateSpec\"E\n\tStateSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.TensorSpecb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#outrider/wire/v1/policy_graph.proto\x12\x10outrider.wire.v1\x1a\"outrider/wire/v1/action_head.proto\x1a\x1coutrider/wire/v1/space.proto\x1a\x1doutrider/wire/v1/tensor.proto\"v\n\x0bPolicyGraph\x12\x33\n\x06header\x18\x01 \x01(\x0b\x32#.outrider.wire.v1.PolicyGraphHeader\x12\x13\n\x0b\x61rray_sizes\x18\x02 \x03(\x04\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\xa8\x02\n\x11PolicyGraphHeader\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\'\n\x05model\x18\x02 \x01(\x0b\x32\x18.outrider.wire.v1.Tensor\x12\x32\n\x11observation_space\x18\x03 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12-\n\x0c\x61\x63tion_space\x18\x04 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12\x32\n\x0c\x61\x63tion_heads\x18\x05 \x03(\x0b\x32\x1c.outrider.wire.v1.ActionHead\x12*\n\x05state\x18\x06 \x03(\x0b\x32\x1b.outrider.wire.v1.StateSpec\x12\x12\n\nis_stacked\x18\x07 \x01(\x08\"E\n\tStateSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.TensorSpecb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,7 +27,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_POLICYGRAPH']._serialized_start=154
   _globals['_POLICYGRAPH']._serialized_end=272
   _globals['_POLICYGRAPHHEADER']._serialized_start=275
-  _globals['_POLICYGRAPHHEADER']._serialized_end=551
-  _globals['_STATESPEC']._serialized_start=553
-  _globals['_STATESPEC']._serialized_end=622
+  _globals['_POLICYGRAPHHEADER']._serialized_end=571
+  _globals['_STATESPEC']._serialized_start=573
+  _globals['_STATESPEC']._serialized_end=642
 # @@protoc_insertion_point(module_scope)

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from outrider.wire.v1 import tensor_pb2 as outrider_dot_wire_dot_v1_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrider/wire/v1/weights.proto\x12\x10outrider.wire.v1\x1a\x1doutrider/wire/v1/tensor.proto\"n\n\x07Weights\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.outrider.wire.v1.WeightsHeader\x12\x13\n\x0b\x61rray_sizes\x18\x02 \x03(\x04\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\x8d\x01\n\rWeightsHeader\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12.\n\x07tensors\x18\x03 \x03(\x0b\x32\x1d.outrider.wire.v1.NamedTensor\x12\x17\n\nbody_crc32\x18\x04 \x01(\x07H\x00\x88\x01\x01\x42\r\n\x0b_body_crc32b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eoutrider/wire/v1/weights.proto\x12\x10outrider.wire.v1\x1a\x1doutrider/wire/v1/tensor.proto\"n\n\x07Weights\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1f.outrider.wire.v1.WeightsHeader\x12\x13\n\x0b\x61rray_sizes\x18\x02 \x03(\x04\x12\x0f\n\x07padding\x18\x03 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\"\xbd\x01\n\rWeightsHeader\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12.\n\x07tensors\x18\x03 \x03(\x0b\x32\x1d.outrider.wire.v1.NamedTensor\x12\x17\n\nbody_crc32\x18\x04 \x01(\x07H\x00\x88\x01\x01\x12.\n\x06stacks\x18\x05 \x03(\x0b\x32\x1e.outrider.wire.v1.WeightsStackB\r\n\x0b_body_crc32\"\x89\x01\n\x0cWeightsStack\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\x12*\n\x08policies\x18\x03 \x01(\x0b\x32\x18.outrider.wire.v1.Tensor\x12*\n\x08versions\x18\x04 \x01(\x0b\x32\x18.outrider.wire.v1.Tensorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -25,5 +25,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEIGHTS']._serialized_start=83
   _globals['_WEIGHTS']._serialized_end=193
   _globals['_WEIGHTSHEADER']._serialized_start=196
-  _globals['_WEIGHTSHEADER']._serialized_end=337
+  _globals['_WEIGHTSHEADER']._serialized_end=385
+  _globals['_WEIGHTSSTACK']._serialized_start=388
+  _globals['_WEIGHTSSTACK']._serialized_end=525
 # @@protoc_insertion_point(module_scope)

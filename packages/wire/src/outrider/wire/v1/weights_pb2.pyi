@@ -20,13 +20,27 @@ class Weights(_message.Message):
     def __init__(self, header: _Optional[_Union[WeightsHeader, _Mapping]] = ..., array_sizes: _Optional[_Iterable[int]] = ..., padding: _Optional[bytes] = ..., body: _Optional[bytes] = ...) -> None: ...
 
 class WeightsHeader(_message.Message):
-    __slots__ = ("version", "fingerprint", "tensors", "body_crc32")
+    __slots__ = ("version", "fingerprint", "tensors", "body_crc32", "stacks")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     BODY_CRC32_FIELD_NUMBER: _ClassVar[int]
+    STACKS_FIELD_NUMBER: _ClassVar[int]
     version: int
     fingerprint: str
     tensors: _containers.RepeatedCompositeFieldContainer[_tensor_pb2.NamedTensor]
     body_crc32: int
-    def __init__(self, version: _Optional[int] = ..., fingerprint: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., body_crc32: _Optional[int] = ...) -> None: ...
+    stacks: _containers.RepeatedCompositeFieldContainer[WeightsStack]
+    def __init__(self, version: _Optional[int] = ..., fingerprint: _Optional[str] = ..., tensors: _Optional[_Iterable[_Union[_tensor_pb2.NamedTensor, _Mapping]]] = ..., body_crc32: _Optional[int] = ..., stacks: _Optional[_Iterable[_Union[WeightsStack, _Mapping]]] = ...) -> None: ...
+
+class WeightsStack(_message.Message):
+    __slots__ = ("name", "fingerprint", "policies", "versions")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    fingerprint: str
+    policies: _tensor_pb2.Tensor
+    versions: _tensor_pb2.Tensor
+    def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ..., policies: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ..., versions: _Optional[_Union[_tensor_pb2.Tensor, _Mapping]] = ...) -> None: ...
