@@ -54,7 +54,7 @@ def test_only_the_categorical_head_is_masked() -> None:
     policy = masked(MultiBinarySpace(shape=(2,)), action)
     x = torch.rand(1, 2)
     observations = {"/x": x, "/action_mask": torch.tensor([[1, 0]])}
-    unmasked, _ = policy.network(policy.nested(observations))
+    unmasked, _ = policy.network(policy.nested(observations)[0])
     assert (unmasked != policy(observations)[0]).tolist() == [[False, False, False, True, False, False]]
 
 

@@ -3,18 +3,25 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from outrider.rlmodule.paths import CRITIC_PATH
 from outrider.rlmodule.recipe import PolicyRecipe
 from outrider.rlmodule.settings import ModuleSettings
 
 if TYPE_CHECKING:
     from outrider.rlmodule.distribution import Distribution
-    from outrider.rlmodule.export import PolicyNotExportable, export_graph, export_standalone
+    from outrider.rlmodule.export import (
+        PolicyNotExportable,
+        export_graph,
+        export_stacked_graph,
+        export_standalone,
+    )
     from outrider.rlmodule.normalizer import (
         Moments,
         ObservationNormalizer,
         RunningNormalizer,
         merge_moments,
         moments,
+        stacked_moments,
     )
     from outrider.rlmodule.policy import Policy, build_policy
     from outrider.rlmodule.protocols import (
@@ -23,8 +30,10 @@ if TYPE_CHECKING:
         SequenceRLModule,
         forward_by_steps,
     )
+    from outrider.rlmodule.stack import PolicyStack
 
 __all__ = [
+    "CRITIC_PATH",
     "Distribution",
     "ModuleSettings",
     "Moments",
@@ -32,16 +41,19 @@ __all__ = [
     "Policy",
     "PolicyNotExportable",
     "PolicyRecipe",
+    "PolicyStack",
     "RLModule",
     "RecurrentRLModule",
     "RunningNormalizer",
     "SequenceRLModule",
     "build_policy",
     "export_graph",
+    "export_stacked_graph",
     "export_standalone",
     "forward_by_steps",
     "merge_moments",
     "moments",
+    "stacked_moments",
 ]
 
 _HOMES = {
@@ -50,16 +62,19 @@ _HOMES = {
     "ObservationNormalizer": "normalizer",
     "Policy": "policy",
     "PolicyNotExportable": "export",
+    "PolicyStack": "stack",
     "RLModule": "protocols",
     "RecurrentRLModule": "protocols",
     "RunningNormalizer": "normalizer",
     "SequenceRLModule": "protocols",
     "build_policy": "policy",
     "export_graph": "export",
+    "export_stacked_graph": "export",
     "export_standalone": "export",
     "forward_by_steps": "protocols",
     "merge_moments": "normalizer",
     "moments": "normalizer",
+    "stacked_moments": "normalizer",
 }
 
 

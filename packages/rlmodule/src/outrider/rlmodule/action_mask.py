@@ -3,7 +3,7 @@
 An observation space that is a Dict with the entry "action_mask" (MultiBinary, or Box of whole numbers
 or floats between 0 and 1) masks the logits of the one categorical head of the action space: n numbers
 for Discrete, the values of all components one after the other for MultiDiscrete. 1 allows.
-Axes: B rows, k action parameters.
+Axes: P policies where they are stacked, B rows, k action parameters.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from outrider.rlmodule.features import MASK_KEY
+from outrider.rlmodule.layers import flat
 from outrider.wire import BoxSpace, DictSpace, MultiBinarySpace, Space, leaf_shape
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ class ActionMask:
 
     path = f"/{MASK_KEY}"
 
-    def __init__(self, head: ActionHead, num_parameters: int) -> None:
-        """Mask the columns of one categorical head."""
+    def __init__(self, head: ActionHead, num_parameters: int, num_axes: int) -> None:
+        """Mask the columns of one categorical head by a leaf with so many axes."""
+        self._num_axes = num_axes
         self._start, self._stop = head.start, head.stop
         self._is_whole = head.stop - head.start == num_parameters
 
     def __call__(self, parameters_Bk: Tensor, mask: Tensor) -> Tensor:
         """Return the parameters with `FORBIDDEN` where the mask [B, ...] is 0."""
-        allowed = mask.reshape(-1, self._stop - self._start) > 0
+        allowed = flat(mask, self._num_axes, self._stop - self._start) > 0
         if self._is_whole:
             return torch.where(allowed, parameters_Bk, FORBIDDEN)
-        logits = torch.where(allowed, parameters_Bk[:, self._start : self._stop], FORBIDDEN)
-        return torch.cat((parameters_Bk[:, : self._start], logits, parameters_Bk[:, self._stop :]), 1)
+        logits = torch.where(allowed, parameters_Bk[..., self._start : self._stop], FORBIDDEN)
+        return torch.cat((parameters_Bk[..., : self._start], logits, parameters_Bk[..., self._stop :]), -1)
 
 
 def action_mask(space: Space, heads: tuple[ActionHead, ...]) -> ActionMask | None:
@@ -67,7 +69,7 @@ def action_mask(space: Space, heads: tuple[ActionHead, ...]) -> ActionMask | Non
             f"{head.stop - head.start} values to allow or forbid; make them equal (MultiDiscrete: the values "
             "of all components in a row)"
         )
-    return ActionMask(head, heads[-1].stop)
+    return ActionMask(head, heads[-1].stop, len(leaf_shape(leaf)))
 
 
 def _is_within_0_and_1(leaf: MultiBinarySpace | BoxSpace) -> bool:

@@ -1,4 +1,4 @@
-"""The last layer of a policy. Axes: B rows, F features, k action parameters."""
+"""The last layer of a policy. Axes: P policies where they are stacked, B rows, F features, k parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from outrider.rlmodule import layers
 
@@ -78,8 +77,12 @@ class _WithFreeLogStd(nn.Module):
         self.register_buffer("order", order, persistent=False)
 
     def forward(self, features_BF: Tensor) -> Tensor:
-        weight_kF = torch.cat((self.linear.weight, self.no_weights))
-        bias_k = torch.cat((self.linear.bias, self.log_std))
+        no_weights = self.no_weights
+        if self.log_std.dim() == 2:
+            no_weights = no_weights.expand(features_BF.shape[0], -1, -1)
+        weight_kF = torch.cat((self.linear.weight, no_weights), -2)
+        bias_k = torch.cat((self.linear.bias, self.log_std), -1)
         if self.order is not None:
-            weight_kF, bias_k = weight_kF[self.order], bias_k[self.order]
-        return functional.linear(features_BF, weight_kF, bias_k)
+            weight_kF = weight_kF.index_select(-2, self.order)
+            bias_k = bias_k.index_select(-1, self.order)
+        return layers.product(features_BF, weight_kF, bias_k)

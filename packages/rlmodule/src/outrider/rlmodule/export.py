@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from outrider.rlmodule.most_likely_action import MostLikelyAction
+from outrider.rlmodule.stacked_call import held, is_batched
 from outrider.rlmodule.zero_rows import zero_observations, zero_state
 from outrider.wire import PolicyGraph
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OPSET = 17
 NUM_TRACED_ROWS = 2
 """Not 1, which broadcasts and would hide a batch axis that is written down as a number."""
+NUM_TRACED_POLICIES = 3
+"""Another number than that of rows."""
 
 
 class PolicyNotExportable(ValueError):  # noqa: N818 - it names a property of the policy
@@ -37,14 +40,45 @@ def export_graph(policy: Policy) -> PolicyGraph:
 
     Raises PolicyNotExportable where the network does something that a graph cannot say.
     """
+    return _graph(policy, _export(policy, standalone=False))
+
+
+def export_stacked_graph(policy: Policy) -> PolicyGraph:
+    """Trace what policies like this one, stacked, need to act: every tensor has a first axis P.
+
+    Raises PolicyNotExportable for images and for networks of the user's.
+    """
+    if not is_batched(policy):
+        raise PolicyNotExportable(
+            f"{type(policy.network).__name__} has no stacked policy graph: it reads images or is your own; "
+            "act through torch, or make it a stack of one, which acts by a plain policy graph"
+        )
+    tensors = {name: torch.stack([t] * NUM_TRACED_POLICIES) for name, t in policy.state_dict().items()}
+    model = _with_free_policies(_export(held(policy, tensors), NUM_TRACED_POLICIES, standalone=False))
+    return _graph(policy, model, is_stacked=True)
+
+
+def _graph(policy: Policy, model: bytes, *, is_stacked: bool = False) -> PolicyGraph:
     return PolicyGraph(
-        model=_export(policy, standalone=False),
+        model=model,
         fingerprint=policy.fingerprint(),
         observation_space=policy.observation_space,
         action_space=policy.action_space,
         action_heads=policy.action_heads,
         state=policy.state_spec,
+        is_stacked=is_stacked,
     )
+
+
+def _with_free_policies(model: bytes) -> bytes:
+    """Give the first axis of weights a name; the exporter does so for other inputs alone."""
+    import onnx
+
+    graph = onnx.load_model_from_string(model)
+    for node in graph.graph.input:
+        if node.name.startswith("weights/"):
+            node.type.tensor_type.shape.dim[0].dim_param = "P"
+    return graph.SerializeToString()
 
 
 def export_standalone(policy: Policy) -> bytes:
@@ -90,12 +124,14 @@ class _Acting(nn.Module):
         return parameters, *actions, *(next_state[name] for name in self.state_names)
 
 
-def _export(policy: Policy, *, standalone: bool) -> bytes:
+def _export(policy: Policy, *first_axes: int, standalone: bool) -> bytes:
+    axes = (*first_axes, NUM_TRACED_ROWS)
+    names = ("P", "B")[-len(axes) :]
     device = next((p.device for p in policy.parameters()), torch.device("cpu"))
     # The exporter traces in evaluation mode and then restores the mode that it finds.
     acting = _Acting(policy, standalone=standalone).to(device).train(policy.training)
     rows = (
-        *zero_observations(policy.observation_space, NUM_TRACED_ROWS).values(),
+        *zero_observations(policy.observation_space, *axes).values(),
         *zero_state(policy.state_spec, NUM_TRACED_ROWS).values(),
     )
     model = io.BytesIO()
@@ -106,7 +142,7 @@ def _export(policy: Policy, *, standalone: bool) -> bytes:
             model,  # type: ignore[arg-type] # it takes a stream unless dynamo=True
             input_names=acting.input_names,
             output_names=acting.output_names,
-            dynamic_axes={name: {0: "B"} for name in acting.input_names + acting.output_names},
+            dynamic_axes={name: dict(enumerate(names)) for name in acting.input_names + acting.output_names},
             opset_version=OPSET,
             dynamo=False,
             export_params=standalone,

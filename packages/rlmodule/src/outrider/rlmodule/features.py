@@ -6,7 +6,8 @@ image                     a Box of uint8 with three axes: through a convolutiona
                           are the shorter of the first and the last axis, the last if equally long
 "action_mask"             of a Dict at the top: no feature, it masks (see `action_mask`)
 
-Axes: B rows, F features, C channels, H height, W width.
+Axes: B rows (after an axis of P policies where they are stacked; images are not), F features, C channels,
+H height, W width.
 """
 
 from __future__ import annotations
@@ -52,9 +53,15 @@ class Encoder:
     """Of the last hidden layer."""
 
 
-def encoder(space: Space, settings: ModuleSettings) -> Encoder:
-    """Make the features of each leaf, side by side, and the hidden layers on top."""
+def encoder(space: Space, settings: ModuleSettings, *, critic_space: Space | None = None) -> Encoder:
+    """Make the features of each leaf, side by side, and the hidden layers on top.
+
+    With a `critic_space` it reads (observation, what a central critic sees besides).
+    """
     leaves = dict(_leaves(space))
+    if critic_space is not None:
+        leaves = {(0, *keys): leaf for keys, leaf in leaves.items()}
+        leaves |= dict(_leaves(critic_space, (1,)))
     if not leaves:
         raise ValueError(
             "the observation space has no leaf to learn from; it needs a Box, Discrete, MultiDiscrete or "
@@ -99,20 +106,21 @@ def _leaf_features(leaf: LeafSpace, name: EncoderName, keys: Keys) -> Encoder:
     match leaf:
         case DiscreteSpace():
             sizes, starts = [leaf.num_values], [leaf.start]
-            return Encoder(layers=nn.Sequential(_OneHot(sizes, starts)), width=leaf.num_values)
+            return Encoder(layers=nn.Sequential(_OneHot(sizes, starts, 0)), width=leaf.num_values)
         case MultiDiscreteSpace():
             sizes, starts = leaf.num_values.ravel().tolist(), leaf.start.ravel().tolist()
-            return Encoder(layers=nn.Sequential(_OneHot(sizes, starts)), width=sum(sizes))
+            one_hot = _OneHot(sizes, starts, leaf.num_values.ndim)
+            return Encoder(layers=nn.Sequential(one_hot), width=sum(sizes))
         case MultiBinarySpace():
-            return Encoder(
-                layers=nn.Sequential(_Flat(math.prod(leaf.shape), 1.0)), width=math.prod(leaf.shape)
-            )
+            width = math.prod(leaf.shape)
+            return Encoder(layers=nn.Sequential(_Flat(width, 1.0, len(leaf.shape))), width=width)
         case BoxSpace() if _is_image(leaf) and name != "mlp":
             return _image_features(leaf, name, keys)
         case BoxSpace() if leaf.low.dtype == np.float32 and leaf.low.ndim == 1:
             return Encoder(layers=nn.Sequential(), width=leaf.low.size)
         case BoxSpace():
-            return Encoder(layers=nn.Sequential(_Flat(leaf.low.size, _scale(leaf))), width=leaf.low.size)
+            numbers = _Flat(leaf.low.size, _scale(leaf), leaf.low.ndim)
+            return Encoder(layers=nn.Sequential(numbers), width=leaf.low.size)
         case _:
             raise ValueError(
                 f"the observation space{_where(keys)} is {leaf!r}, which no network of the catalogue reads; "
@@ -155,12 +163,12 @@ def _where(keys: Keys) -> str:
 class _Flat(nn.Module):
     """Numbers [B, ...] as float32 [B, F]."""
 
-    def __init__(self, width: int, scale: float) -> None:
+    def __init__(self, width: int, scale: float, num_axes: int) -> None:
         super().__init__()
-        self.width, self.scale = width, scale
+        self.width, self.scale, self._num_axes = width, scale, num_axes
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.reshape(-1, self.width).to(torch.float32)
+        x = layers.flat(x, self._num_axes, self.width).to(torch.float32)
         return x if self.scale == 1.0 else x * self.scale
 
     def extra_repr(self) -> str:
@@ -175,18 +183,18 @@ class _OneHot(nn.Module):
     value: Tensor
     """[F] for which value it is 1."""
 
-    def __init__(self, sizes: list[int], starts: list[int]) -> None:
+    def __init__(self, sizes: list[int], starts: list[int], num_axes: int) -> None:
         super().__init__()
-        self.sizes, self.starts = sizes, starts
+        self.sizes, self.starts, self._num_axes = sizes, starts, num_axes
         component = [index for index, size in enumerate(sizes) for _ in range(size)]
         value = [start + k for size, start in zip(sizes, starts, strict=True) for k in range(size)]
         self.register_buffer("component", torch.tensor(component), persistent=False)
         self.register_buffer("value", torch.tensor(value), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x_BF = x.reshape(-1, len(self.sizes))
+        x_BF = layers.flat(x, self._num_axes, len(self.sizes))
         if len(self.sizes) > 1:
-            x_BF = x_BF.index_select(1, self.component)
+            x_BF = x_BF.index_select(-1, self.component)
         return (x_BF == self.value).to(torch.float32)
 
     def extra_repr(self) -> str:
@@ -218,7 +226,7 @@ class _Concatenated(nn.Module):
 
     def forward(self, observation: Observation) -> Tensor:
         return torch.cat(
-            [part(_pick(observation, keys)) for keys, part in zip(self.keys, self.parts, strict=True)], 1
+            [part(_pick(observation, keys)) for keys, part in zip(self.keys, self.parts, strict=True)], -1
         )
 
     def extra_repr(self) -> str:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def fingerprint(
-    module: nn.Module, observation_space: Space, action_space: Space, heads: Iterable[ActionHead]
+    module: nn.Module,
+    observation_space: Space,
+    action_space: Space,
+    heads: Iterable[ActionHead],
+    critic_space: Space | None = None,
 ) -> str:
     """Digest spaces, distribution, layers (type and arguments) and tensor shapes, never their values."""
     digest = hashlib.sha256()
@@ -24,6 +28,7 @@ def fingerprint(
         *_space_lines(observation_space),
         *_space_lines(action_space),
         *map(repr, heads),
+        *(() if critic_space is None else ("critic", *_space_lines(critic_space))),
         *_layer_lines(module),
         *(f"{name} {tuple(t.shape)} {t.dtype}" for name, t in module.state_dict().items()),
     ):

@@ -1,4 +1,8 @@
-"""Building blocks with orthogonal initialisation. Axes: B rows, C channels, H height, W width."""
+"""Building blocks with orthogonal initialisation.
+
+Axes: P policies, B rows, F features, C channels, H height, W width. Layers without an image among their
+axes also compute P policies at once: their tensors have a first axis P then, and rows are [P, B, ...].
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
     from outrider.rlmodule.settings import Activation
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+Layer = TypeVar("Layer", bound="nn.Linear | nn.Conv2d")
 
 HIDDEN_GAIN = math.sqrt(2.0)
 POLICY_HEAD_GAIN = 0.01
@@ -34,9 +39,31 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def linear(num_in: int, num_out: int, *, gain: float = HIDDEN_GAIN) -> nn.Linear:
+class Linear(nn.Linear):
+    """A linear layer of one policy, or of P with a weight [P, out, in] and a bias [P, out]."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map rows [B, in], or [P, B, in] where weights are stacked."""
+        return product(rows, self.weight, self.bias)
+
+
+def product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return rows @ weight.T + bias, for each policy its own where these are stacked."""
+    if weight.dim() == 2:
+        return functional.linear(rows, weight, bias)
+    return torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))
+
+
+def flat(rows: Tensor, num_axes: int, width: int) -> Tensor:
+    """Make the last `num_axes` axes of rows [B, ...] or [P, B, ...] one, of a width known before."""
+    if rows.dim() - num_axes == 1:
+        return rows.reshape(-1, width)
+    return rows.reshape(rows.shape[0], rows.shape[1], width)
+
+
+def linear(num_in: int, num_out: int, *, gain: float = HIDDEN_GAIN) -> Linear:
     """Make a linear layer with an orthogonal matrix and no bias to begin with."""
-    return _orthogonal(nn.Linear(num_in, num_out), gain)
+    return _orthogonal(Linear(num_in, num_out), gain)
 
 
 def mlp(num_in: int, widths: Sequence[int], activation: Activation) -> nn.Sequential:

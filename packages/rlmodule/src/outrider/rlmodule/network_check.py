@@ -45,8 +45,9 @@ def check_network(policy: Policy) -> None:
     policy.eval()
     observations = zero_observations(policy.observation_space, NUM_ROWS)
     state = zero_state(policy.state_spec, NUM_ROWS)
-    observation = policy.nested(observations)
-    result = policy.network(observation, state) if policy.is_recurrent else policy.network(observation)
+    observation, critic = policy.nested(observations)
+    arguments = (observation, state, *critic) if policy.is_recurrent else (observation, *critic)
+    result = policy.network(*arguments)
     policy.train(was_training)
     parts = (
         "(action parameters, values, next state)" if policy.is_recurrent else "(action parameters, values)"

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from outrider.rlmodule.action_mask import ActionMask, action_mask
 from outrider.rlmodule.catalog import catalog_network
+from outrider.rlmodule.central_critic import CentralCritic, critic_leaves
 from outrider.rlmodule.distribution import Distribution
 from outrider.rlmodule.fingerprint import fingerprint
 from outrider.rlmodule.ignored_settings import warn_of_ignored
 from outrider.rlmodule.network_check import check_network, require_factory, require_module
 from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
+from outrider.rlmodule.paths import CRITIC_PATH
 from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
 from outrider.wire import (
     BoxSpace,
@@ -57,9 +59,11 @@ def build_policy(
     *,
     network: NetworkFactory | None = None,
     seed: int,
+    critic_space: Space | None = None,
 ) -> Policy:
     """Make a policy with the catalogue's network or the user's; equal seeds give equal weights.
 
+    `critic_space` is what a central critic sees besides the observation, if the value has one.
     Raises ValueError for spaces and settings that do not fit, and for a user's network that returns
     anything but what its Protocol promises.
     """
@@ -68,32 +72,42 @@ def build_policy(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if network is None:
-            return Policy(
-                observation_space, action_space, catalog_network(observation_space, heads, settings), settings
-            )
+            module = catalog_network(observation_space, heads, settings, critic_space)
+            return Policy(observation_space, action_space, module, settings, critic_space)
         require_factory(network)
         module = network(observation_space, action_space, heads[-1].stop)
         require_module(module, network)
-        policy = Policy(observation_space, action_space, module, settings)
+        policy = Policy(observation_space, action_space, module, settings, critic_space)
         check_network(policy)
         return policy
 
 
 class Policy(nn.Module):
-    """What acts and learns. Observations are {leaf path: tensor [B, ...]}, raw."""
+    """What acts and learns. Observations are {leaf path: tensor [B, ...]}, raw.
+
+    Where there is a `critic_space`, observations to value also have its leaves, under `CRITIC_PATH`. To
+    act without them is fine; values are then not a number. With tensors [P, ...] in the place of its own
+    it is P policies at once, for rows [P, B, ...]; `PolicyStack` is the way there.
+    """
 
     def __init__(
-        self, observation_space: Space, action_space: Space, network: nn.Module, settings: ModuleSettings
+        self,
+        observation_space: Space,
+        action_space: Space,
+        network: nn.Module,
+        settings: ModuleSettings,
+        critic_space: Space | None = None,
     ) -> None:
         """Put normalisers and mask around a network that obeys `RLModule` or `RecurrentRLModule`."""
         super().__init__()
         _check_bounds(action_space, settings)
         self.observation_space = observation_space
         self.action_space = action_space
+        self.critic_space = critic_space
         self.action_heads = action_heads(action_space, box=settings.box_distribution)
         self.distribution = Distribution(self.action_heads)
         self.network = network
-        self.observation_normalizer = _observation_normalizer(observation_space, settings)
+        self.observation_normalizer = _observation_normalizer(observation_space, critic_space, settings)
         self.reward_normalizer = (
             RunningNormalizer((), clip=settings.reward_clip) if settings.normalize_rewards else None
         )
@@ -102,16 +116,19 @@ class Policy(nn.Module):
         self._knows_sequences = isinstance(network, SequenceRLModule)
         self._mask: ActionMask | None = action_mask(observation_space, self.action_heads)
         self._paths = _paths(observation_space)
+        self._critic = None if critic_space is None else CentralCritic(observation_space, critic_space)
+        self._critic_paths = None if critic_space is None else _paths(critic_space, CRITIC_PATH)
         self._fingerprint: str | None = None
 
     def forward(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return action parameters [B, k] and values [B] of a policy without recurrent state."""
         if self.is_recurrent:
             raise ValueError("this policy is recurrent; call step or forward_sequence, which take its state")
-        parameters, values = self.network(self.nested(observations))
+        observation, critic = self.nested(observations)
+        parameters, values = self.network(observation, *critic)
         if self._mask is not None:
             parameters = self._mask(parameters, observations[self._mask.path])
-        return parameters, values
+        return parameters, self._known(values, observations)
 
     def step(
         self, observations: Mapping[str, Tensor], state: dict[str, Tensor]
@@ -122,10 +139,11 @@ class Policy(nn.Module):
         """
         if not self.is_recurrent:
             return *self(observations), {}
-        parameters, values, next_state = self.network(self.nested(observations), state)
+        observation, critic = self.nested(observations)
+        parameters, values, next_state = self.network(observation, state, *critic)
         if self._mask is not None:
             parameters = self._mask(parameters, observations[self._mask.path])
-        return parameters, values, next_state
+        return parameters, self._known(values, observations), next_state
 
     def forward_sequence(
         self, observations: Mapping[str, Tensor], state: dict[str, Tensor], starts: Tensor
@@ -139,28 +157,36 @@ class Policy(nn.Module):
         if not self.is_recurrent:
             parameters, values = self({path: rows.flatten(0, 1) for path, rows in observations.items()})
             return parameters.reshape(*shape, -1), values.reshape(shape)
-        observation = self.nested(observations)
+        observation, critic = self.nested(observations)
         if self._knows_sequences:
             network = cast("SequenceRLModule", self.network)
-            parameters, values = network.forward_sequence(observation, state, starts)
+            parameters, values = network.forward_sequence(observation, state, starts, *critic)
         else:
-            parameters, values = forward_by_steps(self.network, observation, state, starts)
+            parameters, values = forward_by_steps(self.network, observation, state, starts, *critic)
         if self._mask is not None:
             mask = observations[self._mask.path].flatten(0, 1)
             parameters = self._mask(parameters.flatten(0, 1), mask).reshape(*shape, -1)
-        return parameters, values
+        return parameters, self._known(values, observations)
 
-    def nested(self, observations: Mapping[str, Tensor]) -> Observation:
-        """Return observations as a network takes them: normalised, in the structure of their space."""
+    def nested(self, observations: Mapping[str, Tensor]) -> tuple[Observation, tuple[Observation, ...]]:
+        """Return observation and critic's part as a network takes them: normalised, as their space nests."""
+        if self._critic is not None:
+            observations = self._critic.completed(observations)
         if self.observation_normalizer is not None:
             observations = self.observation_normalizer(observations)
-        return observations[""] if self._paths == "" else _filled(self._paths, observations)
+        observation = observations[""] if self._paths == "" else _filled(self._paths, observations)
+        if self._critic is None:
+            return observation, ()
+        return observation, (_filled(self._critic_paths, observations),)
+
+    def _known(self, values: Tensor, observations: Mapping[str, Tensor]) -> Tensor:
+        return values if self._critic is None else self._critic.known(values, observations)
 
     def fingerprint(self) -> str:
         """Return a text that is equal for policies whose weights fit each other."""
         if self._fingerprint is None:
             self._fingerprint = fingerprint(
-                self, self.observation_space, self.action_space, self.action_heads
+                self, self.observation_space, self.action_space, self.action_heads, self.critic_space
             )
         return self._fingerprint
 
@@ -208,12 +234,14 @@ def _filled(paths: Any, observations: Mapping[str, Tensor]) -> Observation:  # n
             return tuple(_filled(part, observations) for part in paths)
 
 
-def _observation_normalizer(space: Space, settings: ModuleSettings) -> ObservationNormalizer | None:
+def _observation_normalizer(
+    space: Space, critic_space: Space | None, settings: ModuleSettings
+) -> ObservationNormalizer | None:
     if not settings.normalize_observations:
         return None
     shapes = {
         path: leaf.low.shape
-        for path, leaf in leaves(space).items()
+        for path, leaf in (leaves(space) | critic_leaves(critic_space)).items()
         if isinstance(leaf, BoxSpace) and leaf.low.dtype.kind == "f" and path != ActionMask.path
     }
     if not shapes:

@@ -18,11 +18,13 @@ Observation: TypeAlias = Any
 class RLModule(Protocol):
     """A torch.nn.Module that acts by the present observation alone."""
 
-    def forward(self, observation: Observation) -> tuple[Tensor, Tensor]:
+    def forward(self, observation: Observation, *critic: Observation) -> tuple[Tensor, Tensor]:
         """Return action parameters [B, k] and values [B].
 
         The observation has the structure of its space and tensors [B, ...] in the dtype of each
         leaf; where observations are normalised, float Box leaves come as float32 and normalised.
+        Where the policy has a central critic, and only there, what that sees besides comes as a last
+        argument, which may matter to values alone. It is zeros where the policy only acts.
         """
         ...
 
@@ -36,9 +38,12 @@ class RecurrentRLModule(Protocol):
         ...
 
     def forward(
-        self, observation: Observation, state: dict[str, Tensor]
+        self, observation: Observation, state: dict[str, Tensor], *critic: Observation
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Take one step: return action parameters [B, k], values [B] and the next state [B, ...]."""
+        """Take one step: return action parameters [B, k], values [B] and the next state [B, ...].
+
+        `critic` is as for `RLModule`; the next state must not depend on it.
+        """
         ...
 
 
@@ -47,7 +52,7 @@ class SequenceRLModule(RecurrentRLModule, Protocol):
     """A recurrent module that knows a faster way through a sequence than step by step."""
 
     def forward_sequence(
-        self, observation: Observation, state: dict[str, Tensor], starts: Tensor
+        self, observation: Observation, state: dict[str, Tensor], starts: Tensor, *critic: Observation
     ) -> tuple[Tensor, Tensor]:
         """Return action parameters [S, T, k] and values [S, T].
 
@@ -58,13 +63,19 @@ class SequenceRLModule(RecurrentRLModule, Protocol):
 
 
 def forward_by_steps(
-    network: Callable[..., Any], observation: Observation, state: dict[str, Tensor], starts_ST: Tensor
+    network: Callable[..., Any],
+    observation: Observation,
+    state: dict[str, Tensor],
+    starts_ST: Tensor,
+    *critic: Observation,
 ) -> tuple[Tensor, Tensor]:
     """Walk a recurrent module through a sequence one step at a time; see `SequenceRLModule`."""
     parameters, values = [], []
     for t in range(starts_ST.shape[1]):
         state = {name: _zeroed(rows, starts_ST[:, t]) for name, rows in state.items()}
-        step_parameters, step_values, state = network(_at_step(observation, t), state)
+        step_parameters, step_values, state = network(
+            _at_step(observation, t), state, *(_at_step(part, t) for part in critic)
+        )
         parameters.append(step_parameters)
         values.append(step_values)
     return torch.stack(parameters, 1), torch.stack(values, 1)

@@ -24,6 +24,8 @@ class PolicyRecipe:
     network: NetworkFactory | None = None
     """Makes the user's own network; None builds the catalogue's."""
     seed: int
+    critic_space: Space | None = None
+    """What a central critic sees besides the observation; None: critics see what their policies see."""
 
     def __post_init__(self) -> None:
         """Keep of the settings what is the module's own; a subclass may hold more."""
@@ -35,7 +37,12 @@ class PolicyRecipe:
         from outrider.rlmodule.policy import build_policy
 
         return build_policy(
-            self.observation_space, self.action_space, self.settings, network=self.network, seed=self.seed
+            self.observation_space,
+            self.action_space,
+            self.settings,
+            network=self.network,
+            seed=self.seed,
+            critic_space=self.critic_space,
         )
 
     def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
@@ -46,6 +53,8 @@ class PolicyRecipe:
             "settings": encode_settings(self.settings),
             "seed": self.seed,
         }
+        if self.critic_space is not None:
+            message["critic_space"] = encode_space(self.critic_space)
         if self.network is not None:
             if dump is None:
                 raise ValueError(f"the network {self.network!r} has no plain form; use one of the catalogue")
@@ -55,7 +64,7 @@ class PolicyRecipe:
     @staticmethod
     def from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None) -> PolicyRecipe:
         """Read what `to_message` returned. Raises ValueError for a pickled network unless `load` is given."""
-        network = message.get("network")
+        network, critic_space = message.get("network"), message.get("critic_space")
         if network is not None and load is None:
             raise ValueError(
                 "a pickled network came. No pickle is ever read from a network peer; use one of the catalogue"
@@ -66,4 +75,5 @@ class PolicyRecipe:
             settings=decode_settings(ModuleSettings, message["settings"]),
             network=None if network is None or load is None else load(network),
             seed=message["seed"],
+            critic_space=None if critic_space is None else decode_space(critic_space),
         )

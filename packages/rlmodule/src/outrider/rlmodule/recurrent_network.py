@@ -21,17 +21,30 @@ if TYPE_CHECKING:
 class RecurrentNetwork(nn.Module):
     """An encoder, an LSTM and a head for the policy, and the same for the value unless shared.
 
-    State "h" and "c", and where layers are not shared "value_h" and "value_c", each [B, H].
+    State "h" and "c", and where layers are not shared "value_h" and "value_c", each [B, H]. A central
+    critic remembers nothing: what it sees is not there where runners step the policy's memory.
     """
 
-    def __init__(self, space: Space, heads: tuple[ActionHead, ...], settings: ModuleSettings) -> None:
+    def __init__(
+        self,
+        space: Space,
+        heads: tuple[ActionHead, ...],
+        settings: ModuleSettings,
+        critic_space: Space | None = None,
+    ) -> None:
         """Initialise from torch's present generator."""
         super().__init__()
         self.cell_size = settings.lstm_cell_size
         self.policy_memory = _Memory(space, settings)
         self.policy_head = action_parameters(self.cell_size, heads, settings)
-        self.value_memory = None if settings.vf_share_layers else _Memory(space, settings)
-        self.value_head = layers.linear(self.cell_size, 1, gain=layers.VALUE_HEAD_GAIN)
+        self.value_memory = self.value_encoder = None
+        value_width = self.cell_size
+        if critic_space is not None:
+            value_encoder = encoder(space, settings, critic_space=critic_space)
+            self.value_encoder, value_width = value_encoder.layers, value_encoder.width
+        elif not settings.vf_share_layers:
+            self.value_memory = _Memory(space, settings)
+        self.value_head = layers.linear(value_width, 1, gain=layers.VALUE_HEAD_GAIN)
 
     def initial_state(self) -> dict[str, Tensor]:
         """Return zeros."""
@@ -39,24 +52,29 @@ class RecurrentNetwork(nn.Module):
         return {name: torch.zeros(self.cell_size) for name in names}
 
     def forward(
-        self, observation: Observation, state: dict[str, Tensor]
+        self, observation: Observation, state: dict[str, Tensor], *critic: Observation
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Take one step; see `RecurrentRLModule`."""
         h_BH, c_BH = self.policy_memory.step(observation, state["h"], state["c"])
         next_state = {"h": h_BH, "c": c_BH}
         value_h_BH = h_BH
-        if self.value_memory is not None:
+        if self.value_encoder is not None:
+            value_h_BH = self.value_encoder((observation, *critic))
+        elif self.value_memory is not None:
             value_h_BH, value_c_BH = self.value_memory.step(observation, state["value_h"], state["value_c"])
             next_state |= {"value_h": value_h_BH, "value_c": value_c_BH}
         return self.policy_head(h_BH), self.value_head(value_h_BH).squeeze(-1), next_state
 
     def forward_sequence(
-        self, observation: Observation, state: dict[str, Tensor], starts: Tensor
+        self, observation: Observation, state: dict[str, Tensor], starts: Tensor, *critic: Observation
     ) -> tuple[Tensor, Tensor]:
         """Run whole sequences; see `SequenceRLModule`."""
         rows = _merge_axes(observation)
         h_STH = value_h_STH = self.policy_memory.sequence(rows, state["h"], state["c"], starts)
-        if self.value_memory is not None:
+        if self.value_encoder is not None:
+            features_NF = self.value_encoder((rows, *map(_merge_axes, critic)))
+            value_h_STH = features_NF.reshape(*starts.shape, -1)
+        elif self.value_memory is not None:
             value_h_STH = self.value_memory.sequence(rows, state["value_h"], state["value_c"], starts)
         parameters = self.policy_head(h_STH.flatten(0, 1)).reshape(*starts.shape, -1)
         return parameters, self.value_head(value_h_STH).squeeze(-1)

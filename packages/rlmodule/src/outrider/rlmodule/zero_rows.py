@@ -15,17 +15,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def zero_observations(space: Space, num_rows: int) -> dict[str, Tensor]:
-    """Return an observation {path: [num_rows, ...]} for each leaf."""
-    return {
-        path: _zeros(num_rows, leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(space).items()
-    }
+def zero_observations(space: Space, *axes: int) -> dict[str, Tensor]:
+    """Return an observation {path: [*axes, ...]} for each leaf."""
+    return {path: _zeros(axes, leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(space).items()}
 
 
 def zero_state(spec: Mapping[str, TensorSpec], num_rows: int) -> dict[str, Tensor]:
     """Return the recurrent state {name: [num_rows, ...]} with which episodes start."""
-    return {name: _zeros(num_rows, tensor.shape, tensor.dtype) for name, tensor in spec.items()}
+    return {name: _zeros((num_rows,), tensor.shape, tensor.dtype) for name, tensor in spec.items()}
 
 
-def _zeros(num_rows: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Tensor:
-    return torch.from_numpy(np.zeros((num_rows, *shape), dtype))
+def _zeros(axes: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Tensor:
+    return torch.from_numpy(np.zeros((*axes, *shape), dtype))
