@@ -1,0 +1,69 @@
+"""Who plays whom as plain data: what leagues use, and runs whose agents always have the same policies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outrider.envrunner.function_mapping import no_such_policy
+from outrider.envrunner.policy_mapping import Episode
+
+
+@dataclass(frozen=True, slots=True)
+class Matchups:
+    """One of these is drawn for each episode.
+
+    Matchups([(3.0, {"red": "main", "blue": "main"}), (1.0, {"red": "main", "blue": "snapshot 4"})])
+    """
+
+    matchups: Sequence[tuple[float, Mapping[str, str]]]
+    """With which weight which agent is played by which policy. Weights are above 0, and agents all there."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights that are none."""
+        if not self.matchups:
+            raise ValueError("there are no matchups; give at least one, such as (1.0, {'agent': 'policy'})")
+        for weight, _ in self.matchups:
+            if not 0 < weight < math.inf:
+                raise ValueError(f"a matchup has weight {weight!r}; it must be above 0 and finite")
+
+    def to_message(self) -> list[Any]:
+        """Return plain values."""
+        return [[weight, dict(names)] for weight, names in self.matchups]
+
+    @staticmethod
+    def from_message(message: Sequence[Any]) -> Matchups:
+        """Read what `to_message` returned."""
+        return Matchups(tuple((weight, dict(names)) for weight, names in message))
+
+
+class MatchupMapping:
+    """Draws a matchup for each episode. A `PolicyMapping`."""
+
+    def __init__(self, matchups: Matchups, agents: Sequence[str], numbers: Mapping[str, int]) -> None:
+        """`agents` are the slots' names, `numbers` those of the policies by name.
+
+        Raises ValueError for a matchup that leaves out an agent, or names a policy that there is not.
+        """
+        weights = np.array([weight for weight, _ in matchups.matchups], np.float64)
+        self._bounds = np.cumsum(weights) / weights.sum()
+        self._assigned = np.empty((len(weights), len(agents)), np.int32)
+        for index, (_, names) in enumerate(matchups.matchups):
+            for slot, agent in enumerate(agents):
+                name = names.get(agent)
+                if name is None or name not in numbers:
+                    raise no_such_policy(agent, name, numbers, "a matchup has")
+                self._assigned[index, slot] = numbers[name]
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        """Draw one; nothing is drawn where there is one."""
+        index = 0
+        if len(self._assigned) > 1:
+            index = int(np.searchsorted(self._bounds[:-1], episode.rng.random(), side="right"))
+        row: NDArray[np.int32] = self._assigned[index]
+        return row
