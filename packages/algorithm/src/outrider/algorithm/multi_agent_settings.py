@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
+
+from outrider.algorithm.nearest import did_you_mean
+
+SHARED, PER_AGENT = "shared", "per_agent"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,6 +20,15 @@ class PolicySpec:
     their spaces, are of different architecture."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `config.training(...)` that are different for it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no mapping."""
+        for name in ("rl_module", "training"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} of a PolicySpec is no mapping; give settings by name, "
+                    f"such as {name}={{{'fcnet_hiddens' if name == 'rl_module' else 'lr'!r}: ...}}"
+                )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,3 +50,83 @@ class MultiAgentSettings:
     critic: Literal["own", "central"] = "own"
     """Whether values are estimated from what the policy sees, or also from the environment's global state
     (MAPPO, Yu et al. 2022); where it has none, from the observations of all agents."""
+
+    def __post_init__(self) -> None:
+        """Check names and ranges; specifications become `PolicySpec`."""
+        object.__setattr__(self, "policies", _policies(self.policies))
+        trained = self.policies_to_train
+        if trained is not None:
+            object.__setattr__(self, "policies_to_train", _names("policies_to_train", trained))
+            _check_known(trained, self.policies)
+        if self.num_agents is not None and (not isinstance(self.num_agents, int) or self.num_agents < 1):
+            raise ValueError(f"num_agents={self.num_agents!r} is out of range; give a whole number >= 1")
+        if self.critic not in {"own", "central"}:
+            raise ValueError(f'critic={self.critic!r} is unknown; choose "own" or "central"')
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there are policies by name."""
+        return self.policies is not None
+
+
+def _policies(policies: object) -> Any:  # noqa: ANN401 - as the field has it
+    if policies is None or policies in (SHARED, PER_AGENT):
+        return policies
+    if isinstance(policies, str):
+        raise ValueError(
+            f"policies={policies!r} is unknown; give {SHARED!r}, {PER_AGENT!r}, or a list of names"
+        )
+    if isinstance(policies, Mapping):
+        names = _names("policies", policies)
+        return {name: _spec(name, policies[name]) for name in names}
+    names = _names("policies", policies)
+    typed = names[0].lower().replace("-", "_")
+    if len(names) == 1 and did_you_mean(typed, (SHARED, PER_AGENT)).startswith("did"):
+        # "per-agent", say, from a command line, would otherwise be one policy of that name.
+        if names[0] != SHARED:
+            raise ValueError(f"policies={names[0]!r}: {did_you_mean(typed, (SHARED, PER_AGENT))}")
+        return SHARED
+    return names
+
+
+def _names(field_name: str, names: object) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"{field_name}={names!r} is no list of names; give one, such as [{names!r}]")
+    found = tuple(names)
+    if not found:
+        raise ValueError(f"{field_name} is empty; give at least one name, or leave it out")
+    for name in found:
+        if not isinstance(name, str) or not name or name != name.strip() or "/" in name:
+            raise ValueError(
+                f"{field_name} has the name {name!r}; give text without '/' and without spaces around it"
+            )
+    if len(set(found)) != len(found):
+        twice = next(name for index, name in enumerate(found) if name in found[:index])
+        raise ValueError(f"{field_name} names {twice!r} twice; leave one out")
+    return found
+
+
+def _spec(name: str, spec: object) -> PolicySpec | None:
+    if spec is None or isinstance(spec, PolicySpec):
+        return spec
+    if isinstance(spec, Mapping):
+        known = [each.name for each in fields(PolicySpec)]
+        for key in spec:
+            if key not in known:
+                raise ValueError(f"policy {name!r} has no {key!r}; {did_you_mean(str(key), known)}")
+        return PolicySpec(**spec)
+    raise ValueError(
+        f"policy {name!r} is {spec!r}; give a PolicySpec, or None where it has nothing of its own"
+    )
+
+
+def _check_known(trained: Sequence[str], policies: object) -> None:
+    """Refuse to train what there is not, as far as the names are known before there is an environment."""
+    if policies is None or policies == PER_AGENT:
+        return
+    known = (SHARED,) if policies == SHARED else tuple(policies)  # type: ignore[call-overload]
+    for name in trained:
+        if name not in known:
+            raise ValueError(
+                f"policies_to_train names {name!r}, which is no policy; {did_you_mean(name, known)}"
+            )

@@ -1,0 +1,47 @@
+"""Refuses, before anything starts, what runs with several agents cannot do yet."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from outrider.algorithm.multi_agent_settings import MultiAgentSettings
+    from outrider.algorithm.run_settings import RunSettings
+
+
+def check_one_agent(settings: MultiAgentSettings) -> None:
+    """Raise ValueError for settings of several agents where no policies are named."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if field.default is not MISSING and value != field.default:
+            raise ValueError(
+                f"{field.name}={value!r} is of environments with several agents, and policies is None; say "
+                'which there are: multi_agent(policies="shared"), or "per_agent", or names'
+            )
+
+
+def check_several_agents(settings: RunSettings) -> None:
+    """Raise ValueError for parts that are elsewhere: all of a run with several agents is in one process."""
+    runners, learners = settings.env_runners, settings.learners
+    if runners.num_env_runners or runners.listen is not None:
+        what = (
+            f"listen={runners.listen!r}" if runners.listen else f"num_env_runners={runners.num_env_runners}"
+        )
+        raise ValueError(
+            f"{what} asks for runners in other processes, and with several agents there is one, in this "
+            "process; leave it out, and raise num_envs_per_env_runner, or give each copy a process "
+            'with gym_env_vectorize_mode="async"'
+        )
+    if learners.learner_address is not None or learners.num_learners not in (0, "auto"):
+        what = (
+            f"num_learners={learners.num_learners}"
+            if learners.learner_address is None
+            else f"learner_address={learners.learner_address!r}"
+        )
+        raise ValueError(
+            f"{what} asks for learners in other processes, and with several agents all policies learn in "
+            "this one; leave it out"
+        )
+    if settings.environment.env is None:
+        raise ValueError("env is None, and a run with several agents steps its environments itself; give env")

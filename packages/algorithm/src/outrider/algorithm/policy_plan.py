@@ -1,0 +1,233 @@
+"""From settings to policies, and from policies to stacks: those of one architecture, trained alike.
+
+    policies   "a"  "b"  "c"  "d"        "c" has wider layers, "d" other spaces
+    stacks    [ a    b ] [ c ] [ d ]
+
+Which policy acts for which agents, and so what it observes, is found by asking the mapping for
+imagined episodes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from outrider.algorithm.multi_agent_settings import PER_AGENT, SHARED, PolicySpec
+from outrider.algorithm.own_settings import own_settings, own_values
+from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.rlmodule import PolicyRecipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from outrider.algorithm.multi_agent_settings import MultiAgentSettings
+    from outrider.algorithm.run_settings import NetworkSettings, RunSettings
+    from outrider.envrunner.multi_agent_vector import AgentGroup
+    from outrider.envrunner.policy_mapping import PolicyMapping
+    from outrider.learner.algorithms import AlgorithmSettings
+    from outrider.wire import BoxSpace
+
+NUM_IMAGINED_EPISODES = 100
+MAX_ASKED = 20_000
+"""Most agents that the mapping is asked for before the start, over all imagined episodes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedStack:
+    """Policies of one architecture that are trained alike."""
+
+    name: str
+    policies: tuple[str, ...]
+    """Names of those it begins with."""
+    group: int
+    """Of the environment's agents, those whose spaces these policies have."""
+    recipe: PolicyRecipe
+    """Of each; the seed is the run's."""
+    training: AlgorithmSettings
+    """Of all; what differs between them stands in `overrides`."""
+    overrides: Mapping[str, Mapping[str, Any]]
+    """By policy, training settings of its own, for those that have any."""
+
+
+def policy_names(settings: MultiAgentSettings, agents: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the policies that a run begins with, in the order of their numbers.
+
+    Raises ValueError where `policies_to_train` names others.
+    """
+    policies = settings.policies
+    assert policies is not None
+    if policies == SHARED:
+        return (SHARED,)
+    names = tuple(agents) if policies == PER_AGENT else tuple(policies)
+    for name in settings.policies_to_train or ():
+        if name not in names:
+            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise ValueError(f"policies_to_train names {name!r}, which is no policy; there are {shown}")
+    return names
+
+
+def default_mapping(names: Sequence[str], agents: Sequence[str]) -> dict[str, str]:
+    """Return by agent the policy named after it, or the only one there is. Raises ValueError."""
+    if len(names) == 1:
+        return dict.fromkeys(agents, names[0])
+    known = set(names)
+    for agent in agents:
+        if agent not in known:
+            raise ValueError(
+                f"agent {agent!r} has no policy: none of the {len(names)} is named after it; give "
+                "policy_mapping_fn, which says who acts for whom, or a policy of that name"
+            )
+    for name in names:
+        if name not in agents:
+            raise ValueError(
+                f"policy {name!r} acts for no agent, and no agent is called so; leave it out, or give "
+                "policy_mapping_fn, which says who acts for whom"
+            )
+    return {agent: agent for agent in agents}
+
+
+def agents_of_policies(mapping: PolicyMapping, num_policies: int, num_agents: int) -> NDArray[np.bool_]:
+    """Ask the mapping for imagined episodes, and return [P, A] which policy acted for which agent."""
+    played = np.zeros((num_policies, num_agents), np.bool_)
+    for number in range(max(1, min(NUM_IMAGINED_EPISODES, MAX_ASKED // num_agents))):
+        episode = Episode(id_=f"imagined-{number}", environment=number, number=0, seed=(number,))
+        played[mapping.assign(episode), np.arange(num_agents)] = True
+    return played
+
+
+def groups_of_policies(
+    names: Sequence[str],
+    agents: Sequence[str],
+    groups: Sequence[AgentGroup],
+    played: NDArray[np.bool_],
+) -> list[int]:
+    """Return for each policy the group of agents that it acts for, whose spaces are its own.
+
+    Raises ValueError where one policy acts for agents whose spaces differ, or where nobody knows what it
+    would observe; warns of one that acts for nobody.
+    """
+    group_of_agent = np.empty(len(agents), np.intp)
+    for index, group in enumerate(groups):
+        group_of_agent[group.slots] = index
+    found = []
+    for name, of_policy in zip(names, played, strict=True):
+        slots = np.flatnonzero(of_policy)
+        if not len(slots):
+            _unplayed(name, num_groups=len(groups))
+            found.append(0)
+            continue
+        first = group_of_agent[slots[0]]
+        if (other := slots[group_of_agent[slots] != first]).size:
+            pair = (int(slots[0]), int(other[0]))
+            _refuse_different_spaces(name, agents, groups, pair, (first, group_of_agent[other[0]]))
+        found.append(int(first))
+    return found
+
+
+def plan_stacks(
+    settings: RunSettings,
+    names: Sequence[str],
+    group_of: Sequence[int],
+    groups: Sequence[AgentGroup],
+    *,
+    per_policy: Sequence[str],
+    critic_space: BoxSpace | None,
+    seed: int,
+) -> list[PlannedStack]:
+    """Group policies whose spaces, modules and training are alike, but for the settings in `per_policy`.
+
+    Raises ValueError for settings of a policy that there are not.
+    """
+    policies = settings.multi_agent.policies
+    specs = policies if isinstance(policies, Mapping) else {}
+    kinds: list[_Kind] = []
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, group in zip(names, group_of, strict=True):
+        spec = specs.get(name) or PolicySpec()
+        module = own_settings(name, "rl_module", settings.rl_module, spec.rl_module)
+        own_settings(name, "training", settings.training, spec.training)  # all together are in range
+        own = own_values(name, "training", settings.training, spec.training)
+        apart = {key: value for key, value in own.items() if key in per_policy}
+        alike = {key: value for key, value in own.items() if key not in per_policy}
+        training = replace(settings.training, **alike) if alike else settings.training
+        if apart:
+            overrides[name] = apart
+        _kind(kinds, group, module, training).names.append(name)
+    return [
+        PlannedStack(
+            name=f"stack{index}",
+            policies=tuple(kind.names),
+            group=kind.group,
+            recipe=_recipe(groups[kind.group], kind.module, critic_space, seed),
+            training=kind.training,
+            overrides={name: overrides[name] for name in kind.names if name in overrides},
+        )
+        for index, kind in enumerate(kinds)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What the policies of a stack have in common."""
+
+    group: int
+    module: NetworkSettings
+    training: AlgorithmSettings
+    names: list[str]
+
+
+def _kind(kinds: list[_Kind], group: int, module: NetworkSettings, training: AlgorithmSettings) -> _Kind:
+    for kind in kinds:
+        if (kind.group, kind.module, kind.training) == (group, module, training):
+            return kind
+    kinds.append(_Kind(group, module, training, []))
+    return kinds[-1]
+
+
+def _recipe(
+    group: AgentGroup, module: NetworkSettings, critic_space: BoxSpace | None, seed: int
+) -> PolicyRecipe:
+    central = {} if critic_space is None else {"critic_space": critic_space}
+    return PolicyRecipe(
+        observation_space=space_from_gymnasium(group.observation_space),
+        action_space=space_from_gymnasium(group.action_space),
+        settings=module,
+        network=module.network,
+        seed=seed,
+        **central,
+    )
+
+
+def _unplayed(name: str, *, num_groups: int) -> None:
+    if num_groups > 1:
+        raise ValueError(
+            f"policy {name!r} acts for no agent in any of {NUM_IMAGINED_EPISODES} imagined episodes, and "
+            "agents differ in their spaces, so that nobody knows what it would observe; let "
+            "policy_mapping_fn return it, or leave it out"
+        )
+    warnings.warn(
+        f"policy {name!r} acts for no agent in any of {NUM_IMAGINED_EPISODES} imagined episodes; let "
+        "policy_mapping_fn return it, or leave it out",
+        stacklevel=2,
+    )
+
+
+def _refuse_different_spaces(
+    name: str,
+    agents: Sequence[str],
+    groups: Sequence[AgentGroup],
+    slots: tuple[int, int],
+    of_slots: tuple[int, int],
+) -> NoReturn:
+    one, other = (groups[index] for index in of_slots)
+    what = "observation" if one.observation_space != other.observation_space else "action"
+    shown = [getattr(group, f"{what}_space") for group in (one, other)]
+    raise ValueError(
+        f"policy {name!r} acts for agents {agents[slots[0]]!r} and {agents[slots[1]]!r}, whose {what} spaces "
+        f"differ: {shown[0]} and {shown[1]}; give each a policy, or make the spaces alike with a wrapper"
+    )

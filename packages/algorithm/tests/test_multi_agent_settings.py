@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from outrider.algorithm import PPOConfig
+from outrider.algorithm.multi_agent_checks import check_one_agent, check_several_agents
+from outrider.algorithm.multi_agent_settings import MultiAgentSettings, PolicySpec
+from outrider.algorithm.setting_value import field_types, from_json, from_text, to_json
+
+
+@pytest.mark.parametrize(
+    ("typed", "policies"),
+    [
+        ("shared", "shared"),
+        ("per_agent", "per_agent"),
+        ("red,blue", ("red", "blue")),
+        ("solo", ("solo",)),
+        ('{"a": null, "b": {"training": {"lr": 1e-3}}}', {"a": None, "b": PolicySpec(training={"lr": 1e-3})}),
+        ("none", None),
+    ],
+)
+def test_policies_are_typed_and_recorded(typed: str, policies: object) -> None:
+    settings = MultiAgentSettings(policies=from_text(typed, field_types(MultiAgentSettings)["policies"]))
+    assert settings.policies == policies
+    assert from_json(MultiAgentSettings, to_json(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"policies": ["per-agent"]}, "did you mean per_agent"),
+        ({"policies": "one for each"}, "give 'shared', 'per_agent', or a list of names"),
+        ({"policies": []}, "policies is empty; give at least one name"),
+        ({"policies": ["a", "b", "a"]}, "names 'a' twice"),
+        ({"policies": ["a/b"]}, "give text without '/'"),
+        ({"policies": {"a": {"rlmodule": {}}}}, "policy 'a' has no 'rlmodule'; did you mean rl_module"),
+        ({"policies": {"a": 3}}, "give a PolicySpec, or None"),
+        ({"policies": ["red", "blue"], "policies_to_train": ["rad"]}, "names 'rad', which is no policy; did"),
+        ({"policies": "shared", "policies_to_train": ["blue"]}, "known are shared"),
+        ({"policies": "shared", "policies_to_train": "shared"}, r"give one, such as \['shared'\]"),
+        ({"policies": "shared", "num_agents": 0}, "num_agents=0 is out of range"),
+        ({"policies": "shared", "critic": "centre"}, 'choose "own" or "central"'),
+    ],
+)
+def test_mistakes_end_in_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        PPOConfig().multi_agent(**settings)
+
+
+def test_a_specification_holds_settings_by_name() -> None:
+    with pytest.raises(ValueError, match=r"training=0.1 of a PolicySpec is no mapping"):
+        PolicySpec(training=0.1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{"num_agents": 2}, {"critic": "central"}, {"policies_to_train": ["a"]}])
+def test_what_is_of_several_agents_needs_policies(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="policies is None; say which there are"):
+        check_one_agent(MultiAgentSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "sentence"),
+    [
+        ("env_runners", {"num_env_runners": 2}, "num_env_runners=2 .* raise num_envs_per_env_runner"),
+        ("env_runners", {"listen": "127.0.0.1:0"}, "listen='127.0.0.1:0' asks for runners"),
+        ("learners", {"num_learners": 2}, "num_learners=2 asks for learners in other processes"),
+        ("learners", {"learner_address": "host:1"}, "learner_address='host:1' asks for learners"),
+        ("environment", {"env": None}, "env is None"),
+    ],
+)
+def test_what_is_elsewhere_is_refused_with_what_works(
+    section: str, settings: dict[str, Any], sentence: str
+) -> None:
+    config = PPOConfig().environment("CartPole-v1").multi_agent(policies="shared", num_agents=2)
+    check_several_agents(config.settings)
+    getattr(config, section)(**settings)
+    with pytest.raises(ValueError, match=sentence):
+        check_several_agents(config.settings)
