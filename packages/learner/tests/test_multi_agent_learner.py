@@ -88,7 +88,7 @@ def test_an_update_in_which_nobody_trains_counts_and_says_nothing(lab: Any) -> N
 
 
 def test_rows_of_a_number_that_there_never_was_are_refused(lab: Any) -> None:
-    sentence = "a fragment has rows of policy 4, which no learner has; there are 3, 5"
+    sentence = "there are rows of policy 4, which no learner has; there are 3, 5"
     with pytest.raises(ValueError, match=sentence):
         two(lab).load([acted(lab, 4)])
     with pytest.raises(ValueError, match="rows of policy 6, which"):
@@ -182,14 +182,14 @@ def test_a_learner_that_goes_back_lets_runners_have_everything_again(lab: Any) -
 
 def test_a_state_of_other_policies_is_refused(lab: Any) -> None:
     state = MultiAgentLearner({"small": sole(lab, 3)}).get_state()
-    with pytest.raises(ValueError, match="the state is of policies .* add and remove policies until they are"):
+    with pytest.raises(ValueError, match=r"the state is of policies .* add and remove policies"):
         two(lab).set_state(state)
 
 
 def test_numbers_are_never_used_again(lab: Any) -> None:
     learner = two(lab)
     learner.remove(5)
-    with pytest.raises(ValueError, match="policy number 5 was used already.*take 6"):
+    with pytest.raises(ValueError, match=r"policy number 5 was used already.*take 6"):
         learner.add_stack("again", sole(lab, 5))
     with pytest.raises(ValueError, match="policy number 3 is used twice"):
         MultiAgentLearner({"one": sole(lab, 3), "other": sole(lab, 3)})

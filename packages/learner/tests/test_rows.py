@@ -10,6 +10,7 @@ import torch
 
 from outrider.learner.loading import tensors_of
 from outrider.learner.rows import rows_from_fragments
+from outrider.rlmodule import CRITIC_PATH
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,40 @@ def test_a_number_that_is_not_finite_is_named_with_its_column(lab: Any, column: 
     array[-1] = np.nan
     bad = rows_from_fragments([fragment], CPU).first_bad
     assert re.match(rf"column {column} holds nan in 1 of .* first in environment 1: mend", bad or "")
+
+
+def with_critic(fragment: Any, states: Any) -> Any:
+    """Let rows i see state i // 2, and next observations the last state."""
+    rows = np.arange(fragment.num_rows) // 2
+    last = np.full(len(fragment.next_rows), len(states) - 1)
+    return replace(fragment, critic_states={"": states}, critic_rows=rows, next_critic_rows=last)
+
+
+def test_each_row_gets_its_critic_state_as_a_leaf_of_its_own(lab: Any) -> None:
+    states = np.arange(8, dtype=np.float32).reshape(4, 2)
+    fragments = [with_critic(lab.fragment(lab.policy(), [4, 2], seed=seed), states) for seed in range(2)]
+    rows = rows_from_fragments(fragments, CPU)
+    assert rows.observations.keys() == rows.next_observations.keys() == {"", CRITIC_PATH}
+    assert rows.observations[CRITIC_PATH][:, 0].tolist() == [0, 0, 2, 2, 4, 4] * 2
+    assert (rows.next_observations[CRITIC_PATH] == torch.tensor([6.0, 7.0])).all()
+    assert len(rows.next_observations[CRITIC_PATH]) == len(rows.next_row_M)
+
+
+@pytest.mark.parametrize(("state", "num_bad"), [(2, 2), (3, 2)])
+def test_a_critic_state_that_is_not_finite_is_named(lab: Any, state: int, num_bad: int) -> None:
+    states = np.zeros((4, 2), np.float32)
+    states[state, 1] = np.inf
+    fragment = lab.fragment(lab.policy(), [4, 2], end_probability=0.0)
+    bad = rows_from_fragments([with_critic(fragment, states)], CPU).first_bad
+    where = "first in environment 1" if state == 2 else "first in environment 0"
+    assert re.match(rf"column critic_states holds inf in {num_bad} of 8 rows, {where}: mend", bad or "")
+
+
+def test_a_critic_state_that_no_row_needs_may_be_anything(lab: Any) -> None:
+    states = np.zeros((5, 2), np.float32)
+    fragment = with_critic(lab.fragment(lab.policy(), [4, 2]), states)
+    states[3] = np.nan
+    assert rows_from_fragments([fragment], CPU).first_bad is None
 
 
 def test_a_missing_next_observation_is_refused(lab: Any) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from outrider.learner.learner import Learner
 from outrider.transport import FragmentReference
+from outrider.wire import all_parts
 
 W = TypeVar("W")
 R = TypeVar("R")
@@ -180,7 +181,8 @@ class LearnerLoop(Generic[W]):
             loaded: Any = item
             if not isinstance(item, _Call):
                 fragments = [reference.load() for reference in item]
-                loaded = (self._learner.load(fragments), sum(each.num_rows for each in fragments))
+                num_rows = sum(part.num_rows for each in fragments for part in all_parts(each))
+                loaded = (self._learner.load(fragments), num_rows)
             with self._changed:
                 if self._closed:
                     return

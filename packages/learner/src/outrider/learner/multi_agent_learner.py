@@ -164,8 +164,8 @@ class MultiAgentLearner:
         ours = {name: stack.numbers.tolist() for name, stack in self._stacks.items()}
         if theirs != ours:
             raise ValueError(
-                f"the state is of policies {theirs} and the learner has {ours}; add and remove policies until "
-                "they are the same"
+                f"the state is of policies {theirs} and the learner has {ours}; add and remove policies "
+                "until they are the same"
             )
         for name, stack in self._stacks.items():
             stack.set_state(state["stacks"][name]["learner"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class PolicyTable:
         """
         dealt: dict[str, list[Fragment]] = {}
         for fragment in fragments:
-            for part in all_parts(fragment):
+            for part in map(_alone, all_parts(fragment)):
                 numbers = np.unique(part.streams.policy[part.streams.lengths > 0])
                 trainer = self._trainers(numbers)
                 for place in np.unique(trainer[trainer >= 0]):
@@ -65,7 +66,7 @@ class PolicyTable:
         trainer[is_known] = self._trainer[numbers[is_known]]
         if (trainer == _UNKNOWN).any():
             unknown = numbers[trainer == _UNKNOWN][0]
-            raise ValueError(f"a fragment has rows of policy {unknown}, which no learner has; {self._which()}")
+            raise ValueError(f"there are rows of policy {unknown}, which no learner has; {self._which()}")
         return trainer
 
     def _which(self) -> str:
@@ -73,3 +74,7 @@ class PolicyTable:
         if len(known) > 8:
             return f"there are {len(known)}, numbered {known[0]} to {known[-1]}"
         return f"there are {', '.join(map(str, known)) or 'none'}"
+
+
+def _alone(part: Fragment) -> Fragment:
+    return replace(part, others=()) if part.others else part

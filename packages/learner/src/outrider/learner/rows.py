@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outrider.wire import Fragment
+from outrider.rlmodule import CRITIC_PATH
+from outrider.wire import Columns, Fragment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,7 @@ class Rows:
     """The rows of all fragments of an update, on the learner's device."""
 
     observations: dict[str, Tensor]
-    """[N, ...] by leaf path."""
+    """[N, ...] by leaf path; what only a central critic sees is under CRITIC_PATH."""
     actions: dict[str, Tensor]
     """[N, ...] by leaf path."""
     reward_N: Tensor
@@ -69,6 +70,8 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
     )
     followed_N = _followed(length_S, terminated_N, truncated_N, next_row_M)
     parameters = [fragment.action_parameters for fragment in fragments]
+    observations = [_with_critic(f, f.observations, f.critic_rows) for f in fragments]
+    next_observations = [_with_critic(f, f.next_observations, f.next_critic_rows) for f in fragments]
 
     def join(columns: Iterable[NDArray[Any]]) -> Tensor:
         return _tensor(list(columns), device)
@@ -77,7 +80,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         return {path: join(leaves[path] for leaves in columns) for path in columns[0]}
 
     return Rows(
-        observations=join_leaves([fragment.observations for fragment in fragments]),
+        observations=join_leaves(observations),
         actions=join_leaves([fragment.actions for fragment in fragments]),
         reward_N=join(fragment.rewards for fragment in fragments),
         terminated_N=join([terminated_N]),
@@ -88,7 +91,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         if any(p is None for p in parameters)
         else join(p for p in parameters if p is not None),
         next_row_M=join([next_row_M]),
-        next_observations=join_leaves([fragment.next_observations for fragment in fragments]),
+        next_observations=join_leaves(next_observations),
         length_S=length_S,
         num_next_S=np.concatenate([_num_next(fragment) for fragment in fragments]),
         stream_key_S=[
@@ -102,6 +105,14 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         first_bad=next(filter(None, map(_first_bad, fragments)), None),
         gather_s=time.perf_counter() - began,
     )
+
+
+def _with_critic(fragment: Fragment, seen: Columns, critic_rows: NDArray[np.int64] | None) -> Columns:
+    """Add each row's critic state, which a fragment has once for all agents, to what was observed."""
+    if critic_rows is None:
+        return seen
+    states = fragment.critic_states
+    return {**seen, **{CRITIC_PATH + path: column[critic_rows] for path, column in states.items()}}
 
 
 def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
@@ -198,17 +209,20 @@ def _first_bad(fragment: Fragment) -> str | None:
     for name, column in (
         *((f"observations{path}", column) for path, column in fragment.observations.items()),
         *((f"next_observations{path}", column) for path, column in fragment.next_observations.items()),
+        *((f"critic_states{path}", column) for path, column in fragment.critic_states.items()),
         *((f"actions{path}", column) for path, column in fragment.actions.items()),
         ("rewards", fragment.rewards),
         ("action_log_probs", fragment.action_log_probs),
     ):
         if column.dtype.kind != "f" or np.isfinite(column).all():
             continue
-        bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+        used, row = _uses(fragment, name, column)
+        bad = ~np.isfinite(used.reshape(len(used), -1)).all(axis=1)
+        if not bad.any():
+            continue
         first = int(bad.argmax())
-        row = int(fragment.next_rows[first]) if name.startswith("next") else first
-        stream = int(np.searchsorted(np.cumsum(fragment.streams.lengths), row, side="right"))
-        value = column.reshape(len(column), -1)[first]
+        stream = int(np.searchsorted(np.cumsum(fragment.streams.lengths), row[first], side="right"))
+        value = used.reshape(len(used), -1)[first]
         return (
             f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, "
             f"first in environment {int(fragment.streams.environment[stream])}: {_cure(name)}"
@@ -216,7 +230,20 @@ def _first_bad(fragment: Fragment) -> str | None:
     return None
 
 
+def _uses(fragment: Fragment, name: str, column: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return what stands in a column for each row that has a part in it, and these rows."""
+    every_row = np.arange(fragment.num_rows)
+    if name.startswith("next"):
+        return column, fragment.next_rows
+    if name.startswith("critic"):
+        assert fragment.critic_rows is not None
+        assert fragment.next_critic_rows is not None
+        state = np.concatenate((fragment.critic_rows, fragment.next_critic_rows))
+        return column[state], np.concatenate((every_row, fragment.next_rows))
+    return column, every_row
+
+
 def _cure(name: str) -> str:
-    if name.startswith(("observations", "next_observations", "rewards")):
+    if name.startswith(("observations", "next_observations", "critic_states", "rewards")):
         return "mend the environment or wrap it so that it puts out finite numbers"
     return "the acting policy put it out: publish weights that are finite"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.wire import Weights, WeightsStack, joint_fingerprint, stack_tensors
+from outrider.wire import Weights, joint_fingerprint, stack_tensors
 
 if TYPE_CHECKING:
     from outrider.learner.stack_learner import StackLearner
