@@ -23,8 +23,8 @@ def catalog_network(
     """Make the network that the settings ask for, initialised from torch's present generator."""
     if critic_space is not None and settings.vf_share_layers:
         raise ValueError(
-            "vf_share_layers=True leaves a central critic no layers of its own through which to see more than "
-            "the policy; set vf_share_layers=False, or give the policy no critic_space"
+            "vf_share_layers=True leaves a central critic no layers of its own through which to see more "
+            "than the policy; set vf_share_layers=False, or give the policy no critic_space"
         )
     network = RecurrentNetwork if settings.use_lstm else FeedForwardNetwork
     return network(observation_space, heads, settings, critic_space)

@@ -78,7 +78,8 @@ def _with_free_policies(model: bytes) -> bytes:
     for node in graph.graph.input:
         if node.name.startswith("weights/"):
             node.type.tensor_type.shape.dim[0].dim_param = "P"
-    return graph.SerializeToString()
+    named: bytes = graph.SerializeToString()
+    return named
 
 
 def export_standalone(policy: Policy) -> bytes:
