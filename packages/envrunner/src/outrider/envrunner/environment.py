@@ -19,7 +19,7 @@ from gymnasium.wrappers import PassiveEnvChecker
 from outrider import wire
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.env_config import check_env_config, takes
-from outrider.envrunner.environment_id import find_spec, name_missing_extra
+from outrider.envrunner.environment_id import find_callable, find_spec, name_missing_extra
 from outrider.envrunner.space_values import read_space_value, space_value
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.envrunner.trial_step import one_line, try_step
@@ -31,9 +31,11 @@ class EnvironmentSettings:
 
     env: str | Callable[..., Any] | None = field(kw_only=False)
     """A registered Gymnasium id ("CartPole-v1"); "module:Id-v0", which imports the module first; or a
-    callable that makes a `gymnasium.Env` (in vectorize mode VECTOR_ENTRY_POINT: that takes `num_envs`
-    and makes a `gymnasium.vector.VectorEnv`). Each copy calls it anew, in mode ASYNC in a process of
-    its own, so it must not hand out one environment twice."""
+    callable, also by name ("mpe2.simple_spread_v3:parallel_env"), that makes a `gymnasium.Env`, or for
+    several agents a PettingZoo environment or one whose dictionaries are keyed by agent. In vectorize mode
+    VECTOR_ENTRY_POINT it takes `num_envs` and makes a `gymnasium.vector.VectorEnv`, or for several agents a
+    `MultiAgentVector`. Each copy calls it anew, in mode ASYNC in a process of its own, so it must not hand
+    out one environment twice."""
     env_config: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments for the environment's constructor or for the callable."""
     wrappers: tuple[Callable[[Any], Any], ...] = ()
@@ -73,13 +75,44 @@ def make_environment(
     """
     if settings.env is None:
         raise _nowhere()
-    if isinstance(settings.env, str):
-        env = _make_registered(settings.env, settings.env_config, render_mode, checked=checked)
+    make = creator_of(settings)
+    if make is None:
+        env = _make_registered(settings.name, settings.env_config, render_mode, checked=checked)
     else:
-        env = _make_by_callable(settings.env, settings.env_config, render_mode, checked=checked)
+        env = _make_by_callable(make, settings, render_mode, checked=checked)
     for wrapper in settings.wrappers:
         env = _wrap(env, wrapper)
     return env
+
+
+def make_for_several(settings: EnvironmentSettings) -> Any:  # noqa: ANN401 - of other libraries
+    """Make one environment for several agents, of whatever kind, wrapped as the settings say.
+
+    What is registered goes without the wrappers that Gymnasium puts around environments of one agent.
+    Raises ValueError in one sentence.
+    """
+    if settings.env is None:
+        raise _nowhere()
+    make = creator_of(settings)
+    if make is None:
+        spec = find_spec(settings.name)
+        if spec.entry_point is None:
+            raise ValueError(
+                f"environment {settings.name} has only a vector entry point; use vectorize mode "
+                "VECTOR_ENTRY_POINT"
+            )
+        make = functools.partial(_load(spec, spec.entry_point), **spec.kwargs)
+    env = _call(make, settings, None)
+    for wrapper in settings.wrappers:
+        env = _apply(wrapper, env)
+    return env
+
+
+def creator_of(settings: EnvironmentSettings) -> Callable[..., Any] | None:
+    """Return the callable that makes the environment; None where `env` is a registered id."""
+    if isinstance(settings.env, str):
+        return find_callable(settings.env)
+    return settings.env
 
 
 def make_native_vector(
@@ -97,14 +130,10 @@ def make_native_vector(
             f"wrappers {[_name(wrapper) for wrapper in settings.wrappers]} cannot be applied in vectorize "
             "mode VECTOR_ENTRY_POINT, which has no single copies; use SYNC or ASYNC, or wrap in a callable"
         )
-    if isinstance(settings.env, str):
-        return _make_registered_vector(settings.env, settings.env_config, num_envs, render_mode)
-    check_env_config(settings.name, settings.env, settings.env_config, given={"num_envs"}, ours={"num_envs"})
-    rendering = _rendering(settings.env, render_mode)
-    try:
-        vector = settings.env(num_envs=num_envs, **{**settings.env_config, **rendering})
-    except Exception as error:
-        raise _not_made(settings.name, settings.env, error) from error
+    make = creator_of(settings)
+    if make is None:
+        return _make_registered_vector(settings.name, settings.env_config, num_envs, render_mode)
+    vector = call_for_vector(make, settings, num_envs, render_mode)
     if not isinstance(vector, gym.vector.VectorEnv):
         raise ValueError(
             f"{settings.name} returned {vector!r}; in vectorize mode VECTOR_ENTRY_POINT it must return a "
@@ -208,20 +237,35 @@ def _make_registered_vector(
         raise _not_made(env_id, creator, error) from error
 
 
+def call_for_vector(
+    make: Callable[..., Any], settings: EnvironmentSettings, num_envs: int, render_mode: str | None = None
+) -> Any:  # noqa: ANN401 - whatever it returns
+    """Have a callable make a vector environment. Raises ValueError in one sentence."""
+    check_env_config(settings.name, make, settings.env_config, given={"num_envs"}, ours={"num_envs"})
+    try:
+        return make(num_envs=num_envs, **{**settings.env_config, **_rendering(make, render_mode)})
+    except Exception as error:
+        raise _not_made(settings.name, make, error) from error
+
+
+def _call(make: Callable[..., Any], settings: EnvironmentSettings, render_mode: str | None) -> Any:  # noqa: ANN401 - whatever it returns
+    check_env_config(settings.name, make, settings.env_config)
+    try:
+        return make(**{**settings.env_config, **_rendering(make, render_mode)})
+    except Exception as error:
+        raise _not_made(settings.name, make, error) from error
+
+
 def _make_by_callable(
-    make: Callable[..., Any], env_config: Mapping[str, Any], render_mode: str | None, *, checked: bool
+    make: Callable[..., Any], settings: EnvironmentSettings, render_mode: str | None, *, checked: bool
 ) -> gym.Env[Any, Any]:
-    name = _name(make)
-    check_env_config(name, make, env_config)
+    name = settings.name
     if render_mode is not None and not takes(make, "render_mode"):
         raise ValueError(
             f"{name} takes no render_mode, so that its environment cannot be filmed; let it take the keyword "
             "argument render_mode and hand that to the environment"
         )
-    try:
-        env = make(**{**env_config, **_rendering(make, render_mode)})
-    except Exception as error:
-        raise _not_made(name, make, error) from error
+    env = _call(make, settings, render_mode)
     if isinstance(env, gym.vector.VectorEnv):
         raise ValueError(f"{name} returned a vector environment; use vectorize mode VECTOR_ENTRY_POINT")
     if not isinstance(env, gym.Env):
@@ -239,12 +283,16 @@ def _rendering(creator: Callable[..., Any], render_mode: str | None) -> dict[str
     return {"render_mode": render_mode} if render_mode is not None and takes(creator, "render_mode") else {}
 
 
-def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any, Any]:
+def _apply(wrapper: Callable[[Any], Any], env: Any) -> Any:  # noqa: ANN401 - any environment
     try:
-        wrapped = wrapper(env)
+        return wrapper(env)
     except Exception as error:
         env.close()
         raise ValueError(f"wrapper {_name(wrapper)} raised {one_line(error)}") from error
+
+
+def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any, Any]:
+    wrapped = _apply(wrapper, env)
     if not isinstance(wrapped, gym.Env):
         env.close()
         raise ValueError(f"wrapper {_name(wrapper)} returned {wrapped!r}; it must return a gymnasium.Env")

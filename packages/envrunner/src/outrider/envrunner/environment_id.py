@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import sys
 from typing import TYPE_CHECKING
 
 import gymnasium as gym
@@ -35,6 +36,18 @@ def find_spec(env_id: str) -> EnvSpec:
     if spec is None:
         raise _unknown(name, module)
     return spec
+
+
+def find_callable(env_id: str) -> Callable[..., Any] | None:
+    """Return what "module:name" names in a module, where no id is registered that reads so."""
+    module, separator, name = env_id.rpartition(":")
+    if not separator:
+        return None
+    _import_registering(module, env_id)
+    if name in gym.registry:
+        return None
+    named = getattr(sys.modules[module], name, None)
+    return named if callable(named) else None
 
 
 def name_missing_extra(creator: Callable[..., Any] | str, error: Exception) -> str:
@@ -76,6 +89,9 @@ def _unknown(name: str, module: str) -> ValueError:
     if importlib.util.find_spec("ale_py") is not None:
         importlib.import_module("ale_py")  # registers its ids, so that "Pong-v5" finds ALE/Pong-v5
     nearest = _nearest(name)
+    if module:
+        callables = [known for known, value in vars(sys.modules[module]).items() if callable(value)]
+        nearest += (f"{module}:{known}" for known in difflib.get_close_matches(name, callables, n=2))
     if nearest:
         return ValueError(f"unknown environment {name!r}; did you mean {' or '.join(nearest)}?")
     if module:

@@ -90,6 +90,11 @@ def column_reader(space: wire.Space) -> ColumnReader:
     return read
 
 
+def leaf_routes(space: wire.Space) -> list[tuple[str, tuple[str | int, ...]]]:
+    """List each leaf's path with the keys that lead to it in a value of `space`."""
+    return [(path, keys) for path, keys, _ in _routes(space, "", ())]
+
+
 def column_writer(space: gym.Space[Any]) -> ColumnWriter:
     """Make the function that builds a value of `space` out of its leaves, in the space's own dtypes.
 

@@ -1,0 +1,75 @@
+"""Independent copies of an environment of one agent as one environment of several agents.
+
+Agent "0" lives in the first copy, "1" in the second, and so on; they never meet. They end one by one, and
+the environment is over when all have ended: only then do all begin again.
+"""
+
+# ruff: noqa: ANN401 - values of spaces have no common type
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from outrider.envrunner.agents_copy import AgentsTurn
+from outrider.envrunner.closing import close_all
+from outrider.envrunner.quick_contains import quicken
+from outrider.envrunner.vector_environment import environment_seed
+
+
+class IndependentAgents:
+    """An `AgentsCopy` that steps its environments one after the other."""
+
+    state_space = None
+
+    def __init__(self, make: Callable[[], gym.Env[Any, Any]], num_agents: int) -> None:
+        """Make an environment for each agent."""
+        self.agents: Sequence[str] = [str(index) for index in range(num_agents)]
+        made: list[gym.Env[Any, Any]] = []
+        try:
+            made += (make() for _ in self.agents)
+        except BaseException:
+            close_all(*made)
+            raise
+        for env in made:
+            quicken(env)
+        self.envs = dict(zip(self.agents, made, strict=True))
+        self._steps = {agent: env.step for agent, env in self.envs.items()}
+        self._left: set[str] = set()
+
+    def observation_space(self, agent: str) -> gym.Space[Any]:
+        """What each sees."""
+        return self.envs[agent].observation_space
+
+    def action_space(self, agent: str) -> gym.Space[Any]:
+        """What each does."""
+        return self.envs[agent].action_space
+
+    def reset(self, seed: int | None) -> AgentsTurn:
+        """Begin in all environments, each with a seed of its own."""
+        self._left = set(self.agents)
+        observations = {}
+        for index, (agent, env) in enumerate(self.envs.items()):
+            own = None if seed is None else environment_seed(seed, index)
+            observations[agent], _ = env.reset(seed=own)
+        return AgentsTurn(observations, list(self.agents))
+
+    def step(self, actions: Mapping[str, Any]) -> AgentsTurn:
+        """Step those environments that have not ended."""
+        observations, rewards, terminated, truncated = {}, {}, {}, {}
+        steps, left = self._steps, self._left
+        for agent, action in actions.items():
+            observations[agent], rewards[agent], end, cut, _ = steps[agent](action)
+            if end or cut:
+                terminated[agent], truncated[agent] = end, cut
+                left.discard(agent)
+        return AgentsTurn(observations, list(actions), rewards, terminated, truncated, over=not left)
+
+    def state(self) -> None:
+        """Have none."""
+
+    def close(self) -> None:
+        """Close all environments."""
+        close_all(*self.envs.values())

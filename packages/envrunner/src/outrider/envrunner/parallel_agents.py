@@ -1,0 +1,45 @@
+"""Adapter for PettingZoo's parallel environments: everybody in `agents` acts at the same time."""
+
+# ruff: noqa: ANN401 - values of spaces have no common type
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from outrider.envrunner.agents_copy import AgentsTurn
+
+
+class ParallelAgents:
+    """`agents` says who takes part and who acts; the episode is over when nobody is left in it.
+
+    An agent that is flagged and still listed has ended too.
+    """
+
+    def __init__(self, env: Any) -> None:
+        """Take over an environment."""
+        self._env = env
+        self.agents: Sequence[Any] = list(env.possible_agents)
+        self.state_space: gym.spaces.Box | None = getattr(env, "state_space", None)
+        self.observation_space = env.observation_space
+        self.action_space = env.action_space
+        self.state = getattr(env, "state", None)
+
+    def reset(self, seed: int | None) -> AgentsTurn:
+        """Begin an episode."""
+        observations, _ = self._env.reset(seed=seed)
+        agents = self._env.agents
+        return AgentsTurn(observations, agents, over=not agents)
+
+    def step(self, actions: Mapping[Any, Any]) -> AgentsTurn:
+        """Let all act."""
+        observations, rewards, terminated, truncated, _ = self._env.step(actions)
+        agents = self._env.agents
+        over = all(terminated.get(agent) or truncated.get(agent) for agent in agents)
+        return AgentsTurn(observations, agents, rewards, terminated, truncated, agents, over)
+
+    def close(self) -> None:
+        """Close the environment."""
+        self._env.close()
