@@ -5,6 +5,7 @@ shares, seconds and ages are those of this iteration.
 
 iteration               iterations of collect, learn, publish so far
 num_env_steps           environment steps so far
+num_agent_steps         actions of all agents so far; absent where there is one agent
 num_episodes            episodes that have ended so far
 num_updates             updates of the learners so far
 time_s                  seconds spent training so far, interruptions not counted
@@ -14,6 +15,7 @@ episode_length_mean     likewise
 recent_return_mean      over the last 20 training episodes
 iteration_s             seconds of this iteration
 env_steps_per_s         of this iteration
+agent_steps_per_s       likewise, actions of all agents; absent where there is one agent
 environment_s           seconds of this iteration spent stepping environments, mean over runners
 policy_s                likewise, choosing actions
 learner_s               likewise, learning, mean over learners
@@ -44,7 +46,10 @@ num_lost_rows           rows lost with a runner's process, an environment or a n
 num_stale_rows          rows thrown away because they were older than `max_staleness`
 num_learner_restarts    how often the learners were made anew because one of them ended
 num_lost_updates        updates that were undone by that
-learner/...             what the learner measured
+learner/...             what the learner measured; with several policies, means over their rows
+
+Where there are several agents, a return is the sum over all of them, and what their policies do follows
+(see `outrider.algorithm.policy_returns`).
 """
 
 from __future__ import annotations
@@ -74,8 +79,10 @@ NUM_SMOOTHED = 10
 """Iterations over which the bottleneck is looked for."""
 NUM_AGES = 64
 """Ages that a staleness histogram tells apart."""
+AGENT_STEPS = "num_agent_steps"
 COUNTED = (
     "num_env_steps",
+    AGENT_STEPS,
     "num_episodes",
     "num_updates",
     "num_runner_restarts",
@@ -92,9 +99,14 @@ COUNTED = (
 class Totals:
     """Counts iterations, steps, episodes and seconds, and remembers the last episodes."""
 
-    def __init__(self, settings: RunSettings) -> None:
-        """Start at nothing; `settings` say which dials there are to turn."""
+    def __init__(self, settings: RunSettings, *, num_env_steps_per_fragment: int | None = None) -> None:
+        """Start at nothing; `settings` say which dials there are to turn.
+
+        Without `num_env_steps_per_fragment` each row of a fragment is a step of an environment, as where
+        there is one agent.
+        """
         self._settings = settings
+        self._num_env_steps_per_fragment = num_env_steps_per_fragment
         self._cores = BusyCores()
         self._has_farms = settings.env_runners.listen is not None
         self._has_other_machines = (
@@ -116,7 +128,9 @@ class Totals:
         """Count one iteration and return its metrics."""
         self.iteration += 1
         self.time_s += iteration.total_s
-        for name, number in _news(iteration, self._runners_before, self._restarts_before).items():
+        num_env_steps = self._num_env_steps(iteration)
+        news = _news(iteration, self._runners_before, self._restarts_before)
+        for name, number in (news | {"num_env_steps": num_env_steps}).items():
             self._counts[name] += number
         self._runners_before, self._restarts_before = iteration.runners, iteration.learners.num_restarts
         for summary in iteration.summaries:
@@ -129,14 +143,25 @@ class Totals:
             **({farm_counts.UP: iteration.runners.num_farm_runners} if self._has_farms else {}),
             **self._shown_counts(),
             **self._episodes(),
-            **_speed(iteration),
+            **_speed(iteration, num_env_steps),
+            **({"agent_steps_per_s": news[AGENT_STEPS] / iteration.total_s} if self._has_agents else {}),
             **_staleness(iteration),
             **self._bottleneck(iteration),
             **{f"learner/{name}": float(value) for name, value in iteration.metrics.items()},
         }
 
+    @property
+    def _has_agents(self) -> bool:
+        return self._num_env_steps_per_fragment is not None
+
+    def _num_env_steps(self, iteration: Iteration) -> int:
+        if self._num_env_steps_per_fragment is None:
+            return sum(summary.num_rows for summary in iteration.summaries)
+        return self._num_env_steps_per_fragment * len(iteration.summaries)
+
     def _shown_counts(self) -> dict[str, int]:
-        left_out = () if self._has_farms else farm_counts.COUNTED
+        left_out = [] if self._has_farms else [*farm_counts.COUNTED]
+        left_out += [] if self._has_agents else [AGENT_STEPS]
         return {name: number for name, number in self._counts.items() if name not in left_out}
 
     def _episodes(self) -> dict[str, float]:
@@ -192,7 +217,7 @@ def _news(now: Iteration, runners_before: PoolStatistics, restarts_before: int) 
     runners, learners = now.runners, now.learners
     statistics = [summary.statistics for summary in now.summaries]
     return {
-        "num_env_steps": sum(summary.num_rows for summary in now.summaries),
+        AGENT_STEPS: sum(summary.num_rows for summary in now.summaries),
         "num_episodes": sum(len(summary.episodes.returns) for summary in now.summaries),
         "num_updates": learners.num_updates,
         "num_runner_restarts": runners.num_runner_restarts - runners_before.num_runner_restarts,
@@ -209,7 +234,7 @@ def _news(now: Iteration, runners_before: PoolStatistics, restarts_before: int) 
     }
 
 
-def _speed(iteration: Iteration) -> dict[str, float]:
+def _speed(iteration: Iteration, num_env_steps: int) -> dict[str, float]:
     shares = shares_of([iteration])
     total_s, num_runners = iteration.total_s, max(1, iteration.runners.num_runners)
     statistics = [summary.statistics for summary in iteration.summaries]
@@ -220,7 +245,7 @@ def _speed(iteration: Iteration) -> dict[str, float]:
     }
     return {
         "iteration_s": total_s,
-        "env_steps_per_s": sum(summary.num_rows for summary in iteration.summaries) / total_s,
+        "env_steps_per_s": num_env_steps / total_s,
         **seconds,
         "rest_s": max(0.0, total_s - sum(seconds.values())),
         "runner_work_share": shares.runner_work,
