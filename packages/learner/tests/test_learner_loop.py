@@ -3,7 +3,7 @@
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Queue
 from typing import Any
 
@@ -235,6 +235,17 @@ def test_a_group_goes_on_from_a_state(group: LocalAsyncLearnerGroup, learner: St
         group.put([fragment(version)])
     (report,) = group.reports(LONG)
     assert (report.weights.version, report.num_stale_rows, report.staleness) == (41, 10, {1: 1, 2: 1})
+
+
+def test_rows_of_all_architectures_are_counted(learner: SteppedLearner) -> None:
+    loop = LearnerLoop(learner, publish=learner.publish)
+    part = fragment(num_rows=4).load()
+    loop.put([LocalFragment(replace(part, others=(fragment(num_rows=3).load(),)))])
+    learner.go_on.release()
+    report = loop.report(LONG)
+    loop.close()
+    assert report is not None
+    assert report.num_rows == 7
 
 
 def test_a_busy_learner_has_a_deadline_for_its_pause(learner: SteppedLearner) -> None:
