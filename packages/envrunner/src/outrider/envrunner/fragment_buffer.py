@@ -40,7 +40,7 @@ class FragmentBuffer:
             path: np.empty((*size, *leaf_shape(leaf)), leaf_dtype(leaf))
             for path, leaf in leaves(layout.observation_space).items()
         }
-        self.actions = {head.path: np.empty((*size, *head.shape), _action_dtype(head)) for head in heads}
+        self.actions = {head.path: np.empty((*size, *head.shape), action_dtype(head)) for head in heads}
         self.parameters = np.empty((*size, max(head.stop for head in heads)), np.float32)
         self.rewards = np.empty(size, np.float32)
         self.terminated = np.empty(size, np.bool_)
@@ -135,7 +135,8 @@ class StepSlots:
     truncated: NDArray[np.bool_]
 
 
-def _action_dtype(head: ActionHead) -> type[np.generic]:
+def action_dtype(head: ActionHead) -> type[np.generic]:
+    """Return how actions of a head are kept, in the policy's units."""
     match head.kind:
         case "categorical":
             return np.int64

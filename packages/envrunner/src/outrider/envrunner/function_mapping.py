@@ -42,7 +42,7 @@ class FunctionMapping:
 def no_such_policy(agent: str, name: object, known: Mapping[str, int], who: str) -> ValueError:
     """Say that an agent got a policy that there is not."""
     first = ", ".join(repr(each) for each in list(known)[:8])
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""  # noqa: PLR2004 - what fits a line
+    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     what = "no policy" if name is None else f"policy {name!r}, which there is not"
     return ValueError(
         f"{who} for agent {agent!r} {what}; the policies are {first}{more}: name one of them, or add it to "

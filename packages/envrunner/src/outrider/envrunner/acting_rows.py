@@ -1,0 +1,97 @@
+"""Lays out who acts in a step: the rows of each stack.
+
+Axes: E = copies, A = agent slots, G = slots of a group, N = rows of a stack in a step. Agent slot a of
+copy e is slot e * A + a; rows of a stack are sorted by policy, then by slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outrider.envrunner.multi_agent_vector import AgentGroup
+
+Indices = NDArray[np.intp]
+_MOST_KEPT = 64
+"""Layouts that are kept. Turn-based games come back to a few; where agents die, none comes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRows:
+    """Those rows of a stack whose agents are in one group."""
+
+    group: int
+    places: Indices
+    """[n] e * G + g of each."""
+    rows: slice | Indices
+    """[n] which rows they are; all, where the stack's agents are in one group."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActingRows:
+    """The rows of one stack in a step."""
+
+    slots: Indices
+    """[N] who acts."""
+    policy: NDArray[np.int32]
+    """[N] with which policy, ascending."""
+    streams: Indices
+    """[N] in which stream."""
+    parts: tuple[GroupRows, ...]
+    """Where they are in the arrays of groups."""
+
+
+class ActingLayouts:
+    """The rows of every stack, made anew only when somebody comes, goes or changes his policy."""
+
+    def __init__(self, groups: Sequence[AgentGroup], num_envs: int, num_agents: int) -> None:
+        """Nobody has a policy before `assign`."""
+        group_of_agent = np.zeros(num_agents, np.intp)
+        member = np.zeros(num_agents, np.intp)
+        size = np.zeros(num_agents, np.intp)
+        for index, group in enumerate(groups):
+            group_of_agent[group.slots] = index
+            member[group.slots] = np.arange(len(group.slots))
+            size[group.slots] = len(group.slots)
+        copies = np.arange(num_envs)[:, None]
+        self._group_of_slot = np.tile(group_of_agent, num_envs)
+        self._place_of_slot = (copies * size + member).reshape(-1)
+        self._orders: list[Indices] = []
+        self._policy = np.zeros(0, np.int32)
+        self._streams = np.zeros(0, np.intp)
+        self._kept: dict[bytes, tuple[ActingRows, ...]] = {}
+
+    def assign(self, policy: NDArray[np.int32], stack: NDArray[np.intp], streams: Indices) -> None:
+        """Set policy, stack and stream of all slots, [E * A]."""
+        self._kept.clear()
+        self._policy, self._streams = policy.copy(), streams.copy()
+        by_policy = np.argsort(policy, kind="stable")
+        self._orders = [by_policy[stack[by_policy] == each] for each in range(int(stack.max()) + 1)]
+
+    def places(self, slots: Indices) -> tuple[Indices, Indices]:
+        """Return e * G + g of each slot, and its group."""
+        return self._place_of_slot[slots], self._group_of_slot[slots]
+
+    def rows(self, acting: NDArray[np.bool_]) -> tuple[ActingRows, ...]:
+        """Return the rows of each stack that acts, where `acting` [E * A]; the same object for the same."""
+        key = acting.tobytes()
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) == _MOST_KEPT:
+                self._kept.clear()
+            kept = self._kept[key] = tuple(self._stack_rows(order[acting[order]]) for order in self._orders)
+        return kept
+
+    def _stack_rows(self, slots: Indices) -> ActingRows:
+        groups, places = self._group_of_slot[slots], self._place_of_slot[slots]
+        if len(slots) and (groups == groups[0]).all():
+            parts: tuple[GroupRows, ...] = (GroupRows(int(groups[0]), places, slice(None)),)
+        else:
+            parts = tuple(
+                GroupRows(int(group), places[groups == group], np.flatnonzero(groups == group))
+                for group in np.unique(groups)
+            )
+        return ActingRows(slots, self._policy[slots], self._streams[slots], parts)

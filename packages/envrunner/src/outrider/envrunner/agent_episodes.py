@@ -1,0 +1,108 @@
+"""Returns and lengths of the episodes of agents and of whole environments, across fragments.
+
+Axes: E = copies, S = agent slots of all copies (e * A + a), K = episodes that ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outrider.wire import AgentEpisodes
+
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+
+class EpisodeTotals:
+    """What has come together in the unfinished episodes, and the finished ones since they were taken.
+
+    Rewards are summed up since a copy's episode began; what an agent got until its own episode began is
+    remembered and subtracted, so that one addition in a step is enough for agents and environments.
+    """
+
+    def __init__(self, num_envs: int, num_agents: int) -> None:
+        """Start all at zero."""
+        self._num_agents = num_agents
+        self._rewards_S = np.zeros(num_envs * num_agents)
+        self._rewards_before_S = np.zeros(num_envs * num_agents)
+        self._actions_S = np.zeros(num_envs * num_agents, np.int64)
+        self._steps_E = np.zeros(num_envs, np.int64)
+        self._forget_finished()
+
+    def add(self, rewards_S: NDArray[np.float32], acted_S: Flags) -> None:
+        """Add a step."""
+        self._rewards_S += rewards_S
+        self._actions_S += acted_S
+        self._steps_E += 1
+
+    def end_agents(self, slots: Indices, policy: NDArray[np.int32]) -> None:
+        """End the episodes of agents [K] with their policies; those that never acted had none."""
+        slots, policy = slots[self._actions_S[slots] > 0], policy[self._actions_S[slots] > 0]
+        self._agents.append(
+            (
+                policy,
+                slots % self._num_agents,
+                self._rewards_S[slots] - self._rewards_before_S[slots],
+                self._actions_S[slots],
+            )
+        )
+        self._rewards_before_S[slots] = self._rewards_S[slots]
+        self._actions_S[slots] = 0
+
+    def end_environments(self, environments: Indices) -> None:
+        """End the episodes of whole copies."""
+        self._environments.append(
+            (self._by_copy(self._rewards_S)[environments].sum(1), self._steps_E[environments])
+        )
+        self.forget(environments)
+
+    def forget(self, environments: Indices) -> None:
+        """Drop what is unfinished in some copies."""
+        for column in (self._rewards_S, self._rewards_before_S, self._actions_S):
+            self._by_copy(column)[environments] = 0
+        self._steps_E[environments] = 0
+
+    def take_agents(self) -> AgentEpisodes:
+        """Return the agents' episodes that ended, of all policies."""
+        policy, agent, returns, lengths = map(np.concatenate, zip(*self._agents, strict=True))
+        return AgentEpisodes(
+            policy=policy.astype(np.int32),
+            agent=agent.astype(np.int32),
+            returns=returns.astype(np.float32),
+            lengths=lengths.astype(np.int64),
+        )
+
+    def take_environments(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return returns and lengths [K] of the environments' episodes that ended; forget all finished."""
+        returns, lengths = map(np.concatenate, zip(*self._environments, strict=True))
+        self._forget_finished()
+        return returns.astype(np.float32), lengths.astype(np.int64)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what is unfinished."""
+        return {
+            "rewards": self._rewards_S.copy(),
+            "rewards_before": self._rewards_before_S.copy(),
+            "actions": self._actions_S.copy(),
+            "steps": self._steps_E.copy(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        self._rewards_S[:] = state["rewards"]
+        self._rewards_before_S[:] = state["rewards_before"]
+        self._actions_S[:] = state["actions"]
+        self._steps_E[:] = state["steps"]
+        self._forget_finished()
+
+    def _by_copy(self, column_S: NDArray[Any]) -> NDArray[Any]:
+        return column_S.reshape(-1, self._num_agents)
+
+    def _forget_finished(self) -> None:
+        nothing = np.zeros(0, np.int64)
+        self._agents: list[tuple[NDArray[Any], ...]] = [(nothing, nothing, nothing, nothing)]
+        self._environments: list[tuple[NDArray[Any], ...]] = [(nothing, nothing)]

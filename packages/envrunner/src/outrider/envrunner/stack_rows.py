@@ -1,0 +1,59 @@
+"""Columns of one stack's rows, written one after the other as agents act."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from outrider.envrunner.fragment_buffer import action_dtype
+from outrider.wire import ActionHead, Space, TensorSpec, leaf_dtype, leaf_shape, leaves
+
+Indices = NDArray[np.intp]
+
+
+class StackRows:
+    """Memory for rows, kept from fragment to fragment; what fragments hold are copies."""
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_heads: Sequence[ActionHead],
+        state_spec: Mapping[str, TensorSpec],
+    ) -> None:
+        """Reserve nothing yet."""
+        self.observations = {
+            path: np.empty((0, *leaf_shape(leaf)), leaf_dtype(leaf))
+            for path, leaf in leaves(observation_space).items()
+        }
+        self.actions = {head.path: np.empty((0, *head.shape), action_dtype(head)) for head in action_heads}
+        self.parameters = np.empty((0, max(head.stop for head in action_heads)), np.float32)
+        self.state = {name: np.empty((0, *spec.shape), spec.dtype) for name, spec in state_spec.items()}
+        self.num_rows = 0
+
+    def reserve(self, num_rows: int) -> slice:
+        """Return where the next `num_rows` rows are written."""
+        start, self.num_rows = self.num_rows, self.num_rows + num_rows
+        if self.num_rows > len(self.parameters):
+            size = max(2 * len(self.parameters), self.num_rows)
+            for columns in (self.observations, self.actions, self.state):
+                for name, column in columns.items():
+                    columns[name] = _grown(column, size, start)
+            self.parameters = _grown(self.parameters, size, start)
+        return slice(start, self.num_rows)
+
+    def keep_only(self, rows: Indices) -> None:
+        """Move some rows to the beginning, and forget the others."""
+        for columns in (self.observations, self.actions, self.state):
+            for column in columns.values():
+                column[: len(rows)] = column[rows]
+        self.parameters[: len(rows)] = self.parameters[rows]
+        self.num_rows = len(rows)
+
+
+def _grown(column: NDArray[Any], size: int, used: int) -> NDArray[Any]:
+    larger = np.empty((size, *column.shape[1:]), column.dtype)
+    larger[:used] = column[:used]
+    return larger
