@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.testing.messages import example_fragment, random_fragment, same_message
+from outrider.testing.multi_agent_messages import example_team, random_team
 from outrider.wire import (
     EpisodeStatistics,
     FragmentSummary,
@@ -40,6 +41,26 @@ def test_the_version_of_a_summary_is_the_oldest_that_acted() -> None:
 def test_every_summary_comes_back_as_it_was(seed: int, num_streams: int) -> None:
     summary = summarise(random_fragment(seed, num_streams=num_streams))
     assert same_message(decode_fragment_summary(encode_fragment_summary(summary)), summary)
+
+
+@given(seed=st.integers(0, 2**32 - 1), num_others=st.integers(1, 3))
+def test_every_summary_of_several_architectures_comes_back_as_it_was(seed: int, num_others: int) -> None:
+    summary = summarise(random_team(seed, num_others=num_others))
+    assert same_message(decode_fragment_summary(encode_fragment_summary(summary)), summary)
+
+
+def test_a_summary_counts_what_all_architectures_did() -> None:
+    team = summarise(example_team())
+    assert (team.num_rows, team.num_streams, team.policy_version) == (9, 3, 3)
+    assert team.episodes.returns.tolist() == [3.0, 11.0]
+    assert team.episodes.agents is not None
+    assert team.episodes.agents.policy.tolist() == [0, 4, 2]
+    assert team.episodes.agents.lengths.tolist() == [1, 2, 1]
+
+
+def test_a_fragment_without_rows_of_the_first_architecture_is_as_old_as_the_others() -> None:
+    empty = random_team(1, num_streams=0, num_others=0)
+    assert summarise(replace(empty, others=example_team().others)).policy_version == 3
 
 
 def test_a_summary_is_small_whatever_the_fragment() -> None:

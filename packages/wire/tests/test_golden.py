@@ -16,6 +16,7 @@ from outrider.testing.messages import (
     image_fragment,
     same_message,
 )
+from outrider.testing.multi_agent_messages import example_stacked_graph, example_stacks, example_team
 from outrider.testing.stream_messages import DIRECTIONS, TREE
 from outrider.wire import (
     Hello,
@@ -42,6 +43,7 @@ from outrider.wire.v1 import fragment_pb2, policy_graph_pb2, tensor_pb2, weights
 GOLDEN = Path(__file__).parent / "golden"
 RELEASES = sorted(path.name for path in GOLDEN.iterdir())
 every_release = pytest.mark.parametrize("release", RELEASES)
+with_several_policies = pytest.mark.parametrize("release", [each for each in RELEASES if each >= "0.2"])
 
 
 def _golden(release: str, name: str) -> bytes:
@@ -109,6 +111,21 @@ def test_policy_graphs_are_read(release: str) -> None:
         assert getattr(graph, name) == getattr(example, name)
 
 
+@with_several_policies
+def test_what_several_policies_did_is_read(release: str) -> None:
+    assert same_message(decode_fragment(_golden(release, "team")), example_team())
+    summary = decode_fragment_summary(_golden(release, "team_summary"))
+    assert same_message(summary, summarise(example_team()))
+
+
+@with_several_policies
+def test_weights_and_graphs_of_several_policies_are_read(release: str) -> None:
+    assert same_message(decode_weights(_golden(release, "stacks")), example_stacks())
+    graph = decode_policy_graph(_golden(release, "stacked_graph"))
+    assert graph.is_stacked
+    assert graph.model == example_stacked_graph().model
+
+
 @every_release
 @pytest.mark.parametrize("name", example_spaces())
 def test_spaces_are_read(release: str, name: str) -> None:
@@ -172,3 +189,16 @@ def test_a_stock_protobuf_library_sees_the_same_weights_and_model(release: str) 
     graph = policy_graph_pb2.PolicyGraph.FromString(_golden(release, "policy_graph"))
     assert graph.body == b"\x08\x07\x00"
     assert graph.header.action_heads[1].stop == 7
+
+
+@with_several_policies
+def test_a_stock_protobuf_library_sees_the_same_others_and_stacks(release: str) -> None:
+    message = fragment_pb2.Fragment.FromString(_golden(release, "team"))
+    other = message.header.others[0]
+    assert _array(message.body, other.rewards, np.float32) == [0.5, 0.25]
+    assert _array(message.body, other.streams.policy, np.int32) == [2]
+    assert _array(message.body, message.header.next_critic_rows, np.int64) == [4, 7, 8]
+    assert list(message.header.episodes.agents.policy) == [0, 4]
+    weights = weights_pb2.Weights.FromString(_golden(release, "stacks"))
+    assert _array(weights.body, weights.header.stacks[0].policies, np.int32) == [0, 1, 4]
+    assert _array(weights.body, weights.header.stacks[0].versions, np.int64) == [3, 0, 2]

@@ -34,6 +34,12 @@ def test_a_policy_graph_comes_back_as_it_was() -> None:
     assert _same_graph(decode_policy_graph(encode_policy_graph(graph).to_bytes()), graph)
 
 
+@pytest.mark.parametrize("is_stacked", [False, True])
+def test_a_graph_says_whether_it_acts_for_several_policies_at_once(is_stacked: bool) -> None:
+    graph = replace(example_policy_graph(), is_stacked=is_stacked)
+    assert decode_policy_graph(encode_policy_graph(graph).to_bytes()).is_stacked == is_stacked
+
+
 @pytest.mark.parametrize("box", ["gaussian", "squashed_gaussian"])
 @pytest.mark.parametrize("name", ["box", "discrete", "multi_discrete", "multi_binary"])
 def test_action_heads_of_every_kind_come_back_as_they_were(name: str, box: str) -> None:

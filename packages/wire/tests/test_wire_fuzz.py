@@ -20,6 +20,7 @@ from outrider.testing.messages import (
     random_fragment,
     same_message,
 )
+from outrider.testing.multi_agent_messages import example_stacked_graph, example_stacks, example_team
 from outrider.testing.stream_messages import DIRECTIONS, GOODBYE, STEP, TREE
 from outrider.wire import (
     Fragment,
@@ -65,6 +66,7 @@ from outrider.wire.v1 import (
     tree_pb2,
     weights_pb2,
 )
+from outrider.wire.weights_stacks import check_stacks
 
 HELLO = Hello(component="fuzz", versions={"a": "1"}, capabilities=frozenset({"zstd"}))
 SPACE = example_spaces()["dict"]
@@ -72,7 +74,11 @@ Decode = Callable[[bytes], Any]
 MESSAGES: dict[str, tuple[bytes, Decode]] = {
     "fragment": (encode_fragment(example_fragment()).to_bytes(), decode_fragment),
     "ragged": (encode_fragment(random_fragment(1)).to_bytes(), decode_fragment),
+    "team": (encode_fragment(example_team()).to_bytes(), decode_fragment),
+    "team_summary": (encode_fragment_summary(summarise(example_team())), decode_fragment_summary),
     "weights": (encode_weights(example_weights(), bfloat16=["pi/weight"]).to_bytes(), decode_weights),
+    "stacks": (encode_weights(example_stacks()).to_bytes(), decode_weights),
+    "stacked_graph": (encode_policy_graph(example_stacked_graph()).to_bytes(), decode_policy_graph),
     "policy_graph": (encode_policy_graph(example_policy_graph()).to_bytes(), decode_policy_graph),
     "space": (encode_space(SPACE), decode_space),
     "episodes": (encode_episode_statistics(example_fragment().episodes), decode_episode_statistics),
@@ -105,7 +111,13 @@ HEADERS: dict[str, tuple[Frame, type[Message], Decode]] = {
     ),
     "tree": (encode_tree(TREE), tree_pb2.TreeHeader, decode_tree),
     "fragment": (encode_fragment(example_fragment()), fragment_pb2.FragmentHeader, decode_fragment),
+    "team": (encode_fragment(example_team()), fragment_pb2.FragmentHeader, decode_fragment),
     "weights": (encode_weights(example_weights()), weights_pb2.WeightsHeader, decode_weights),
+    "stacks": (
+        encode_weights(example_stacks(), checksum=False),
+        weights_pb2.WeightsHeader,
+        decode_weights,
+    ),
     "policy_graph": (
         encode_policy_graph(example_policy_graph()),
         policy_graph_pb2.PolicyGraphHeader,
@@ -141,6 +153,8 @@ def _survives(decode: Decode, message: bytes) -> bool:
         assert sum(value.streams.lengths) == len(value.rewards)
     elif isinstance(value, Weights):
         assert not any(tensor.flags.writeable for tensor in value.tensors.values())
+        if value.stacks:
+            check_stacks(value)
     elif isinstance(value, PolicyGraph):
         assert value.action_heads
     elif isinstance(value, session.Step):
@@ -246,8 +260,9 @@ def test_lies_on_streams_give_a_right_value_or_a_wire_error(name: str) -> None:
         _survives(decode, lie.SerializeToString())
 
 
-def test_lies_about_size_reserve_no_memory() -> None:
-    frame = encode_fragment(example_fragment())
+@pytest.mark.parametrize("fragment", [example_fragment(), example_team()])
+def test_lies_about_size_reserve_no_memory(fragment: Fragment) -> None:
+    frame = encode_fragment(fragment)
     tracemalloc.start()
     try:
         for number in LARGE_NUMBERS:

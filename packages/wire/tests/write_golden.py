@@ -15,6 +15,7 @@ from outrider.testing.messages import (
     example_weights,
     image_fragment,
 )
+from outrider.testing.multi_agent_messages import example_stacked_graph, example_stacks, example_team
 from outrider.testing.stream_messages import DIRECTIONS, TREE
 from outrider.wire import (
     EpisodeStatistics,
@@ -62,6 +63,10 @@ def golden_files() -> dict[str, bytes]:
         "weights_bfloat16": encode_weights(weights, bfloat16=["pi/weight"]).to_bytes(),
         "policy_graph": encode_policy_graph(example_policy_graph()).to_bytes(),
         "episode_statistics": encode_episode_statistics(episodes),
+        "team": encode_fragment(example_team()).to_bytes(),
+        "team_summary": encode_fragment_summary(summarise(example_team())),
+        "stacks": encode_weights(example_stacks()).to_bytes(),
+        "stacked_graph": encode_policy_graph(example_stacked_graph()).to_bytes(),
         "hello": encode_hello(ENVRUNNER),
         "welcome": encode_welcome(answer_hello(ENVRUNNER, ALGORITHM)),
         "refusal": encode_welcome(answer_hello(STRANGER, ALGORITHM)),

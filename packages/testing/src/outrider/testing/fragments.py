@@ -28,6 +28,10 @@ def _assert_same(left: Any, right: Any, name: str) -> None:
     elif isinstance(left, np.ndarray):
         assert left.dtype == right.dtype, name
         np.testing.assert_array_equal(left, right, err_msg=name)
+    elif isinstance(left, tuple):
+        assert len(left) == len(right), name
+        for place, (mine, other) in enumerate(zip(left, right, strict=True)):
+            _assert_same(mine, other, f"{name}[{place}]")
     elif left is None:
         assert right is None, name
     else:

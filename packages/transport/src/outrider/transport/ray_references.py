@@ -56,6 +56,7 @@ _LIMITS = Limits(
     max_rows=2**40,
     max_streams=2**40,
     max_episodes=2**31,
+    max_stacks=2**24,
 )
 _PIECE_BYTES = 2**20
 """Ray copies buffers above this size with threads that it starts for each: 0.5 to 2 ms a buffer, which

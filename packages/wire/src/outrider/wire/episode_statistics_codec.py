@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from outrider.wire.fragment import AgentEpisodes, EpisodeStatistics
 from outrider.wire.frame import Bytes
@@ -10,9 +13,13 @@ from outrider.wire.limits import Limits
 from outrider.wire.v1 import episode_statistics_pb2
 from outrider.wire.wire_error import WireError, reading
 
-_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
-_AGENT_FIELDS = {"policy": np.dtype(np.int32), "agent": np.dtype(np.int32)}
-_AGENT_FIELDS |= {"returns": _FLOAT32, "lengths": _INT64}
+_INT32, _INT64, _FLOAT32 = map(np.dtype, ("i4", "i8", "f4"))
+_AGENT_FIELDS: dict[str, np.dtype[Any]] = {
+    "policy": _INT32,
+    "agent": _INT32,
+    "returns": _FLOAT32,
+    "lengths": _INT64,
+}
 
 
 def encode_episode_statistics(episodes: EpisodeStatistics) -> bytes:
@@ -75,12 +82,16 @@ def read_episode_statistics(
 
 
 def _read_agent_episodes(message: episode_statistics_pb2.AgentEpisodes, limits: Limits) -> AgentEpisodes:
-    limits.check("max_episodes", max(len(getattr(message, name)) for name in _AGENT_FIELDS))
+    columns: dict[str, NDArray[Any]] = {}
     for name, dtype in _AGENT_FIELDS.items():
-        largest = max(getattr(message, name), default=0)
-        if dtype.kind == "i" and largest > np.iinfo(dtype).max:
-            raise WireError(f"{name} {largest} of an agent's episode; it is at most {np.iinfo(dtype).max}")
-    return AgentEpisodes(**{name: np.array(getattr(message, name), d) for name, d in _AGENT_FIELDS.items()})
+        numbers = getattr(message, name)
+        limits.check("max_episodes", len(numbers))
+        if dtype.kind == "i" and max(numbers, default=0) > np.iinfo(dtype).max:
+            raise WireError(
+                f"{name} of agents' episodes has {max(numbers)}; it is at most {np.iinfo(dtype).max}"
+            )
+        columns[name] = np.array(numbers, dtype)
+    return AgentEpisodes(**columns)
 
 
 def _check_agent_episodes(agents: AgentEpisodes) -> None:

@@ -97,42 +97,53 @@ def _check_policy_version(version: NDArray[np.int64], num_rows: int) -> None:
 
 
 def _check_critic_states(fragment: Fragment) -> None:
-    states, places = fragment.critic_states, (fragment.critic_rows, fragment.next_critic_rows)
-    if not states and places == (None, None):
+    states, rows, next_rows = fragment.critic_states, fragment.critic_rows, fragment.next_critic_rows
+    if not states and rows is None and next_rows is None:
         return
-    if not states or places[0] is None or places[1] is None:
+    if not states or rows is None or next_rows is None:
         raise ValueError(
             "of critic_states, critic_rows and next_critic_rows only some are there; give all or none"
         )
-    num_states = len(next(iter(states.values()))) if all(each.ndim for each in states.values()) else 0
+    first = next(iter(states.values()))
+    num_states = len(first) if first.ndim else 0
     _check_columns("critic_states", states, num_states)
-    sizes = fragment.num_rows, len(fragment.next_rows)
-    for name, place, size in zip(("critic_rows", "next_critic_rows"), places, sizes, strict=True):
-        _expect(name, place, _INT64, (size,))
-        if size and not 0 <= place.min() <= place.max() < num_states:
-            raise ValueError(
-                f"{name} has {place.min()} to {place.max()}; there are {num_states} critic_states, from 0"
-            )
+    _check_critic_rows("critic_rows", rows, fragment.num_rows, num_states)
+    _check_critic_rows("next_critic_rows", next_rows, len(fragment.next_rows), num_states)
+
+
+def _check_critic_rows(name: str, rows: NDArray[np.int64], size: int, num_states: int) -> None:
+    _expect(name, rows, _INT64, (size,))
+    if size and not 0 <= rows.min() <= rows.max() < num_states:
+        raise ValueError(
+            f"{name} has {rows.min()} to {rows.max()}; they number {num_states} critic_states from 0"
+        )
 
 
 def _check_others(fragment: Fragment) -> None:
-    for other in fragment.others:
-        if other.others:
-            raise ValueError("one of its others has others itself; put all of them into the outermost one")
-        _check_part(other)
-        if not other.num_rows:
-            raise ValueError("one of its others has no rows; leave out architectures that did not act")
-        if len(other.episodes.lengths) or other.statistics != SamplingStatistics():
-            raise ValueError(
-                "one of its others has episodes of environments or sampling statistics; these belong to all "
-                "architectures, so give them to the outermost fragment"
-            )
+    for place, other in enumerate(fragment.others):
+        try:
+            _check_other(other)
+        except ValueError as error:
+            raise ValueError(f"others[{place}]: {error}") from error
     policy = np.concatenate([np.unique(part.streams.policy) for part in all_parts(fragment)])
     number, count = np.unique(policy, return_counts=True)
-    if (count > 1).any():
+    if len(number) < len(policy):
         raise ValueError(
-            f"policy {number[count > 1][0]} is in two of its parts; a policy has one architecture, and its "
-            "streams are in that one's part"
+            f"policy {number[count > 1][0]} has streams here and among the others, or in two of them; "
+            "a policy has one architecture"
+        )
+
+
+def _check_other(other: Fragment) -> None:
+    if other.others:
+        raise ValueError("it has others itself; give all of them to the outermost fragment")
+    _check_part(other)
+    if not other.num_rows:
+        raise ValueError("it has no rows; leave out architectures that did not act")
+    if len(other.episodes.lengths) or other.statistics != SamplingStatistics():
+        raise ValueError(
+            "it has episodes of environments or sampling statistics, which are of all architectures; "
+            "give them to the outermost fragment"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from outrider.wire.compression import Compression
 from outrider.wire.episode_statistics_codec import read_episode_statistics, write_episode_statistics
 from outrider.wire.fragment import Columns, Fragment, Streams, all_parts
@@ -51,10 +53,10 @@ def decode_fragment_frame(frame: Frame, limits: Limits = Limits()) -> Fragment: 
     with reading("fragment"):
         body = BodyReader(frame, limits)
         header = fragment_pb2.FragmentHeader.FromString(frame.header)
-        limits.check("max_stacks", 1 + len(header.others))
-        fragment = _read(header, body, limits, others=_read_others(header, body, limits))
+        others = _read_others(header.others, body, limits) if header.others else ()
+        fragment = _read(header, body, limits, others=others)
         check_fragment(fragment)
-        if fragment.others:
+        if others:
             _check_totals(fragment, limits)
         return fragment
 
@@ -78,11 +80,12 @@ def _write(header: fragment_pb2.FragmentHeader, fragment: Fragment, body: BodyWr
 
 
 def _read_others(
-    header: fragment_pb2.FragmentHeader, body: BodyReader, limits: Limits
+    headers: Sequence[fragment_pb2.FragmentHeader], body: BodyReader, limits: Limits
 ) -> tuple[Fragment, ...]:
-    if any(other.others for other in header.others):
-        raise WireError("one of its others has others itself; put all of them into the outermost one")
-    return tuple([_read(other, body, limits, others=()) for other in header.others])
+    limits.check("max_stacks", 1 + len(headers))
+    if any(header.others for header in headers):
+        raise WireError("one of its others has others itself; give all of them to the outermost fragment")
+    return tuple([_read(header, body, limits, others=()) for header in headers])
 
 
 def _read(
@@ -105,7 +108,7 @@ def _read(
         streams=streams,
         **columns,  # type: ignore[arg-type]
         **rows,  # type: ignore[arg-type]
-        **optional,
+        **optional,  # type: ignore[arg-type]
         episodes=read_episode_statistics(header.episodes, limits),
         statistics=read_sampling_statistics(header.statistics),
         others=others,

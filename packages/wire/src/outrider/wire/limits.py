@@ -12,7 +12,7 @@ class Limits:
     """Bounds that a received message must keep. They are checked before memory is reserved.
 
     Arrays are views of the bytes that have arrived, whatever sizes they claim; what reading reserves is
-    the parsed header, at worst about 30 times `max_header_bytes` (30 MB, measured), and what compressed
+    the parsed header, at worst about 60 times `max_header_bytes` (60 MB, measured), and what compressed
     arrays unpack to.
     """
 
