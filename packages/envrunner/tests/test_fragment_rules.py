@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from outrider.envrunner.fragment_rules import FragmentRules
+from outrider.testing.multi_agent_messages import agent_episodes
 from outrider.wire import (
     BoxSpace,
     DiscreteSpace,
@@ -18,6 +19,7 @@ from outrider.wire import (
     Streams,
     TensorSpec,
     action_heads,
+    check_fragment,
     encode_fragment,
 )
 
@@ -83,6 +85,31 @@ def test_a_good_fragment_keeps_them() -> None:
 def test_columns_are_those_that_were_asked_for(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         rules().check(replace(FRAGMENT, **changes), runner=2)
+
+
+NO_EPISODES = EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64))
+OTHER = replace(
+    FRAGMENT, episodes=NO_EPISODES, streams=replace(FRAGMENT.streams, policy=np.ones(1, np.int32))
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"others": (OTHER,)},
+        {
+            "critic_states": {"": np.zeros(1)},
+            "critic_rows": np.zeros(3, np.int64),
+            "next_critic_rows": np.zeros(1, np.int64),
+        },
+        {"episodes": replace(NO_EPISODES, agents=agent_episodes([]))},
+    ],
+)
+def test_a_run_with_one_agent_takes_nothing_of_several(changes: dict[str, Any]) -> None:
+    several = replace(FRAGMENT, **changes)
+    check_fragment(several)
+    with pytest.raises(ValueError, match="the run has one policy for one agent; start this run with several"):
+        rules().check(several, runner=2)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -65,6 +65,7 @@ class FragmentRules:
 
     def check(self, fragment: Fragment, *, runner: int) -> None:
         """Raise ValueError with the first rule that a fragment of this runner of the run breaks."""
+        _check_one_agent(fragment)
         self._check_counts(fragment)
         _check_form("observations", fragment.observations, self._observations)
         _check_form("actions", fragment.actions, self._actions)
@@ -136,6 +137,14 @@ class FragmentRules:
         # The logit of an action that is masked may be minus infinity.
         if parameters is not None and not (parameters < np.inf).all():
             raise ValueError("action_parameters are NaN or infinite")
+
+
+def _check_one_agent(fragment: Fragment) -> None:
+    if fragment.others or fragment.critic_states or fragment.episodes.agents is not None:
+        raise ValueError(
+            "it has other architectures, critic states or episodes of single agents, and the run has one "
+            "policy for one agent; start this run with several agents, or sample for one"
+        )
 
 
 def _check_form(name: str, columns: Columns, expected: _Form) -> None:
