@@ -16,6 +16,8 @@ from outrider.learner.stack_metrics import by_policy, over_stacks
 from outrider.learner.stack_weights import JoinedWeights
 from outrider.wire import Fragment, Weights
 
+_NONE = np.zeros(0, np.int32)
+
 
 class Portion(NamedTuple):
     """The rows of an update."""
@@ -54,7 +56,7 @@ class MultiAgentLearner:
     @property
     def numbers(self) -> NDArray[np.int32]:
         """[P] numbers of all policies, ascending."""
-        return np.sort(np.concatenate([stack.numbers for stack in self._stacks.values()]))
+        return np.sort(np.concatenate([_NONE, *(stack.numbers for stack in self._stacks.values())]))
 
     @property
     def frozen(self) -> frozenset[int]:
@@ -95,12 +97,20 @@ class MultiAgentLearner:
         metrics = [stack.policy_metrics() if name in self._trained else {} for name, stack in stacks]
         return by_policy([stack.numbers for _, stack in stacks], metrics)
 
-    def add(self, number: int, *, stack: str, like: int | None = None, seed: int = 0) -> None:
-        """Take a policy into a stack: a copy of policy `like`, or a new one made from `seed`."""
+    def add(
+        self,
+        number: int,
+        *,
+        stack: str,
+        like: int | None = None,
+        seed: int = 0,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take a policy into a stack; see `StackLearner.add`. It trains until it is frozen."""
         self._check_new([number])
         if stack not in self._stacks:
             raise ValueError(f"there is no stack {stack!r}; there are {', '.join(self._stacks) or 'none'}")
-        self._stacks[stack].add(number, like=like, seed=seed)
+        self._stacks[stack].add(number, like=like, seed=seed, overrides=overrides)
         self._restructured(stack)
 
     def add_stack(self, name: str, learner: StackLearner) -> None:

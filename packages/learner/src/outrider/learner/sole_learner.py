@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,7 +56,9 @@ class SoleLearner:
             version=self._num_changes, fingerprint=weights.fingerprint, tensors=tensors, stacks=(stack,)
         )
 
-    def add(self, number: int, *, like: int | None, seed: int) -> None:
+    def add(
+        self, number: int, *, like: int | None, seed: int, overrides: Mapping[str, Any] | None = None
+    ) -> None:
         """Refuse: there is room for one policy."""
         raise ValueError(
             f"policy {number} cannot join stack {self._name!r}, which holds policy {self._number} alone "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,10 +25,13 @@ class StackLearner(Learner, Protocol):
         """[P] numbers of the policies, ascending."""
         ...
 
-    def add(self, number: int, *, like: int | None, seed: int) -> None:
+    def add(
+        self, number: int, *, like: int | None, seed: int, overrides: Mapping[str, Any] | None = None
+    ) -> None:
         """Take in a policy: a copy of policy `like`, with its optimiser, or a new one made from `seed`.
 
-        Raises ValueError where there is no room for it, or no policy `like`.
+        `overrides` are training settings of its own; without any, a copy has those of the other. Raises
+        ValueError where there is no room for it, or no policy `like`.
         """
         ...
 

@@ -1,0 +1,177 @@
+"""What learners of several policies are made of, so that another process can make them.
+
+Free of torch until `make_learner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from outrider.learner.learner_group import LearnerGroupSettings
+from outrider.learner.policy_slices import rank_of
+from outrider.learner.ppo_settings import PPOSettings
+from outrider.rlmodule import PolicyRecipe
+from outrider.wire import decode_settings, encode_settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.ranks import Ranks
+    from outrider.learner.stack_learner import StackLearner
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StackPlan:
+    """Policies of one architecture."""
+
+    name: str
+    policy: PolicyRecipe
+    """Of each; the seed is not this one but the policy's own."""
+    training: Any
+    """Settings of the algorithm: PPOSettings and the like."""
+    seeds: Mapping[int, int]
+    """By number of the policy, the seed of its first weights."""
+    overrides: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    """By number, training settings of a policy's own."""
+    is_stacked: bool = True
+    """Whether policies are computed together; if not there is one, which trains like one without others."""
+
+    def __post_init__(self) -> None:
+        """Refuse more policies than there is room for."""
+        if not self.is_stacked and len(self.seeds) > 1:
+            raise ValueError(
+                f"stack {self.name!r} has {len(self.seeds)} policies that are not computed together; "
+                "give each a stack of its own"
+            )
+
+    def make_learner(self, algorithm: str, *, seed: int, device: torch.device) -> StackLearner:
+        """Make the learner of these policies; raises ValueError for what cannot be stacked."""
+        if self.is_stacked:
+            return self._make_stacked(seed, device)
+        from outrider.learner.algorithms import make_learner
+        from outrider.learner.sole_learner import SoleLearner
+
+        ((number, own_seed),) = self.seeds.items()
+        training = replace(self.training, **self.overrides.get(number, {}))
+        policy = replace(self.policy, seed=own_seed).build()
+        learner = make_learner(algorithm, policy, training, seed=seed + number, device=device)
+        return SoleLearner(learner, number, self.name)
+
+    def _make_stacked(self, seed: int, device: torch.device) -> StackLearner:
+        from outrider.learner.stacked_ppo import StackedPPOLearner
+        from outrider.rlmodule import PolicyStack
+
+        if not isinstance(self.training, PPOSettings):
+            raise ValueError(
+                f"stack {self.name!r} has {type(self.training).__name__}, and only PPO trains policies "
+                "stacked; give each policy a stack of its own, with is_stacked=False"
+            )
+        numbers = sorted(self.seeds)
+        return StackedPPOLearner(
+            PolicyStack(self.policy, [self.seeds[number] for number in numbers]),
+            self.training,
+            numbers=numbers,
+            overrides=self.overrides,
+            name=self.name,
+            seed=seed,
+            device=device,
+        )
+
+    def of_rank(self, rank: int, num_ranks: int) -> StackPlan:
+        """Return the plan of those policies that belong to a rank."""
+        return replace(
+            self,
+            seeds={n: seed for n, seed in self.seeds.items() if rank_of(n, num_ranks) == rank},
+            overrides={n: own for n, own in self.overrides.items() if rank_of(n, num_ranks) == rank},
+        )
+
+    def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
+        """Return plain values; see `LearnerPlan`."""
+        return {
+            "name": self.name,
+            "policy": self.policy.to_message(dump),
+            "training": encode_settings(self.training, dump=dump),
+            "seeds": [[number, seed] for number, seed in self.seeds.items()],
+            "overrides": [[number, _plain(own)] for number, own in self.overrides.items()],
+            "is_stacked": self.is_stacked,
+        }
+
+    @staticmethod
+    def from_message(
+        message: Mapping[str, Any], algorithm: str, load: Callable[[bytes], Any] | None = None
+    ) -> StackPlan:
+        """Read what `to_message` returned. Raises ValueError for what this release does not know."""
+        from outrider.learner.algorithms import settings_class
+
+        return StackPlan(
+            name=message["name"],
+            policy=PolicyRecipe.from_message(message["policy"], load),
+            training=decode_settings(settings_class(algorithm), message["training"], load=load),
+            seeds=dict(message["seeds"]),
+            overrides=dict(message["overrides"]),
+            is_stacked=message["is_stacked"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiAgentPlan:
+    """All policies of a run, or those of one rank."""
+
+    algorithm: str
+    """Name by which `outrider.learner.algorithms` knows it, such as "ppo"."""
+    stacks: tuple[StackPlan, ...]
+    frozen: frozenset[int] = frozenset()
+    """Numbers of policies that do not train."""
+    settings: LearnerGroupSettings
+    seed: int
+    """Of everything random in learning, with the number of the policy; ranks have it in common."""
+
+    def of_rank(self, rank: int, num_ranks: int) -> MultiAgentPlan:
+        """Return the plan of those policies that belong to a rank, of all architectures it has any of."""
+        stacks = tuple(stack.of_rank(rank, num_ranks) for stack in self.stacks)
+        frozen = frozenset(number for number in self.frozen if rank_of(number, num_ranks) == rank)
+        return replace(self, stacks=tuple(stack for stack in stacks if stack.seeds), frozen=frozen)
+
+    def make_learner(self, ranks: Ranks, device: torch.device) -> MultiAgentLearner:
+        """Make the learner of one rank, which has its own policies and sums nothing with the others."""
+        from outrider.learner.multi_agent_learner import MultiAgentLearner
+
+        own = self.of_rank(ranks.rank, ranks.size)
+        stacks = {
+            stack.name: stack.make_learner(self.algorithm, seed=self.seed, device=device)
+            for stack in own.stacks
+        }
+        return MultiAgentLearner(stacks, frozen=sorted(own.frozen))
+
+    def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
+        """Return plain values; `dump` pickles a network of the user's (see `PolicyRecipe`)."""
+        return {
+            "algorithm": self.algorithm,
+            "stacks": [stack.to_message(dump) for stack in self.stacks],
+            "frozen": sorted(self.frozen),
+            "settings": encode_settings(self.settings, dump=dump),
+            "seed": self.seed,
+        }
+
+    @staticmethod
+    def from_message(
+        message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None
+    ) -> MultiAgentPlan:
+        """Read what `to_message` returned. Raises ValueError for what this release does not know."""
+        algorithm = message["algorithm"]
+        return MultiAgentPlan(
+            algorithm=algorithm,
+            stacks=tuple(StackPlan.from_message(stack, algorithm, load) for stack in message["stacks"]),
+            frozen=frozenset(message["frozen"]),
+            settings=decode_settings(LearnerGroupSettings, message["settings"], load=load),
+            seed=message["seed"],
+        )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - settings by name, numbers, or pairs of them
+    if isinstance(value, Mapping):
+        return {name: _plain(child) for name, child in value.items()}
+    return [_plain(child) for child in value] if isinstance(value, list | tuple) else value
