@@ -6,6 +6,7 @@ Axes: P policies; B rows of each policy, alike for all; k action parameters. Ten
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from typing import TYPE_CHECKING, TypeVar
@@ -116,7 +117,9 @@ class PolicyStack:
 
     def policy(self, place: int) -> Policy:
         """Return a plain policy with a copy of the weights of one."""
-        return held(self.plain, self.policy_tensors(place))
+        policy = copy.deepcopy(self.plain)
+        policy.load_state_dict(self.policy_tensors(place))
+        return policy
 
     def grow(self, seeds: Sequence[int]) -> range:
         """Add a policy for each seed behind the others; return their places."""
