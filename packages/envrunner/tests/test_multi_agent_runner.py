@@ -8,18 +8,16 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from outrider.envrunner.function_mapping import FunctionMapping
-from outrider.envrunner.matchups import MatchupMapping, Matchups
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.wire import Columns, Fragment, TensorSpec, Weights, action_heads
+from outrider.wire import Columns, TensorSpec, Weights, action_heads
 from outrider.wire.fragment_checks import check_fragment
 
 AGENTS = ("red_0", "red_1", "blue_0")

@@ -41,8 +41,6 @@ from outrider.wire import (
     leaves,
 )
 
-CRITIC_PATH = "critic"
-"""What the global state is called among the inputs of a value network."""
 _ACTIONS, _EPISODES = 3, 4
 """What random numbers are for, so that no two draw the same ones."""
 Flags = NDArray[np.bool_]
@@ -336,7 +334,7 @@ class MultiAgentRunner:
             action_log_probs=self._samplers[index].log_probs(parameters, actions),
             action_parameters=parameters if self._settings.record_action_parameters else None,
             policy_version=version if (versions == version).all() else versions,
-            critic_states={} if states is None else {CRITIC_PATH: states[0]},
+            critic_states={} if states is None else {"": states[0]},
             critic_rows=None if states is None else states[1],
             next_critic_rows=None if states is None else states[2],
             episodes=EpisodeStatistics(

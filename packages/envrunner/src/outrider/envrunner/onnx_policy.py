@@ -18,10 +18,10 @@ from outrider.wire import Columns, PolicyGraph, TensorSpec, Weights, leaf_dtype,
 if TYPE_CHECKING:
     import onnxruntime as ort
 
-_WEIGHTS = "weights/"
+WEIGHTS = "weights/"
 _MOST_SIZES = 16
 """Batch sizes whose arrays are kept. A runner has one; peers that are acted for come in any number."""
-_ONNX_DTYPES = {
+ONNX_DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
     "tensor(float16)": np.float16,
@@ -46,15 +46,15 @@ class OnnxPolicy:
         Raises ValueError where ONNX Runtime cannot load the model.
         """
         self._graph = graph
-        self._session = _session(graph.model)
+        self._session = open_session(graph.model)
         self._leaves = {
             f"observation{path}": (path, leaf_shape(leaf), leaf_dtype(leaf))
             for path, leaf in leaves(graph.observation_space).items()
         }
         self._weights = {
-            node.name.removeprefix(_WEIGHTS): np.zeros(node.shape, _ONNX_DTYPES[node.type])
+            node.name.removeprefix(WEIGHTS): np.zeros(node.shape, ONNX_DTYPES[node.type])
             for node in self._session.get_inputs()
-            if node.name.startswith(_WEIGHTS)
+            if node.name.startswith(WEIGHTS)
         }
         self._bound: dict[int, _Bound] = {}
 
@@ -123,8 +123,8 @@ class _Bound:
         self.run = session.run_with_iobinding
         for node in session.get_inputs():
             name = node.name
-            if name.startswith(_WEIGHTS):
-                array = weights[name.removeprefix(_WEIGHTS)]
+            if name.startswith(WEIGHTS):
+                array = weights[name.removeprefix(WEIGHTS)]
             elif name.startswith("state/"):
                 spec = graph.state[name.removeprefix("state/")]
                 array = np.zeros((num_rows, *spec.shape), spec.dtype)
@@ -142,7 +142,7 @@ class _Bound:
         self.binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
 
 
-def _session(model: bytes) -> ort.InferenceSession:
+def open_session(model: bytes) -> ort.InferenceSession:
     import onnxruntime as ort  # 0.1 s, which an environment's process does not need to wait for
 
     options = ort.SessionOptions()
