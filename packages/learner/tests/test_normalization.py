@@ -36,27 +36,27 @@ def test_observations_are_counted_once_and_only_after_training_on_them(lab: Any)
 
 
 def test_discounted_returns_run_on_within_an_episode_and_start_anew_after_it(lab: Any) -> None:
-    scale = RewardScale(0.5)
+    scale = RewardScale()
     rows = rows_from_fragments([stream(lab, [1.0, 1.0, 4.0, 2.0], terminated=[1])], CPU)
-    assert scale.returns(rows).tolist() == [1.0, 1.5, 4.0, 4.0]
+    assert scale.returns(rows, 0.5).tolist() == [1.0, 1.5, 4.0, 4.0]
 
 
 def test_an_unfinished_episode_goes_on_in_the_next_fragment_of_its_environment(lab: Any) -> None:
-    scale = RewardScale(0.5)
-    scale.returns(rows_from_fragments([stream(lab, [1.0, 1.0]), stream(lab, [8.0], environment=1)], CPU))
+    scale = RewardScale()
+    scale.returns(rows_from_fragments([stream(lab, [1.0, 1.0]), stream(lab, [8.0], environment=1)], CPU), 0.5)
     later = [stream(lab, [2.0], environment=1), stream(lab, [2.0]), stream(lab, [2.0], environment=2)]
-    assert scale.returns(rows_from_fragments(later, CPU)).tolist() == [2.75, 6.0, 2.0]
+    assert scale.returns(rows_from_fragments(later, CPU), 0.5).tolist() == [6.0, 2.75, 2.0]
 
 
 def test_two_fragments_of_one_environment_in_one_update_are_one_episode(lab: Any) -> None:
     rows = rows_from_fragments([stream(lab, [1.0, 1.0]), stream(lab, [1.0])], CPU)
-    assert RewardScale(0.5).returns(rows).tolist() == [1.0, 1.5, 1.75]
+    assert RewardScale().returns(rows, 0.5).tolist() == [1.0, 1.5, 1.75]
 
 
 def test_a_finished_episode_leaves_nothing_behind(lab: Any) -> None:
-    scale = RewardScale(0.5)
-    scale.returns(rows_from_fragments([stream(lab, [8.0], terminated=[0])], CPU))
-    assert scale.returns(rows_from_fragments([stream(lab, [1.0])], CPU)).tolist() == [1.0]
+    scale = RewardScale()
+    scale.returns(rows_from_fragments([stream(lab, [8.0], terminated=[0])], CPU), 0.5)
+    assert scale.returns(rows_from_fragments([stream(lab, [1.0])], CPU), 0.5).tolist() == [1.0]
 
 
 def test_rewards_are_divided_by_the_deviation_of_returns(lab: Any) -> None:
@@ -64,7 +64,7 @@ def test_rewards_are_divided_by_the_deviation_of_returns(lab: Any) -> None:
 
     policy = lab.policy(normalize_rewards=True)
     rows = rows_from_fragments([stream(lab, [1.0, 1.0, 4.0, 2.0], terminated=[1])], CPU)
-    scaled = RewardScale(0.5).scale(policy, rows, OneRank())
+    scaled = RewardScale().scale(policy, rows, OneRank(), 0.5)
     expected = np.array([1.0, 1.0, 4.0, 2.0]) / np.std([1.0, 1.5, 4.0, 4.0])
     np.testing.assert_allclose(scaled, expected, rtol=1e-6)
 
@@ -73,4 +73,4 @@ def test_rewards_stay_as_they_are_without_a_normaliser(lab: Any) -> None:
     from outrider.learner.ranks import OneRank
 
     rows = rows_from_fragments([stream(lab, [1.0, 3.0])], CPU)
-    assert RewardScale(0.5).scale(lab.policy(), rows, OneRank()).tolist() == [1.0, 3.0]
+    assert RewardScale().scale(lab.policy(), rows, OneRank(), 0.5).tolist() == [1.0, 3.0]

@@ -1,4 +1,4 @@
-"""Losses are sums with the gradients of the papers."""
+"""Losses are those of the papers, row by row, with their gradients."""
 
 import pytest
 import torch
@@ -20,13 +20,13 @@ def test_the_ratio_has_no_gradient_beyond_the_clip_unless_it_comes_back(
     ratio: float, advantage: float, loss: float, slope: float
 ) -> None:
     ratio_B = torch.tensor([ratio], requires_grad=True)
-    actual = ppo_loss.surrogate_sum(ratio_B, torch.tensor([advantage]), 0.2)
+    actual = ppo_loss.surrogate(ratio_B, torch.tensor([advantage]), 0.2)
     actual.backward()  # type: ignore[no-untyped-call]
     assert (float(actual.detach()), float(ratio_B.grad)) == pytest.approx((loss, slope))  # type: ignore[arg-type]
 
 
-def test_squared_errors_are_added_up_and_not_averaged() -> None:
-    assert ppo_loss.squared_error_sum(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 4.0])) == 13.0
+def test_each_row_has_a_squared_error_of_its_own() -> None:
+    assert ppo_loss.squared_error(torch.tensor([1.0, 2.0]), torch.tensor([4.0, 4.0])).tolist() == [9.0, 4.0]
 
 
 @pytest.mark.parametrize(
@@ -39,17 +39,18 @@ def test_squared_errors_are_added_up_and_not_averaged() -> None:
 )
 def test_a_value_stops_once_it_has_moved_by_its_clip(value: float, slope: float) -> None:
     value_B = torch.tensor([value], requires_grad=True)
-    loss = ppo_loss.clipped_squared_error_sum(value_B, torch.tensor([1.0]), torch.tensor([10.0]), 1.0)
+    loss = ppo_loss.clipped_squared_error(value_B, torch.tensor([1.0]), torch.tensor([10.0]), 1.0)
     loss.backward()  # type: ignore[no-untyped-call]
     assert float(value_B.grad) == slope  # type: ignore[arg-type]
 
 
 def test_the_estimate_of_the_divergence_is_zero_only_for_equal_policies() -> None:
     log_ratio_B = torch.tensor([0.0, 0.5, -0.5])
-    terms = [ppo_loss.divergence_estimate_sum(x, x.exp()) for x in log_ratio_B.split(1)]  # type: ignore[no-untyped-call]
+    terms = [ppo_loss.divergence_estimate(x, x.exp()) for x in log_ratio_B]
     assert terms[0] == 0.0
     assert terms[1] > 0.0 < terms[2]
 
 
-def test_ratios_outside_of_the_clip_are_counted() -> None:
-    assert ppo_loss.clipped_count(torch.tensor([0.7, 0.9, 1.1, 1.3]), 0.2) == 2
+def test_ratios_outside_of_the_clip_are_named() -> None:
+    ratio_B = torch.tensor([0.7, 0.9, 1.1, 1.3])
+    assert ppo_loss.is_clipped(ratio_B, 0.2).tolist() == [True, False, False, True]

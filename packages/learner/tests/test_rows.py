@@ -22,7 +22,7 @@ def test_rows_of_several_fragments_stand_behind_each_other(lab: Any) -> None:
     assert len(rows) == 12
     assert rows.length_S.tolist() == [4, 3, 5]
     assert rows.next_row_M.tolist() == [*fragments[0].next_rows, *(7 + fragments[1].next_rows)]
-    assert rows.stream_key_S == [(0, 0), (1, 0), (2, 0)]
+    assert rows.stream_key_S.tolist() == [[0, 0, 0], [0, 1, 0], [0, 2, 0]]
 
 
 def test_a_row_is_followed_unless_its_episode_or_stream_ends(lab: Any) -> None:

@@ -78,7 +78,7 @@ def test_streams_without_rows_are_left_aside(lab: Any, use_lstm: bool) -> None:
         rows,
         length_S=np.array([5, 0, 7]),
         num_next_S=np.insert(rows.num_next_S, 1, 0),
-        stream_key_S=[(0, 0), (1, 0), (2, 0)],
+        stream_key_S=np.array([[0, 0, 0], [0, 1, 0], [0, 2, 0]], np.int32),
         state={name: column[[0, 0, 1]] for name, column in rows.state.items()},
     )
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_taking_streams_of_rows_is_loading_the_streams_of_a_fragment(lab: Any, s
             assert torch.equal(getattr(taken, name)[path], column), name
     assert taken.length_S.tolist() == loaded.length_S.tolist()
     assert taken.num_next_S.tolist() == loaded.num_next_S.tolist()
-    assert taken.stream_key_S == loaded.stream_key_S
+    assert taken.stream_key_S.tolist() == loaded.stream_key_S.tolist()
 
 
 def test_parts_are_whole_streams_and_hold_every_row_once(lab: Any) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from outrider.learner.ranks import OneRank, Ranks
     from outrider.learner.sole_learner import SoleLearner
     from outrider.learner.stack_learner import StackLearner
+    from outrider.learner.stacked_ppo import StackedPPOLearner
 
 __all__ = [
     "APPOLearner",
@@ -56,6 +57,7 @@ __all__ = [
     "Schedule",
     "SoleLearner",
     "StackLearner",
+    "StackedPPOLearner",
     "StateTree",
     "TrainingDivergedError",
     "UpdateReport",
@@ -82,6 +84,7 @@ _HOMES = {
     "Ranks": "ranks",
     "SoleLearner": "sole_learner",
     "StackLearner": "stack_learner",
+    "StackedPPOLearner": "stacked_ppo",
     "StateTree": "learner",
     "TrainingDivergedError": "non_finite",
     "UpdateReport": "group",

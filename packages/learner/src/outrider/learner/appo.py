@@ -92,7 +92,7 @@ class APPOLearner:
             self._refresh_target(mean_kl)
         clock.lap("normalize_s")
         metrics = record.metrics() | {
-            "explained_variance": explained_variance(value_N, target_N, self._ranks),
+            "explained_variance": float(explained_variance(value_N, target_N, self._ranks)),
             "learning_rate": learning_rate,
             "kl_coeff": self._kl_coeff,
             "num_env_steps_trained": float(fresh.num_rows),
@@ -143,8 +143,8 @@ class APPOLearner:
         log_prob_N, entropy_N = distribution.log_prob_and_entropy(outputs.parameters, rows.actions)
         soundness_N = target_ratio_N.reciprocal().clamp(max=settings.target_worker_clipping)
         ratio_N = soundness_N * (log_prob_N - rows.log_prob_N).exp()
-        policy_loss = ppo_loss.surrogate_sum(ratio_N, advantage_N, clip)
-        value_loss = ppo_loss.squared_error_sum(outputs.value_N, value_target_N)
+        policy_loss = ppo_loss.surrogate(ratio_N, advantage_N, clip).sum()
+        value_loss = ppo_loss.squared_error(outputs.value_N, value_target_N).sum()
         entropy = entropy_N.sum()
         loss = policy_loss + settings.vf_loss_coeff * value_loss - entropy_coeff * entropy
         if settings.use_kl_loss:
@@ -152,10 +152,10 @@ class APPOLearner:
             loss = loss + self._kl_coeff * divergence
         else:
             log_ratio_N = log_prob_N.detach() - target_log_prob_N
-            divergence = ppo_loss.divergence_estimate_sum(log_ratio_N, log_ratio_N.exp())
+            divergence = ppo_loss.divergence_estimate(log_ratio_N, log_ratio_N.exp()).sum()
         (loss / num_rows).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            clipped = ppo_loss.clipped_count(ratio_N, clip)
+            clipped = ppo_loss.is_clipped(ratio_N, clip).sum()
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, clipped, loss))
             statistics = self._kept.gradient_step.take(sums / num_rows)
         return statistics, outputs.value_N.detach(), value_target_N
@@ -163,7 +163,7 @@ class APPOLearner:
     def _refresh_target(self, mean_kl: float) -> None:
         """Move the target network towards the policy, which has diverged from it by `mean_kl`."""
         if self.settings.use_kl_loss:
-            self._kl_coeff = adapted_kl_coeff(self._kl_coeff, mean_kl, self.settings.kl_target)
+            self._kl_coeff = float(adapted_kl_coeff(self._kl_coeff, mean_kl, self.settings.kl_target))
         follow(self._target, self.policy, self.settings.tau)
 
 

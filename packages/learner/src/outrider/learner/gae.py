@@ -1,5 +1,7 @@
 """Advantage estimates over rows as they are, without padding. Axes: N = rows of all streams.
 
+There may be axes in front of N, such as policies, whose rows have nothing to do with each other.
+
 `followed_N` says that the next row is the next step of the same episode. It is false where an
 episode ended and at the end of a stream, and is what keeps recursions from leaking.
 """
@@ -15,8 +17,8 @@ def gae(
     terminated_N: Tensor,
     followed_N: Tensor,
     *,
-    discount: float,
-    trace_decay: float,
+    discount: float | Tensor,
+    trace_decay: float | Tensor,
 ) -> Tensor:
     """How much better each action did than the policy's average.
 
@@ -28,10 +30,10 @@ def gae(
     terminated it is not looked at. Schulman et al. 2016 (arXiv 1506.02438), eq. 16.
     """
     columns = (reward_N, value_N, next_value_N, terminated_N, followed_N)
-    if len({column.shape for column in columns}) != 1 or reward_N.ndim != 1:
+    if len({column.shape for column in columns}) != 1:
         raise ValueError(
             f"gae got columns of shapes {[tuple(column.shape) for column in columns]}; "
-            "give five of one shape [N]"
+            "give five of one shape [..., N]"
         )
     bootstrap_N = torch.where(terminated_N, 0.0, next_value_N)
     delta_N = reward_N + discount * bootstrap_N - value_N
@@ -47,12 +49,12 @@ def backward_sums(addend_N: Tensor, factor_N: Tensor) -> Tensor:
     over the steps of a single stream takes 11 ms.
     """
     sum_N, product_N = addend_N.clone(), factor_N.clone()
-    product_N[-1:] = 0.0
-    reach, num_rows = 1, len(addend_N)
+    product_N[..., -1:] = 0.0
+    reach, num_rows = 1, addend_N.shape[-1]
     while reach < num_rows and bool(product_N.any()):
-        sum_N[:-reach] += product_N[:-reach] * sum_N[reach:]
-        product_N[:-reach] = product_N[:-reach] * product_N[reach:]
-        product_N[-reach:] = 0.0
+        sum_N[..., :-reach] += product_N[..., :-reach] * sum_N[..., reach:]
+        product_N[..., :-reach] = product_N[..., :-reach] * product_N[..., reach:]
+        product_N[..., -reach:] = 0.0
         reach *= 2
     return sum_N
 
@@ -62,10 +64,11 @@ def next_values(
 ) -> Tensor:
     """Value what followed each row: the next row, or the observation recorded beside the fragment.
 
-    Rows that neither the next row nor an observation follows (they terminated) get 0.
+    Rows that neither the next row nor an observation follows (they terminated) get 0. `next_row_M` counts
+    through all axes.
     """
-    next_value_N = torch.zeros_like(value_N)
-    next_value_N[:-1] = value_N[1:]
+    next_value_N = value_N.new_zeros(value_N.shape)
+    next_value_N[..., :-1] = value_N[..., 1:]
     next_value_N.mul_(followed_N)
-    next_value_N[next_row_M] = value_of_next_observation_M
+    next_value_N.view(-1)[next_row_M] = value_of_next_observation_M
     return next_value_N

@@ -70,7 +70,7 @@ class IMPALALearner:
         self._kept.end_update(rows, parts.num_rows)
         clock.lap("normalize_s")
         metrics = record.metrics() | {
-            "explained_variance": explained_variance(value_N, target_N, self._ranks),
+            "explained_variance": float(explained_variance(value_N, target_N, self._ranks)),
             "learning_rate": learning_rate,
             "num_env_steps_trained": float(parts.num_rows),
             "gather_s": rows.gather_s,
@@ -112,12 +112,12 @@ class IMPALALearner:
         if settings.normalize_advantages:
             advantage_N = standardise(advantage_N, self._ranks)
         policy_loss = -(log_prob_N * advantage_N).sum()
-        value_loss = ppo_loss.squared_error_sum(outputs.value_N, target_N)
+        value_loss = ppo_loss.squared_error(outputs.value_N, target_N).sum()
         entropy = entropy_N.sum()
         loss = policy_loss + settings.vf_loss_coeff * value_loss - entropy_coeff * entropy
         (loss / num_rows).backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            divergence = ppo_loss.divergence_estimate_sum(log_ratio_N, ratio_N)
+            divergence = ppo_loss.divergence_estimate(log_ratio_N, ratio_N).sum()
             cut = (ratio_N > bounds.rho).sum()
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, cut, loss))
             statistics = self._kept.gradient_step.take(sums / num_rows)

@@ -34,7 +34,7 @@ class SkippedSteps:
             num_skipped += 1
             self.consecutive += 1
             if self.consecutive == 1:
-                self.first_bad = f"at update {update}, {cause or _first_bad(row)}"
+                self.first_bad = f"at update {update}, {cause or first_bad(row)}"
             if self.consecutive > self.max_consecutive:
                 raise TrainingDivergedError(
                     f"{self.consecutive} gradient steps in a row were skipped; first, {self.first_bad}"
@@ -49,7 +49,8 @@ class SkippedSteps:
         self.first_bad = str(state["first_bad"])
 
 
-def _first_bad(row: list[float]) -> str:
+def first_bad(row: list[float]) -> str:
+    """Name the first of the STEP_STATISTICS that is not finite, and the cure."""
     names = (name.replace("_", " ") for name in STEP_STATISTICS)
     name, value = next(pair for pair in zip(names, row, strict=True) if not math.isfinite(pair[1]))
     return f"{name} became {value}: lower lr, set grad_clip, or normalise observations and rewards"

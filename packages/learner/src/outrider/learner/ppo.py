@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from outrider.learner import ppo_loss
 from outrider.learner.advantage_scale import explained_variance, standardise
 from outrider.learner.estimates import Estimates, estimate
 from outrider.learner.gae import gae, next_values
 from outrider.learner.kl_coefficient import adapted_kl_coeff
 from outrider.learner.learner import StateTree
 from outrider.learner.minibatches import Minibatch, MinibatchSource, Targets
+from outrider.learner.ppo_loss import Coefficients, ppo_loss
 from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.ranks import Ranks
 from outrider.learner.rows import Rows
@@ -86,7 +86,7 @@ class PPOLearner:
             trace_decay=self.settings.lambda_,
         )
         target_N = advantage_N + value_N
-        variance = explained_variance(value_N, target_N, self._ranks)
+        variance = float(explained_variance(value_N, target_N, self._ranks))
         if self.settings.normalize_advantages:
             advantage_N = standardise(advantage_N, self._ranks)
         parameters = estimates.parameters if rows.parameters is None else rows.parameters
@@ -105,50 +105,35 @@ class PPOLearner:
             needs_parameters=settings.use_kl_loss,
             ranks=self._ranks,
         )
-        clip = value_at(settings.clip_param, self._kept.num_env_steps)
-        entropy_coeff = value_at(settings.entropy_coeff, self._kept.num_env_steps)
+        coefficients = Coefficients(
+            clip=value_at(settings.clip_param, self._kept.num_env_steps),
+            vf_clip_param=settings.vf_clip_param,
+            vf_loss_coeff=settings.vf_loss_coeff,
+            entropy_coeff=value_at(settings.entropy_coeff, self._kept.num_env_steps),
+            kl_coeff=self._kl_coeff,
+        )
         num_minibatches = source.num_minibatches(settings.minibatch_size)
         cause = rows.first_bad or estimates.first_bad()
         record = self._kept.record_steps()
         for _ in range(settings.num_epochs):
             for minibatch in source.epoch(num_minibatches, self._kept.generator):
-                record.add(self._step(minibatch, clip, entropy_coeff), minibatch.num_rows)
+                record.add(self._step(minibatch, coefficients), minibatch.num_rows)
             mean_kl = record.end_epoch(cause)["mean_kl"]
             if settings.early_stop_kl is not None and mean_kl > settings.early_stop_kl:
                 break
         if settings.use_kl_loss:
-            self._kl_coeff = adapted_kl_coeff(self._kl_coeff, mean_kl, settings.kl_target)
+            self._kl_coeff = float(adapted_kl_coeff(self._kl_coeff, mean_kl, settings.kl_target))
         return record.metrics() | {
             "mean_kl": mean_kl,
             "kl_coeff": self._kl_coeff,
             "num_env_steps_trained": float(source.num_rows),
         }
 
-    def _step(self, minibatch: Minibatch, clip: float, entropy_coeff: float) -> Tensor:
+    def _step(self, minibatch: Minibatch, coefficients: Coefficients) -> Tensor:
         """Take one gradient step, or skip it; returns its STEP_STATISTICS [K] without waiting for them."""
-        settings, distribution = self.settings, self.policy.distribution
         parameters, value_B = minibatch.forward(self.policy)
-        log_prob_B, entropy_B = distribution.log_prob_and_entropy(parameters, minibatch.actions)
-        log_ratio_B = log_prob_B - minibatch.log_prob_B
-        ratio_B = log_ratio_B.exp()
-        policy_loss = ppo_loss.surrogate_sum(ratio_B, minibatch.advantage_B, clip)
-        if settings.vf_clip_param is None:
-            value_loss = ppo_loss.squared_error_sum(value_B, minibatch.value_target_B)
-        else:
-            value_loss = ppo_loss.clipped_squared_error_sum(
-                value_B, minibatch.value_B, minibatch.value_target_B, settings.vf_clip_param
-            )
-        loss = policy_loss + settings.vf_loss_coeff * value_loss
-        entropy = entropy_B.sum()
-        if entropy_coeff:
-            loss = loss - entropy_coeff * entropy
-        if minibatch.parameters is None:
-            divergence = ppo_loss.divergence_estimate_sum(log_ratio_B.detach(), ratio_B.detach())
-        else:
-            divergence = distribution.kl(minibatch.parameters, parameters).sum()
-            loss = loss + self._kl_coeff * divergence
+        loss, sums = ppo_loss(
+            self.policy.distribution, parameters, value_B, minibatch, coefficients, total=torch.sum
+        )
         (loss / minibatch.num_rows).backward()  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            clipped = ppo_loss.clipped_count(ratio_B, clip)
-            sums = torch.stack((policy_loss, value_loss, entropy, divergence, clipped, loss))
-            return self._kept.gradient_step.take(sums / minibatch.num_rows)
+        return self._kept.gradient_step.take(sums / minibatch.num_rows)

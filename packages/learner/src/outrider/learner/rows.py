@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.rlmodule import CRITIC_PATH
-from outrider.wire import Columns, Fragment
+from outrider.wire import Columns, Fragment, Streams
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +38,8 @@ class Rows:
     """Rows of each stream, on the CPU."""
     num_next_S: NDArray[np.int64]
     """Next observations of each stream, on the CPU; they stand in the order of the streams."""
-    stream_key_S: list[tuple[int, int]]
-    """Environment and agent slot of each stream."""
+    stream_key_S: NDArray[np.int32]
+    """[S, 3] policy number, environment copy and agent slot of each stream, on the CPU."""
     state: dict[str, Tensor]
     """[S, ...] recurrent state before each stream's first row."""
     first_bad: str | None
@@ -70,8 +70,6 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
     )
     followed_N = _followed(length_S, terminated_N, truncated_N, next_row_M)
     parameters = [fragment.action_parameters for fragment in fragments]
-    observations = [_with_critic(f, f.observations, f.critic_rows) for f in fragments]
-    next_observations = [_with_critic(f, f.next_observations, f.next_critic_rows) for f in fragments]
 
     def join(columns: Iterable[NDArray[Any]]) -> Tensor:
         return _tensor(list(columns), device)
@@ -80,7 +78,7 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         return {path: join(leaves[path] for leaves in columns) for path in columns[0]}
 
     return Rows(
-        observations=join_leaves(observations),
+        observations=join_leaves([_observed(f, f.observations, f.critic_rows) for f in fragments]),
         actions=join_leaves([fragment.actions for fragment in fragments]),
         reward_N=join(fragment.rewards for fragment in fragments),
         terminated_N=join([terminated_N]),
@@ -91,35 +89,23 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
         if any(p is None for p in parameters)
         else join(p for p in parameters if p is not None),
         next_row_M=join([next_row_M]),
-        next_observations=join_leaves(next_observations),
+        next_observations=join_leaves(
+            [_observed(f, f.next_observations, f.next_critic_rows) for f in fragments]
+        ),
         length_S=length_S,
         num_next_S=np.concatenate([_num_next(fragment) for fragment in fragments]),
-        stream_key_S=[
-            key
-            for fragment in fragments
-            for key in zip(
-                fragment.streams.environment.tolist(), fragment.streams.agent.tolist(), strict=True
-            )
-        ],
+        stream_key_S=np.concatenate([_stream_keys(fragment.streams) for fragment in fragments]),
         state=join_leaves([fragment.streams.state for fragment in fragments]),
         first_bad=next(filter(None, map(_first_bad, fragments)), None),
         gather_s=time.perf_counter() - began,
     )
 
 
-def _with_critic(fragment: Fragment, seen: Columns, critic_rows: NDArray[np.int64] | None) -> Columns:
-    """Add each row's critic state, which a fragment has once for all agents, to what was observed."""
-    if critic_rows is None:
-        return seen
-    states = fragment.critic_states
-    return {**seen, **{CRITIC_PATH + path: column[critic_rows] for path, column in states.items()}}
-
-
 def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
     """Return the rows of some streams, which stay whole, in the order of `stream_P` (ascending)."""
     device = rows.reward_N.device
-    row = torch.from_numpy(_places(rows.length_S, stream_P)).to(device)
-    next_ = torch.from_numpy(_places(rows.num_next_S, stream_P)).to(device)
+    row = torch.from_numpy(places(rows.length_S, stream_P)).to(device)
+    next_ = torch.from_numpy(places(rows.num_next_S, stream_P)).to(device)
     place_of_row_N = torch.empty(len(rows), dtype=torch.int64, device=device)
     place_of_row_N[row] = torch.arange(len(row), device=device)
     stream = torch.from_numpy(stream_P).to(device)
@@ -136,16 +122,16 @@ def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
         next_observations=_at(rows.next_observations, next_),
         length_S=rows.length_S[stream_P],
         num_next_S=rows.num_next_S[stream_P],
-        stream_key_S=[rows.stream_key_S[stream] for stream in stream_P.tolist()],
+        stream_key_S=rows.stream_key_S[stream_P],
         state=_at(rows.state, stream),
         first_bad=rows.first_bad,
     )
 
 
-def _places(length_S: NDArray[np.int64], stream_P: NDArray[np.int64]) -> NDArray[np.int64]:
+def places(length_S: NDArray[np.int64], stream_P: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return where the items of some streams stand.
 
-    >>> _places(np.array([2, 3, 1]), np.array([0, 2])).tolist()
+    >>> places(np.array([2, 3, 1]), np.array([0, 2])).tolist()
     [0, 1, 5]
     """
     length_P = length_S[stream_P]
@@ -173,6 +159,18 @@ def _to_gpu(columns: list[NDArray[Any]], device: torch.device) -> Tensor:
     pinned = torch.empty((num_rows, *columns[0].shape[1:]), dtype=dtype, pin_memory=True)
     np.concatenate(columns, out=pinned.numpy())
     return pinned.to(device, non_blocking=True)
+
+
+def _observed(fragment: Fragment, observations: Columns, critic_row: NDArray[np.int64] | None) -> Columns:
+    """Return observations with what a central critic sees besides, if there is one."""
+    if critic_row is None:
+        return observations
+    states = {f"{CRITIC_PATH}{path}": column[critic_row] for path, column in fragment.critic_states.items()}
+    return {**observations, **states}
+
+
+def _stream_keys(streams: Streams) -> NDArray[np.int32]:
+    return np.stack((streams.policy, streams.environment, streams.agent), 1)
 
 
 def _num_next(fragment: Fragment) -> NDArray[np.int64]:

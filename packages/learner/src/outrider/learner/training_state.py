@@ -60,7 +60,7 @@ class TrainingState:
         self.gradient_step = GradientStep(
             policy, self.ranks, grad_clip=settings.grad_clip, adam_epsilon=settings.adam_epsilon
         )
-        self.reward_scale = RewardScale(settings.gamma)
+        self.reward_scale = RewardScale()
         self.skipped = SkippedSteps(settings.max_consecutive_skipped_steps)
         self.generator = torch.Generator().manual_seed(seed)
         self.num_env_steps = 0
@@ -82,7 +82,7 @@ class TrainingState:
 
     def scaled_rewards(self, rows: Rows) -> Tensor:
         """Return the rewards [N] to learn from; to be called once for each update."""
-        return self.reward_scale.scale(self.policy, rows, self.ranks)
+        return self.reward_scale.scale(self.policy, rows, self.ranks, self._settings.gamma)
 
     def end_update(self, rows: Rows, num_rows: int) -> None:
         """Count an update of `num_rows` over all ranks, and the observations that it was made from."""

@@ -1,0 +1,42 @@
+"""Cuts the policies of an update into blocks, each of which is trained alone. Axes: P = policies.
+
+Policies train independently of each other, so how ragged their rows are matters once, here: in a block all
+have about equally many, padded to the most.
+
+    rows        9  9  8  8  7  5  2  2  1
+    block       0  0  0  0  0  0  1  1  1
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_POLICIES = 256
+"""Of a block: enough that the cost of a call into torch does not count, few enough for a cache."""
+MAX_BYTES = 64 << 20
+"""Of the padded observations of a block that has more than one policy."""
+ALWAYS_ALIKE = 8
+"""Rows up to which padding costs less than another block."""
+
+
+def cut_blocks(
+    num_rows_P: NDArray[np.int64], *, row_bytes: int, max_policies: int = MAX_POLICIES
+) -> list[NDArray[np.int64]]:
+    """Return the places of each block's policies, those with most rows first; without rows, in none.
+
+    Of the padded rows of a block at least half are rows, where there are more than a few.
+
+    >>> [block.tolist() for block in cut_blocks(np.array([9, 0, 20, 10]), row_bytes=16)]
+    [[2, 3], [0]]
+    """
+    order = np.argsort(-num_rows_P, kind="stable")
+    order = order[: np.count_nonzero(num_rows_P)]
+    sorted_P = num_rows_P[order]
+    blocks, first = [], 0
+    while first < len(order):
+        most = int(sorted_P[first])
+        fewest = 1 if most <= ALWAYS_ALIKE else -(-most // 2)
+        stop = len(sorted_P) - int(np.searchsorted(sorted_P[::-1], fewest))
+        stop = min(stop, first + max_policies, first + max(1, MAX_BYTES // (most * row_bytes)))
+        blocks.append(order[first:stop])
+        first = stop
+    return blocks
