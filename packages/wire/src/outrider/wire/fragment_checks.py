@@ -61,7 +61,7 @@ def _check_streams(streams: Streams, num_rows: int) -> None:
         )
     if np.add.reduce(lengths) != num_rows:
         raise ValueError(f"streams.lengths sum to {lengths.sum()} and there are {num_rows} rewards")
-    num_changes = np.count_nonzero(policy[1:] != policy[:-1])
+    num_changes = np.count_nonzero(policy[1:] != policy[:-1]) if num_streams > 1 else 0
     if num_changes and num_changes >= len(np.unique(policy)):
         raise ValueError("streams.policy comes back to an earlier policy; sort streams by policy")
     _check_columns("streams.state", streams.state, num_streams)

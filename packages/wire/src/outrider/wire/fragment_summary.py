@@ -36,10 +36,11 @@ class FragmentSummary:
 def summarise(fragment: Fragment) -> FragmentSummary:
     """Return what a training loop needs to know of `fragment`."""
     parts = all_parts(fragment)
+    versions = [int(part.policy_version.min()) for part in parts if part.num_rows]
     return FragmentSummary(
-        num_rows=sum(part.num_rows for part in parts),
-        num_streams=sum(len(part.streams.lengths) for part in parts),
-        policy_version=min((int(part.policy_version.min()) for part in parts if part.num_rows), default=0),
+        num_rows=sum([part.num_rows for part in parts]),
+        num_streams=sum([len(part.streams.lengths) for part in parts]),
+        policy_version=min(versions, default=0),
         episodes=_all_episodes(fragment) if fragment.others else fragment.episodes,
         statistics=fragment.statistics,
     )

@@ -149,7 +149,7 @@ def _split_body(body: memoryview, sizes: list[int], limits: Limits) -> list[memo
         start = end + -end % ALIGNMENT
         if not 0 < size <= len(body) - start:
             raise WireError(f"an array of {size} bytes at {start} in a body of {len(body)}")
-        if body[end:start] != _ZEROS[: start - end]:
+        if start > end and body[end:start] != _ZEROS[: start - end]:
             raise WireError(f"the gap before the array at {start} is not zero")
         end = start + size
         buffers.append(body[start:end])
