@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
+from outrider.algorithm.several_policies import PoliciesByName
 from outrider.algorithm.totals import Totals
+from outrider.envrunner.matchups import Matchups
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from outrider.algorithm.config import AlgorithmConfig
     from outrider.algorithm.evaluation import Evaluator
     from outrider.algorithm.loop import TrainingLoop
+    from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
     from outrider.algorithm.run_settings import RunSettings
+    from outrider.algorithm.several_policies import SeveralPolicies
     from outrider.envrunner.gateway import Gateway
     from outrider.envrunner.video import FilmedEpisode
     from outrider.rlmodule import Policy
+    from outrider.wire import Weights
 
 
 class Algorithm:
-    """Trains one policy. Made by `config.build()`; close it with `stop()` or by leaving a `with` block."""
+    """Trains one policy, or several (see `policies`).
+
+    Made by `config.build()`; close it with `stop()` or by leaving a `with` block.
+    """
 
     def __init__(
         self,
@@ -29,25 +40,32 @@ class Algorithm:
         settings: RunSettings,
         *,
         loop: TrainingLoop,
-        policy: Policy,
-        evaluator: Evaluator,
+        policy: Policy | None,
+        several: SeveralPolicies | None = None,
+        evaluator: Evaluator | MultiAgentEvaluator,
         parts: ExitStack,
         gateway: Gateway | None = None,
         reward_threshold: float | None = None,
+        num_env_steps_per_fragment: int | None = None,
     ) -> None:
-        """Take the parts over; `parts` closes what the loop works with, the gateway included."""
+        """Take the parts over; `parts` closes what the loop works with, the gateway included.
+
+        Where there are `several` policies there is no one `policy`. `num_env_steps_per_fragment` is as
+        `Totals` has it.
+        """
         self.name = name
         self.settings = settings
         self.reward_threshold = reward_threshold
         """Mean return from which the environment counts as solved; None where it is registered without."""
         self._loop = loop
         self._policy = policy
+        self._several = several
         self._policy_version: int | None = None
         self._evaluator = evaluator
         self._parts = parts
         self._gateway = gateway
         self._is_stopped = self._is_interrupted = False
-        self._totals = Totals(settings)
+        self._totals = Totals(settings, num_env_steps_per_fragment=num_env_steps_per_fragment)
 
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
@@ -57,7 +75,9 @@ class Algorithm:
         WaitInterruptedError after `interrupt`.
         """
         self._check_running("train")
-        return self._totals.add(self._loop.iterate())
+        iteration = self._loop.iterate()
+        result = self._totals.add(iteration)
+        return result if self._several is None else result | self._several.results(iteration)
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
         """Play episodes from fixed seeds on, without exploration, and return their metrics.
@@ -81,12 +101,85 @@ class Algorithm:
     def policy(self) -> Policy:
         """The module that learns, with the newest weights: an `outrider.rlmodule.Policy`.
 
-        It may be a copy of the one that learners elsewhere train: changing it changes no training.
+        It may be a copy of the one that learners elsewhere train: changing it changes no training. Raises
+        ValueError where there are several.
         """
+        if self._policy is None:
+            assert self._several is not None
+            raise ValueError(
+                f"this run has {len(self._several.book)} policies by name; take one of "
+                f"algorithm.policies, such as algorithm.policies[{next(iter(self.policies))!r}]"
+            )
         if self._policy_version != self._loop.weights.version:
             self._policy.load_weights(self._loop.weights.load())
             self._policy_version = self._loop.weights.version
         return self._policy
+
+    @property
+    def policies(self) -> Mapping[str, Policy]:
+        """The policies by name, each made when it is asked for, a copy with the newest weights.
+
+        Raises ValueError where there is one, which has no name.
+        """
+        return PoliciesByName(self._named("policies"), self._newest_weights)
+
+    def _newest_weights(self) -> Weights:
+        return self._loop.weights.load()
+
+    def policy_metrics(self) -> dict[str, NDArray[Any]]:
+        """Return metrics of all policies, each [P] in the order of `policies`.
+
+        They are those of `outrider.algorithm.policy_returns` and, of the newest update, those of
+        `outrider.learner.metrics`; nan where a policy has none.
+        """
+        return self._named("policy_metrics").metrics()
+
+    def add_policy(self, name: str, *, like: str | None = None) -> None:
+        """Add a policy: a copy of the policy `like` and all that it goes on from, or a new one.
+
+        It acts from the next fragment on, where the mapping returns it, and learns unless it is frozen.
+        Raises ValueError for a name that is taken.
+        """
+        self._check_running("add_policy")
+        self._named("add_policy").add(name, like=like)
+
+    def remove_policy(self, name: str) -> None:
+        """Remove a policy. Raises ValueError for one that a matchup still names."""
+        self._check_running("remove_policy")
+        self._named("remove_policy").remove(name)
+
+    def freeze(self, *names: str) -> None:
+        """Let policies stay as they are, from the next update on."""
+        self._named("freeze").freeze(names)
+
+    def thaw(self, *names: str) -> None:
+        """Let policies learn again, from where they stopped."""
+        self._named("thaw").thaw(names)
+
+    @property
+    def frozen(self) -> Sequence[str]:
+        """Names of the policies that do not learn."""
+        return self._named("frozen").frozen
+
+    def set_matchups(self, matchups: Sequence[tuple[float, Mapping[str, str]]]) -> None:
+        """Draw who acts for whom in each episode that begins from now on.
+
+        Each matchup has a weight and says which policy acts for which agent. Raises ValueError for an
+        agent that is left out, and for a policy that there is not.
+        """
+        self._named("set_matchups").set_mapping(Matchups(tuple(matchups)))
+
+    def set_policy_mapping_fn(self, policy_mapping_fn: Callable[..., str]) -> None:
+        """Ask another function for episodes that begin from now on; see `MultiAgentSettings`."""
+        self._named("set_policy_mapping_fn").set_mapping(policy_mapping_fn)
+
+    def _named(self, what: str) -> SeveralPolicies:
+        if self._several is None:
+            raise ValueError(
+                f"{what} is of runs with policies by name, and this one has one: algorithm.policy; give "
+                "config.multi_agent(policies=...) for several"
+            )
+        return self._several
 
     @property
     def iteration(self) -> int:
@@ -101,6 +194,7 @@ class Algorithm:
             "settings": to_json(self.settings),
             "totals": self._totals.get_state(),
             **self._loop.get_state(),
+            **({} if self._several is None else {"policies": self._several.get_state()}),
         }
         return write_checkpoint(path, tree)
 
@@ -119,9 +213,15 @@ class Algorithm:
         runners nor learners, which evaluating and exporting do without. `run_name` is that of
         `config.build`. Raises CheckpointError.
         """
+        from outrider.algorithm.assembly import build, build_to_evaluate
+
         tree = read_checkpoint(path)
         config = config or _recorded_config(tree, path)
-        algorithm = config.build(run_name=run_name) if to_train else config.build_to_evaluate()
+        recorded = tree.get("policies")
+        if to_train:
+            algorithm = build(config.name, config.settings, run_name=run_name, recorded=recorded)
+        else:
+            algorithm = build_to_evaluate(config.name, config.settings, recorded=recorded)
         algorithm._restore(tree, path)  # noqa: SLF001 - our own
         return algorithm
 
@@ -129,6 +229,8 @@ class Algorithm:
         try:
             self._loop.set_state({part: tree[part] for part in ("learner", "runners")})
             self._totals.set_state(tree["totals"])
+            if self._several is not None:
+                self._several.set_state(tree["policies"])
         except (KeyError, TypeError, ValueError) as error:
             self._is_interrupted = True
             self.stop()
@@ -140,17 +242,20 @@ class Algorithm:
             self.stop()
             raise
 
-    def export_policy(self, path: Path | str) -> Path:
+    def export_policy(self, path: Path | str, *, policy: str | None = None) -> Path:
         """Write the policy as one ONNX file that needs nothing of Outrider, and return the path.
 
         Inputs are the observation's leaves; outputs are `action_parameters` and the most likely action
-        in the environment's units.
+        in the environment's units. Where there are several policies, `policy` says which one.
         """
         from outrider.algorithm.whole_file import write_whole
         from outrider.rlmodule import export_standalone
 
         path = Path(path)
-        write_whole(path, export_standalone(self.policy))
+        chosen = (
+            self.policy if policy is None else self._named("policy=").policy(policy, self._newest_weights())
+        )
+        write_whole(path, export_standalone(chosen))
         return path
 
     def interrupt(self) -> None:

@@ -9,6 +9,7 @@ What is made later is closed earlier, also where making the next part fails.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,7 @@ from outrider.algorithm.demand import demand_of
 from outrider.algorithm.evaluation import Evaluator
 from outrider.algorithm.farm_assembly import open_gateway
 from outrider.algorithm.learner_assembly import make_async_learners, make_learners, with_num_learners
+from outrider.algorithm.multi_agent_checks import check_one_agent
 from outrider.algorithm.resources import check_resources, is_asynchronous
 from outrider.algorithm.resting import RestingLoop
 from outrider.algorithm.run_settings import RunSettings
@@ -45,8 +47,22 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=RunSettings)
 
 
-def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> Algorithm:
-    """Make an algorithm that is ready to train. Raises ValueError in one sentence, and leaves nothing."""
+def build(
+    name: str,
+    settings: RunSettings,
+    *,
+    run_name: str | None = None,
+    recorded: Mapping[str, Any] | None = None,
+) -> Algorithm:
+    """Make an algorithm that is ready to train. Raises ValueError in one sentence, and leaves nothing.
+
+    `recorded` is what a checkpoint says of the policies that there were, where there were several.
+    """
+    if settings.multi_agent.is_on:
+        from outrider.algorithm.multi_agent_assembly import build_several
+
+        return build_several(name, settings, recorded=recorded)
+    check_one_agent(settings.multi_agent)
     settings, seed = with_seed(settings)
     settings = with_backend(with_num_learners(settings))
     num_steps = check_resources(settings)
@@ -80,8 +96,14 @@ def build(name: str, settings: RunSettings, *, run_name: str | None = None) -> A
         )
 
 
-def build_to_evaluate(name: str, settings: RunSettings) -> Algorithm:
-    """Make an algorithm that has a policy and environments to evaluate it in, and nothing else."""
+def build_to_evaluate(
+    name: str, settings: RunSettings, *, recorded: Mapping[str, Any] | None = None
+) -> Algorithm:
+    """Make an algorithm that has policies and environments to evaluate them in, and nothing else."""
+    if settings.multi_agent.is_on:
+        from outrider.algorithm.multi_agent_assembly import build_several
+
+        return build_several(name, settings, recorded=recorded, to_train=False)
     settings, seed = with_seed(settings)
     use_threads(settings)
     policy = policy_recipe(settings, seed).build()

@@ -70,9 +70,11 @@ class MultiAgentSettings:
 
 
 def _policies(policies: object) -> Any:  # noqa: ANN401 - as the field has it
-    if policies is None or policies in (SHARED, PER_AGENT):
-        return policies
+    if policies is None:
+        return None
     if isinstance(policies, str):
+        if policies in {SHARED, PER_AGENT}:
+            return policies
         raise ValueError(
             f"policies={policies!r} is unknown; give {SHARED!r}, {PER_AGENT!r}, or a list of names"
         )
@@ -120,11 +122,11 @@ def _spec(name: str, spec: object) -> PolicySpec | None:
     )
 
 
-def _check_known(trained: Sequence[str], policies: object) -> None:
+def _check_known(trained: Sequence[str], policies: Any) -> None:  # noqa: ANN401 - as the field has it
     """Refuse to train what there is not, as far as the names are known before there is an environment."""
     if policies is None or policies == PER_AGENT:
         return
-    known = (SHARED,) if policies == SHARED else tuple(policies)  # type: ignore[call-overload]
+    known = (SHARED,) if policies == SHARED else tuple(policies)
     for name in trained:
         if name not in known:
             raise ValueError(

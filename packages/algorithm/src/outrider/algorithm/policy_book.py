@@ -46,14 +46,19 @@ class PolicyBook:
         """By name; mappings of agents look into it, and so know of changes."""
 
     @staticmethod
-    def of_plan(stacks: Sequence[PlannedStack], names: Sequence[str]) -> PolicyBook:
-        """Return the policies that a run begins with, numbered in the order of `names`."""
+    def of_plan(
+        stacks: Sequence[PlannedStack], names: Sequence[str], are_stacked: Sequence[bool]
+    ) -> PolicyBook:
+        """Return the policies that a run begins with, numbered in the order of `names`.
+
+        Those of a planned stack that are not computed together are each a stack of their own.
+        """
         numbers = {name: number for number, name in enumerate(names)}
         policies = [
             BookedPolicy(
                 name=name,
                 number=numbers[name],
-                stack=stack.name,
+                stack=stack.name if are_stacked[index] else sole_stack(numbers[name]),
                 planned=index,
                 own=stack.overrides.get(name, {}),
             )
@@ -114,7 +119,18 @@ class PolicyBook:
         }
 
     @staticmethod
-    def from_state(state: Mapping[str, Any]) -> PolicyBook:
-        """Read what `get_state` returned."""
+    def from_state(state: Mapping[str, Any], *, num_planned: int) -> PolicyBook:
+        """Read what `get_state` returned. Raises ValueError where the settings plan other stacks."""
         policies = [BookedPolicy(**one) for one in state["policies"]]
+        if any(policy.planned >= num_planned for policy in policies):
+            num_theirs = 1 + max(policy.planned for policy in policies)
+            raise ValueError(
+                f"the checkpoint has policies of {num_theirs} architectures and these settings plan "
+                f"{num_planned}; use the multi_agent settings it was made with"
+            )
         return PolicyBook(policies, state["next_number"])
+
+
+def sole_stack(number: int) -> str:
+    """Return the name of the stack of a policy that is alone in it."""
+    return f"policy{number}"

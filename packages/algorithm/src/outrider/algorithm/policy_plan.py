@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from outrider.envrunner.multi_agent_vector import AgentGroup
     from outrider.envrunner.policy_mapping import PolicyMapping
     from outrider.learner.algorithms import AlgorithmSettings
-    from outrider.wire import BoxSpace
+    from outrider.wire import Space
 
 NUM_IMAGINED_EPISODES = 100
 MAX_ASKED = 20_000
@@ -136,7 +136,7 @@ def plan_stacks(
     groups: Sequence[AgentGroup],
     *,
     per_policy: Sequence[str],
-    critic_space: BoxSpace | None,
+    critic_space: Space | None,
     seed: int,
 ) -> list[PlannedStack]:
     """Group policies whose spaces, modules and training are alike, but for the settings in `per_policy`.
@@ -190,7 +190,7 @@ def _kind(kinds: list[_Kind], group: int, module: NetworkSettings, training: Alg
 
 
 def _recipe(
-    group: AgentGroup, module: NetworkSettings, critic_space: BoxSpace | None, seed: int
+    group: AgentGroup, module: NetworkSettings, critic_space: Space | None, seed: int
 ) -> PolicyRecipe:
     central = {} if critic_space is None else {"critic_space": critic_space}
     return PolicyRecipe(

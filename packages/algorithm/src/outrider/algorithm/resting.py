@@ -9,7 +9,10 @@ from outrider.transport import LocalWeights, WeightsReference
 from outrider.wire import Weights
 
 if TYPE_CHECKING:
+    from outrider.learner import Learner
     from outrider.rlmodule import Policy
+
+NO_TRAINING = "this algorithm was loaded without runners and learners; load it with to_train=True to train it"
 
 
 class RestingLoop:
@@ -28,9 +31,7 @@ class RestingLoop:
 
     def iterate(self) -> NoReturn:
         """Refuse."""
-        raise ValueError(
-            "this algorithm was loaded without runners and learners; load it with to_train=True to train it"
-        )
+        raise ValueError(NO_TRAINING)
 
     def interrupt(self) -> None:
         """Do nothing: there is no iteration."""
@@ -47,4 +48,36 @@ class RestingLoop:
         )
         self._policy.load_weights(weights)
         self._weights = LocalWeights(weights)
+        self._state = dict(state)
+
+
+class RestingPolicies:
+    """Likewise for several policies, whose weights the state of their learner holds."""
+
+    def __init__(self, learner: Learner) -> None:
+        """Take a new learner, into which the state of a checkpoint comes."""
+        self._learner = learner
+        self._weights = LocalWeights(learner.publish())
+        self._state: dict[str, Any] = {}
+
+    @property
+    def weights(self) -> WeightsReference:
+        """Those of the checkpoint."""
+        return self._weights
+
+    def iterate(self) -> NoReturn:
+        """Refuse."""
+        raise ValueError(NO_TRAINING)
+
+    def interrupt(self) -> None:
+        """Do nothing: there is no iteration."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what was set."""
+        return self._state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Load the learner's state."""
+        self._learner.set_state(state["learner"])
+        self._weights = LocalWeights(self._learner.publish())
         self._state = dict(state)

@@ -46,6 +46,10 @@ class SynchronousLoop:
         """After the newest update."""
         return self._weights
 
+    def republish(self) -> None:
+        """Let policies that were added or removed between two iterations be known in the next."""
+        self._weights = self._learners.publish()
+
     def interrupt(self) -> None:
         """Wait for no runner that has not started."""
         self._runners.interrupt()

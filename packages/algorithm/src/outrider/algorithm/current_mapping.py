@@ -1,0 +1,59 @@
+"""Who acts for which agent, as it is now: it may be set anew while a run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from outrider.algorithm.setting_value import convert, to_json
+from outrider.envrunner.function_mapping import FunctionMapping
+from outrider.envrunner.matchups import MatchupMapping, Matchups
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from outrider.envrunner.policy_mapping import Episode, PolicyMapping
+
+MappingFunction = Callable[..., str]
+
+
+class CurrentMapping:
+    """Asks the function, or draws from the matchups, that were set last; obeys `PolicyMapping`."""
+
+    def __init__(
+        self, chosen: MappingFunction | Matchups, agents: Sequence[str], numbers: Mapping[str, int]
+    ) -> None:
+        """`numbers` of policies by name is looked into for every episode."""
+        self._agents, self._numbers = agents, numbers
+        self.set(chosen)
+
+    def set(self, chosen: MappingFunction | Matchups) -> None:
+        """Map episodes that begin from now on. Raises ValueError for a policy that there is not."""
+        if isinstance(chosen, Matchups):
+            self._mapping: PolicyMapping = MatchupMapping(chosen, self._agents, self._numbers)
+        else:
+            self._mapping = FunctionMapping(chosen, self._agents, self._numbers)
+        self._chosen = chosen
+
+    def plays(self, policy: str) -> bool:
+        """Tell whether a policy is in a matchup; what a function returns nobody knows."""
+        chosen = self._chosen
+        return isinstance(chosen, Matchups) and any(policy in by.values() for _, by in chosen.matchups)
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        """Return the numbers [A] of the policies that act in this episode."""
+        return self._mapping.assign(episode)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return plain values, for a checkpoint."""
+        if isinstance(self._chosen, Matchups):
+            return {"matchups": self._chosen.to_message()}
+        return {"function": to_json(self._chosen)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `get_state` returned. A function that cannot be imported again stays as it is."""
+        if "matchups" in state:
+            self.set(Matchups.from_message(state["matchups"]))
+        elif state["function"]["function"] is not None:
+            self.set(convert(state["function"], MappingFunction))

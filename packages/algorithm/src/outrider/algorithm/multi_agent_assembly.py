@@ -1,0 +1,217 @@
+"""Puts the parts of an algorithm with several agents together, all of them in this process.
+
+environment -> agents -> policies -> stacks -> learner of all stacks
+                                           -> runner, which acts with all stacks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from outrider.algorithm.algorithm import Algorithm
+from outrider.algorithm.assembly import reward_threshold, use_threads, with_seed
+from outrider.algorithm.current_mapping import CurrentMapping
+from outrider.algorithm.multi_agent_checks import check_several_agents
+from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
+from outrider.algorithm.policy_book import PolicyBook
+from outrider.algorithm.policy_plan import (
+    agents_of_policies,
+    default_mapping,
+    groups_of_policies,
+    plan_stacks,
+    policy_names,
+)
+from outrider.algorithm.resources import check_resources
+from outrider.algorithm.resting import RestingPolicies
+from outrider.algorithm.run_settings import RunSettings
+from outrider.algorithm.several_policies import SeveralPolicies
+from outrider.algorithm.stack_assembly import StackAssembly
+from outrider.algorithm.synchronous import SynchronousLoop
+from outrider.envrunner import LocalRunnerPool
+from outrider.envrunner.central_state import central_space, central_state
+from outrider.envrunner.matchups import Matchups
+from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.multi_agent_runner import MultiAgentRunner
+from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.learner import LocalLearnerGroup, choose_device
+from outrider.learner.multi_agent_learner import MultiAgentLearner
+from outrider.learner.per_policy import MAY_DIFFER
+
+if TYPE_CHECKING:
+    from outrider.algorithm.policy_book import BookedPolicy
+    from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
+    from outrider.envrunner.sync_vector import OnFailure
+    from outrider.learner.stack_learner import StackLearner
+    from outrider.wire import Space
+
+R = TypeVar("R", bound=RunSettings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MultiAgentBlueprint:
+    """Who there is, and how they are made."""
+
+    algorithm: str
+    settings: RunSettings
+    seed: int
+    book: PolicyBook
+    mapping: CurrentMapping
+    assemblies: Sequence[StackAssembly]
+
+
+def build_several(
+    name: str, settings: RunSettings, *, recorded: Mapping[str, Any] | None = None, to_train: bool = True
+) -> Algorithm:
+    """Make an algorithm that is ready to train, or only to evaluate.
+
+    `recorded` is what a checkpoint says of the policies that there were. Raises ValueError in one sentence,
+    and leaves nothing.
+    """
+    check_several_agents(settings)
+    settings, seed = with_seed(_with_own_learner(settings))
+    num_steps = check_resources(settings)
+    use_threads(settings)
+    blueprint = plan_policies(name, settings, seed, recorded)
+    learner = _learner(blueprint)
+    with ExitStack() as parts:
+        if to_train:
+            runner = _runner(blueprint, num_steps)
+            pool = LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
+            parts.enter_context(closing(pool))
+            loop: Any = SynchronousLoop(pool, LocalLearnerGroup(learner))
+            changes: dict[str, Any] = {"runner": runner, "republish": loop.republish}
+        else:
+            loop, changes = RestingPolicies(learner), {}
+        several = SeveralPolicies(blueprint.book, blueprint.mapping, blueprint.assemblies, learner, **changes)
+        return Algorithm(
+            name,
+            settings,
+            loop=loop,
+            policy=None,
+            several=several,
+            evaluator=_evaluator(blueprint),
+            parts=parts.pop_all(),
+            reward_threshold=_reward_threshold(settings),
+            num_env_steps_per_fragment=num_steps * settings.env_runners.num_envs_per_env_runner,
+        )
+
+
+def plan_policies(
+    name: str, settings: RunSettings, seed: int, recorded: Mapping[str, Any] | None
+) -> MultiAgentBlueprint:
+    """Find out which policies there are, who acts for whom, and which can be computed together."""
+    multi_agent = settings.multi_agent
+    agents, groups, state_space = multi_agent_spaces(
+        settings.environment, settings.env_runners, multi_agent.num_agents
+    )
+    names = policy_names(multi_agent, agents)
+    numbers = {policy: number for number, policy in enumerate(names)}
+    chosen = multi_agent.policy_mapping_fn or Matchups(((1.0, default_mapping(names, agents)),))
+    played = agents_of_policies(CurrentMapping(chosen, agents, numbers), len(names), len(agents))
+    planned = plan_stacks(
+        settings,
+        names,
+        groups_of_policies(names, agents, groups, played),
+        groups,
+        per_policy=MAY_DIFFER,
+        critic_space=_critic_space(settings, agents, groups, state_space),
+        seed=seed,
+    )
+    device = choose_device(settings.learners)
+    assemblies = [StackAssembly(stack, algorithm=name, seed=seed, device=device) for stack in planned]
+    if recorded is None:
+        book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])
+    else:
+        book = PolicyBook.from_state(recorded["book"], num_planned=len(planned))
+    mapping = CurrentMapping(chosen, agents, book.numbers)
+    if recorded is not None:
+        mapping.set_state(recorded["mapping"])
+    return MultiAgentBlueprint(
+        algorithm=name, settings=settings, seed=seed, book=book, mapping=mapping, assemblies=assemblies
+    )
+
+
+def make_vector(settings: RunSettings, num_envs: int, on_failure: OnFailure) -> MultiAgentVector:
+    """Make copies of the environment, with a global state where critics are central."""
+    vector = make_multi_agent_vector(
+        settings.environment,
+        settings.env_runners,
+        num_envs=num_envs,
+        num_agents=settings.multi_agent.num_agents,
+        on_failure=on_failure,
+    )
+    return central_state(vector) if settings.multi_agent.critic == "central" else vector
+
+
+def _with_own_learner(settings: R) -> R:
+    """Return settings in which "auto" has become the one learner of this process."""
+    if settings.learners.num_learners != "auto":
+        return settings
+    return replace(settings, learners=replace(settings.learners, num_learners=0))
+
+
+def _critic_space(
+    settings: RunSettings,
+    agents: Sequence[str],
+    groups: Sequence[AgentGroup],
+    state_space: Any,  # noqa: ANN401
+) -> Space | None:
+    if settings.multi_agent.critic == "own":
+        return None
+    return space_from_gymnasium(central_space(agents, groups) if state_space is None else state_space)
+
+
+def _by_stack(book: PolicyBook) -> dict[str, list[BookedPolicy]]:
+    policies: dict[str, list[BookedPolicy]] = {}
+    for policy in book:
+        policies.setdefault(policy.stack, []).append(policy)
+    return policies
+
+
+def _learner(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
+    stacks: dict[str, StackLearner] = {
+        name: blueprint.assemblies[policies[0].planned].learner(name, policies)
+        for name, policies in _by_stack(blueprint.book).items()
+    }
+    trained = blueprint.settings.multi_agent.policies_to_train
+    frozen = [] if trained is None else [one.number for one in blueprint.book if one.name not in trained]
+    return MultiAgentLearner(stacks, frozen=frozen)
+
+
+def _runner(blueprint: MultiAgentBlueprint, num_steps: int) -> MultiAgentRunner:
+    settings = blueprint.settings
+    return MultiAgentRunner(
+        partial(make_vector, settings, settings.env_runners.num_envs_per_env_runner),
+        [
+            blueprint.assemblies[policies[0].planned].acting(name, policies)
+            for name, policies in _by_stack(blueprint.book).items()
+        ],
+        blueprint.mapping,
+        [policy.entry for policy in blueprint.book],
+        num_steps=num_steps,
+        seed=blueprint.seed,
+        settings=settings.env_runners,
+    )
+
+
+def _evaluator(blueprint: MultiAgentBlueprint) -> MultiAgentEvaluator:
+    return MultiAgentEvaluator(
+        blueprint.settings,
+        partial(make_vector, blueprint.settings),
+        lambda name, policies: blueprint.assemblies[policies[0].planned].acting(name, policies),
+        blueprint.mapping,
+        blueprint.book,
+    )
+
+
+def _reward_threshold(settings: RunSettings) -> float | None:
+    """Return the sum over agents from which independent copies count as solved."""
+    num_agents = settings.multi_agent.num_agents
+    if num_agents is None:
+        return None
+    threshold = reward_threshold(settings.environment.env)
+    return None if threshold is None else threshold * num_agents

@@ -1,0 +1,200 @@
+"""The policies of a run with several agents: looked at, added, removed, frozen, and mapped anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from outrider.algorithm.policy_book import sole_stack
+from outrider.algorithm.policy_returns import PolicyReturns
+from outrider.envrunner.matchups import Matchups
+from outrider.wire import Weights, stack_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from outrider.algorithm.current_mapping import CurrentMapping, MappingFunction
+    from outrider.algorithm.iteration import Iteration
+    from outrider.algorithm.policy_book import BookedPolicy, PolicyBook
+    from outrider.algorithm.stack_assembly import StackAssembly
+    from outrider.envrunner.multi_agent_runner import MultiAgentRunner
+    from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.rlmodule import Policy
+
+
+class SeveralPolicies:
+    """Keeps book, learner and runner in step. What is changed acts from the next fragment on."""
+
+    def __init__(
+        self,
+        book: PolicyBook,
+        mapping: CurrentMapping,
+        assemblies: Sequence[StackAssembly],
+        learner: MultiAgentLearner,
+        *,
+        runner: MultiAgentRunner | None = None,
+        republish: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`republish` is called when the learner has other policies; without a runner nothing is changed."""
+        self.book, self.mapping = book, mapping
+        self._assemblies, self._learner, self._runner = assemblies, learner, runner
+        self._republish = republish
+        self._returns = PolicyReturns()
+
+    def results(self, iteration: Iteration) -> dict[str, Any]:
+        """Take in what ended in an iteration, and return the metrics of `policy_returns`."""
+        self._returns.add(summary.episodes.agents for summary in iteration.summaries)
+        return self._returns.results(self.book)
+
+    def metrics(self) -> dict[str, NDArray[Any]]:
+        """Return what is known of each policy, [P] in the order of the book; nan where nothing is."""
+        return self._returns.metrics(self.book) | self._learner.policy_metrics()
+
+    def policy(self, name: str, weights: Weights) -> Policy:
+        """Make a policy with a copy of its weights. Raises ValueError where there is none of this name."""
+        booked = self.book[name]
+        policy = self._assemblies[booked.planned].policy()
+        load_from_stacks(policy, weights, booked.number)
+        return policy
+
+    def add(self, name: str, *, like: str | None) -> None:
+        """Add a policy: a copy of `like` with all that it goes on from, or a new one."""
+        self._check_changes("add_policy")
+        if name in self.book:
+            raise ValueError(f"there is a policy {name!r} already; choose another name")
+        if not name or "/" in name or name != name.strip():
+            raise ValueError(f"policy name {name!r}: give text without '/' and without spaces around it")
+        source = self._source(name) if like is None else self.book[like]
+        assembly = self._assemblies[source.planned]
+        stack = source.stack if assembly.is_stacked else sole_stack(self.book.next_number)
+        added = self.book.add(
+            name, stack=stack, planned=source.planned, own={} if like is None else source.own
+        )
+        if assembly.is_stacked:
+            number = None if like is None else source.number
+            self._learner.add(added.number, stack=stack, like=number, seed=assembly.seed_of(added))
+        else:
+            self._learner.add_stack(stack, assembly.learner(stack, [added]))
+            if like is not None:
+                state = self._learner.policy_state(source.number)
+                self._learner.set_policy_state(added.number, state)
+        self._tell_runner(added, None if assembly.is_stacked else assembly)
+
+    def remove(self, name: str) -> None:
+        """Remove a policy; rows of it that are not learned from yet are dropped."""
+        self._check_changes("remove_policy")
+        policy = self.book[name]
+        if len(self.book) == 1:
+            raise ValueError(f"policy {name!r} is the only one; add another before it is removed")
+        if self.mapping.plays(name):
+            raise ValueError(f"policy {name!r} acts for an agent; let others do so with set_matchups before")
+        self.book.remove(name)
+        self._learner.remove(policy.number)
+        assert self._runner is not None
+        self._runner.forget_policy(policy.number)
+        self._republish()
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Let these policies stay as they are."""
+        self._learner.freeze([self.book[name].number for name in names])
+
+    def thaw(self, names: Sequence[str]) -> None:
+        """Let these policies learn again."""
+        self._learner.thaw([self.book[name].number for name in names])
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Names of the policies that do not learn."""
+        return tuple(policy.name for policy in self.book if policy.number in self._learner.frozen)
+
+    def set_mapping(self, chosen: MappingFunction | Matchups) -> None:
+        """Map the agents of episodes that begin from now on. Raises ValueError for unknown policies."""
+        self.mapping.set(chosen)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds beside what learner and runner do."""
+        return {
+            "book": self.book.get_state(),
+            "mapping": self.mapping.get_state(),
+            "returns": self._returns.get_state(),
+            "recipes": [
+                _as_arrays(assembly.recipe.to_message(_no_function)) for assembly in self._assemblies
+            ],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned; the book came with the settings."""
+        self._returns.set_state(state["returns"])
+
+    def _source(self, name: str) -> BookedPolicy:
+        """Return a policy whose architecture a new one has that is like no other."""
+        planned = {policy.planned: policy for policy in self.book}
+        if len(planned) > 1:
+            shown = ", ".join(repr(policy.name) for policy in planned.values())
+            raise ValueError(
+                f"policy {name!r} could have one of {len(planned)} architectures; say whose: like= {shown}"
+            )
+        return next(iter(planned.values()))
+
+    def _tell_runner(self, added: BookedPolicy, assembly: StackAssembly | None) -> None:
+        assert self._runner is not None
+        new_stack = None if assembly is None else assembly.acting(added.stack, [added])
+        self._runner.add_policy(added.entry, new_stack)
+        self._republish()
+
+    def _check_changes(self, what: str) -> None:
+        if self._runner is None:
+            raise ValueError(
+                f"{what}() on an algorithm that was loaded without runners and learners; load it with "
+                "to_train=True"
+            )
+
+
+class PoliciesByName(Mapping[str, "Policy"]):
+    """The policies of a run, each made when it is asked for, with a copy of its newest weights."""
+
+    def __init__(self, several: SeveralPolicies, weights: Callable[[], Weights]) -> None:
+        self._several, self._weights = several, weights
+
+    def __getitem__(self, name: str) -> Policy:
+        if name not in self._several.book:
+            raise KeyError(name)
+        return self._several.policy(name, self._weights())
+
+    def __iter__(self) -> Iterator[str]:
+        return (policy.name for policy in self._several.book)
+
+    def __len__(self) -> int:
+        return len(self._several.book)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._several.book
+
+
+def load_from_stacks(policy: Policy, weights: Weights, number: int) -> None:
+    """Load the weights of one policy. Raises ValueError where it is in no stack."""
+    for stack in weights.stacks:
+        (places,) = np.nonzero(stack.policies == number)
+        if len(places):
+            tensors = {name: tensor[places[0]] for name, tensor in stack_tensors(weights, stack).items()}
+            policy.load_weights(
+                Weights(version=weights.version, fingerprint=policy.fingerprint(), tensors=tensors)
+            )
+            return
+    raise ValueError(f"policy number {number} is in none of the stacks that were published")
+
+
+def _no_function(_: object) -> bytes:
+    return b""
+
+
+def _as_arrays(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Put bytes into arrays, which checkpoints take."""
+    return {
+        name: np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
+        for name, value in message.items()
+    }

@@ -1,0 +1,104 @@
+"""Makes what trains and what acts for the policies of a planned stack.
+
+Where policies can be computed together they are one stack; where they cannot (recurrent networks, some of
+the user's own, algorithms that know no stacks), each is a stack of one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from outrider.algorithm.own_settings import own_values
+from outrider.algorithm.policy_seed import policy_seed
+from outrider.algorithm.runner_assembly import acting_policies, exported
+from outrider.envrunner.sole_policy import SolePolicy
+from outrider.envrunner.stack_policy import StackPolicy
+from outrider.learner.multi_agent_plan import StackPlan
+from outrider.rlmodule import PolicyNotExportable, PolicyStack
+
+if TYPE_CHECKING:
+    import torch
+
+    from outrider.algorithm.policy_book import BookedPolicy
+    from outrider.algorithm.policy_plan import PlannedStack
+    from outrider.envrunner.acting_stack import ActingStack
+    from outrider.learner.stack_learner import StackLearner
+    from outrider.rlmodule import Policy, PolicyRecipe
+    from outrider.wire import PolicyGraph
+
+STACKED_ALGORITHMS = ("ppo",)
+"""Algorithms that train many policies at once."""
+
+log = logging.getLogger(__name__)
+
+
+class StackAssembly:
+    """Makes learners and acting policies of one planned stack."""
+
+    def __init__(self, planned: PlannedStack, *, algorithm: str, seed: int, device: torch.device) -> None:
+        """Find out whether its policies can be computed together. Raises ValueError for a bad network."""
+        self._planned = planned
+        self._algorithm, self._seed, self._device = algorithm, seed, device
+        self._stacked_graph = _stacked_graph(planned) if algorithm in STACKED_ALGORITHMS else None
+        self._plain = planned.recipe.build()
+        self._graph = None if self.is_stacked else exported(self._plain)
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether the policies are one stack; otherwise each is a stack of one."""
+        return self._stacked_graph is not None
+
+    @property
+    def recipe(self) -> PolicyRecipe:
+        """What each policy is made of."""
+        return self._planned.recipe
+
+    def policy(self) -> Policy:
+        """Return a policy of this architecture, whose weights mean nothing."""
+        return self._planned.recipe.build()
+
+    def seed_of(self, policy: BookedPolicy) -> int:
+        """Return the seed of a policy's first weights."""
+        return policy_seed(self._seed, policy.number)
+
+    def learner(self, name: str, policies: Sequence[BookedPolicy]) -> StackLearner:
+        """Make the learner of a stack `name` with these policies."""
+        training = self._planned.training
+        plan = StackPlan(
+            name=name,
+            policy=self._planned.recipe,
+            training=training,
+            seeds={policy.number: self.seed_of(policy) for policy in policies},
+            overrides={
+                policy.number: own_values(policy.name, "training", training, policy.own)
+                for policy in policies
+                if policy.own
+            },
+            is_stacked=self.is_stacked,
+        )
+        return plan.make_learner(self._algorithm, seed=self._seed, device=self._device)
+
+    def acting(self, name: str, policies: Sequence[BookedPolicy]) -> ActingStack:
+        """Make what acts in this process for a stack `name` with these policies."""
+        if self._stacked_graph is not None:
+            return StackPolicy(self._stacked_graph, name)
+        (policy,) = policies
+        return SolePolicy(
+            acting_policies(self._plain, self._graph)(),
+            name,
+            policy.number,
+            observation_space=self._plain.observation_space,
+            action_heads=self._plain.action_heads,
+        )
+
+
+def _stacked_graph(planned: PlannedStack) -> PolicyGraph | None:
+    """Return how policies act together, or None, and say so, where they are computed one by one."""
+    try:
+        return PolicyStack(planned.recipe, []).policy_graph()
+    except (ValueError, PolicyNotExportable) as error:
+        if len(planned.policies) > 1:
+            log.warning("%d policies are computed one after the other: %s", len(planned.policies), error)
+        return None
