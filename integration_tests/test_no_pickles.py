@@ -26,6 +26,7 @@ ALLOWED = {
     "envrunner/environment_process.py": {"cloudpickle", "pickle"},
     "envrunner/process_runners.py": {"cloudpickle"},
     "envrunner/runner_process.py": {"pickle"},
+    "envrunner/served_environment.py": {"pickle"},
 }
 """Which module may use what of these, relative to `outrider`. No other may, and none more than this."""
 

@@ -13,15 +13,17 @@ from outrider.envrunner.environment_process import (
     EnvironmentProcess,
     EnvironmentProcessError,
 )
+from outrider.envrunner.served_environment import ServedEnvironment
 from outrider.testing.scripted import ScriptedEnvironment
 
 
 def test_a_process_ends_with_its_parent_though_its_environment_hangs() -> None:
-    process = EnvironmentProcess(functools.partial(ScriptedEnvironment, hangs_at=1), None)
-    process.spaces()
-    process.request_reset(0, None)
+    make = functools.partial(ScriptedEnvironment, hangs_at=1)
+    process = EnvironmentProcess(functools.partial(ServedEnvironment, make), None)
+    process.introduction()
+    process.request("reset", (0, None))
     process.answer(monotonic() + 20)
-    process.request_step(0)
+    process.request("step", 0)
     process.hang_up()  # what the process sees of a parent that was killed
     assert process._process.wait(CLOSE_TIMEOUT_S + 20) == 1
 
@@ -33,9 +35,9 @@ def test_an_error_that_cannot_be_pickled_is_told_in_words() -> None:
             error.bridge = lambda: None  # type: ignore[attr-defined]
             raise error
 
-    process = EnvironmentProcess(Unspeakable, None)
-    process.spaces()
-    process.request_reset(0, None)
+    process = EnvironmentProcess(functools.partial(ServedEnvironment, Unspeakable), None)
+    process.introduction()
+    process.request("reset", (0, None))
     with pytest.raises(EnvironmentProcessError, match="RuntimeError: the bridge is out"):
         process.answer(monotonic() + 20)
     process.kill()

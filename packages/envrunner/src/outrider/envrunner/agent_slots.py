@@ -6,7 +6,7 @@ Axes: E = environment copies, A = agent slots, G = slots of a group, D = numbers
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,15 +108,13 @@ class SlotArrays:
 
     def forget(self) -> None:
         """Begin a step in which nothing has happened yet."""
-        self.rewards.fill(0)
-        self.terminated.fill(False)
-        self.truncated.fill(False)
-        self.over.fill(False)
+        self.rewards[...] = 0
+        self.terminated[...] = self.truncated[...] = self.over[...] = False
 
-    def forget_one(self, index: int) -> None:
-        """Undo what a copy has written in this step, because it failed in it."""
+    def begin(self, index: int) -> None:
+        """Do the same for one copy."""
         self.rewards[index] = 0
-        self.acting[index] = self.terminated[index] = self.truncated[index] = self.over[index] = False
+        self.terminated[index] = self.truncated[index] = self.over[index] = False
 
     def step(self, failed: NDArray[np.bool_] | None = None) -> MultiAgentStep:
         """Return what the arrays hold; it shares their memory."""
@@ -143,6 +141,23 @@ class SlotArrays:
                 LastObservations(environments=environments, members=members, observations=observations)
             )
         return found
+
+
+class ActionArrays:
+    """What all agents do in all copies, for each group {leaf path: [E, G, ...]}."""
+
+    def __init__(self, slots: AgentSlots, num_envs: int, allocate: Allocate = np.zeros) -> None:
+        """Reserve the memory."""
+        self.columns = [
+            _columns(space_from_gymnasium(group.action_space), len(group.slots), num_envs, allocate)
+            for group in slots.groups
+        ]
+
+    def write(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> None:
+        """Copy actions to where environments look for them."""
+        for columns, given in zip(self.columns, actions, strict=True):
+            for path, column in columns.items():
+                column[...] = given[path]
 
 
 def _columns(space: wire.Space, size: int, num_envs: int, allocate: Allocate) -> dict[str, NDArray[Any]]:

@@ -41,15 +41,10 @@ class AgentsTurn:
 class AgentsCopy(Protocol):
     """An adapter around one environment."""
 
-    @property
-    def agents(self) -> Sequence[Any]:
-        """The environment's names of all agents that may ever take part."""
-        ...
-
-    @property
-    def state_space(self) -> gym.spaces.Box | None:
-        """The space of `state`; None where the environment has none."""
-        ...
+    agents: Sequence[Any]
+    """The environment's names of all agents that may ever take part."""
+    state_space: gym.spaces.Box | None
+    """The space of `state`; None where the environment has none, or nobody wants to know."""
 
     def observation_space(self, agent: Any) -> gym.Space[Any]:
         """What an agent sees."""

@@ -2,7 +2,7 @@
 
     who acts      whoever the environment says, but for those that end in this step
     takes part    an agent from its first turn on, until it ends; it may come again in a later step
-    rewards       of those who take part; of others they are left out, as no action of theirs led to them
+    rewards       as the environment tells them, also of those who take no part
     the end       ends everybody who takes part; the next episode begins in the same step
 
 Axes: A = agent slots, G = slots of a group.
@@ -12,17 +12,18 @@ Axes: A = agent slots, G = slots of a group.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider import wire
+from outrider.envrunner.actions_by_agent import ActionsByAgent
 from outrider.envrunner.agent_slots import AgentSlots, SlotArrays
 from outrider.envrunner.agents_copy import AgentsCopy, AgentsTurn
 from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
-from outrider.envrunner.spaces import column_writer, leaf_routes, space_from_gymnasium
+from outrider.envrunner.spaces import leaf_routes, space_from_gymnasium
 
 _MOST_IDLE_STEPS = 10_000
 """Steps in a row in which nobody acts; after so many an environment waits for what never comes."""
@@ -39,18 +40,21 @@ class AgentsInSlots:
         self.copy = copy
         self._index = index
         self._slots = dict(zip(copy.agents, range(len(slots.agents)), strict=True))
-        self._names = np.fromiter(copy.agents, np.object_, len(slots.agents))
-        self._groups = [(group.slots, _taker(group.action_space)) for group in slots.groups]
+        self._names = list(copy.agents)
+        self._actions = ActionsByAgent(self._names, slots.groups)
         self._acting, self._rewards = arrays.acting[index], arrays.rewards[index]
         self._terminated, self._truncated = arrays.terminated[index], arrays.truncated[index]
         self._over = arrays.over[index : index + 1]
         self._shown = self._rows(slots, arrays.observations)
         self._last = self._rows(slots, arrays.last)
+        self._is_plain = all(type(row) is np.ndarray for row in self._shown.values())
         self._state = None if arrays.state is None else arrays.state[index]
         self._last_state = None if arrays.last_state is None else arrays.last_state[index]
         self._playing: dict[Any, int] = {}
         """Slots of those who take part."""
-        self._playing_slots = np.zeros(0, np.intp)
+        self._rewarded: list[Any] = []
+        """Who got a reward in the last step, and their slots."""
+        self._rewarded_slots = np.zeros(0, np.intp)
         self._turn_of: list[Any] = []
         """Who acts next."""
         self._num_idle = 0
@@ -61,18 +65,17 @@ class AgentsInSlots:
         if turn.over:
             raise AgentsError("nobody takes part after a reset; list in `agents` who begins")
         self._playing, self._turn_of, self._num_idle = {}, [], 0
-        self._acting.fill(False)
+        self._acting[...] = False
         self._show(turn)
 
     def step(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> None:
-        """Let those act whose turn it is, with {leaf path: [G, ...]} for each group; the arrays stay the
-        environment's.
+        """Let those act whose turn it is, with {leaf path: [G, ...]} for each group.
 
-        The row's flags and rewards must be those of a step in which nothing has happened.
+        The environment may keep these arrays. The row's flags and rewards must be those of a step in which
+        nothing has happened.
         """
-        turn = self.copy.step(self._actions_of(actions))
-        rewards = turn.rewards
-        self._rewards[self._playing_slots] = [rewards.get(name, 0.0) for name in self._playing]
+        turn = self.copy.step(self._actions.of(self._turn_of, actions))
+        self._reward(turn.rewards)
         has_ends = any(turn.terminated.values()) or any(turn.truncated.values())
         if has_ends or turn.over or turn.present is not None:
             self._end(turn, has_ends=has_ends)
@@ -88,22 +91,20 @@ class AgentsInSlots:
         """Close the environment."""
         self.copy.close()
 
-    def _actions_of(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> dict[Any, Any]:
-        """Return what each agent does whose turn it is."""
-        turn_of = self._turn_of
-        if len(turn_of) == 1:  # the rule in games of turns: do not look at the others' actions
-            slot = self._slots[turn_of[0]]
-            for (slots, take), columns in zip(self._groups, actions, strict=True):
-                member = int(np.searchsorted(slots, slot))
-                if member < len(slots) and slots[member] == slot:
-                    return {turn_of[0]: take(columns, [member])[0]}
-        found: dict[Any, Any] = {}
-        everybody = len(turn_of) == len(self._slots)
-        for (slots, take), columns in zip(self._groups, actions, strict=True):
-            members = None if everybody else np.flatnonzero(self._acting[slots])
-            names = self._names[slots] if members is None else self._names[slots[members]]
-            found.update(zip(names, take(columns, members), strict=True))
-        return found
+    def _reward(self, rewards: Mapping[Any, Any]) -> None:
+        names = list(rewards)
+        if names != self._rewarded:
+            self._rewarded, self._rewarded_slots = names, self._find(names)
+        self._rewards[self._rewarded_slots] = list(rewards.values())
+
+    def _find(self, names: Collection[Any]) -> NDArray[np.intp]:
+        try:
+            return np.fromiter((self._slots[name] for name in names), np.intp, len(names))
+        except KeyError as error:
+            raise AgentsError(
+                f"agent {error.args[0]!r} takes part and is none of possible_agents; list all there who may "
+                "ever do so"
+            ) from None
 
     def _end(self, turn: AgentsTurn, *, has_ends: bool) -> None:
         """Record the ends of this step, and refuse to go on where one was forgotten."""
@@ -122,15 +123,14 @@ class AgentsInSlots:
                 self._keep_last(turn, name, is_own=is_own)
         for name in gone:
             del self._playing[name]
-        if gone:
-            self._playing_slots = np.fromiter(self._playing.values(), np.intp, len(self._playing))
         if present is not None and not self._playing.keys() <= _names(present):
             forgotten = next(name for name in self._playing if name not in present)
             raise ForgottenEndError(str(forgotten), self._index)
 
     def _keep_last(self, turn: AgentsTurn, name: Any, *, is_own: bool) -> None:
-        """Keep what an agent saw last. Where the environment's end cut it off while others had their turn,
-        that is what it saw at its own.
+        """Keep what an agent saw last.
+
+        Where the environment's end cut it off while others had their turn, that is what it saw at its own.
         """
         if name in turn.observations:
             _write(self._last[name], turn.observations[name])
@@ -144,44 +144,44 @@ class AgentsInSlots:
 
     def _show(self, turn: AgentsTurn) -> None:
         """Write what those see who act next."""
-        acting: Collection[Any] = turn.acting
-        if turn.terminated or turn.truncated:
-            terminated, truncated = turn.terminated, turn.truncated
-            if any(terminated.values()) or any(truncated.values()):
-                acting = [name for name in acting if not (terminated.get(name) or truncated.get(name))]
+        acting = _acting(turn)
+        if acting != self._turn_of:
+            self._take_turns(acting)
         observations, shown, name = turn.observations, self._shown, None
         try:
-            for name in acting:
-                _write(shown[name], observations[name])
-        except KeyError as error:
-            raise self._unknown(name, turn) or error from error
-        if acting != self._turn_of:
-            self._take_turns(list(acting))
-        self._num_idle = 0 if self._turn_of else self._num_idle + 1
+            if self._is_plain:
+                for name in acting:
+                    shown[name][...] = observations[name]
+            else:
+                for name in acting:
+                    _write(shown[name], observations[name])
+        except KeyError:
+            if name in observations:
+                raise
+            sentence = f"agent {name!r} is to act and there is no observation of it; show it one"
+            raise AgentsError(sentence) from None
+        if self._state is not None:
+            self._state[...] = np.reshape(self.copy.state(), -1)
+        if acting:
+            self._num_idle = 0
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Count the steps in which nobody acts."""
+        self._num_idle += 1
         if self._num_idle > _MOST_IDLE_STEPS:
             raise AgentsError(
                 f"nobody has acted for {_MOST_IDLE_STEPS} steps and the episode goes on; end it by "
                 'terminated["__all__"], or show observations to those who are to act'
             )
-        if self._state is not None:
-            self._state[...] = np.reshape(self.copy.state(), -1)
 
     def _take_turns(self, acting: list[Any]) -> None:
         self._turn_of = acting
-        self._acting.fill(False)
-        slots = [self._slots[name] for name in acting]
+        self._acting[...] = False
+        slots = self._find(acting)
         self._acting[slots] = True
-        self._playing.update(zip(acting, slots, strict=True))
-        self._playing_slots = np.fromiter(self._playing.values(), np.intp, len(self._playing))
-
-    def _unknown(self, name: Any, turn: AgentsTurn) -> AgentsError | None:
-        if name not in self._slots:
-            return AgentsError(
-                f"agent {name!r} takes part and is none of possible_agents; list all there who may ever do so"
-            )
-        if name not in turn.observations:
-            return AgentsError(f"agent {name!r} is to act and there is no observation of it; show it one")
-        return None
+        self._playing.update(zip(acting, slots.tolist(), strict=True))
 
     def _rows(self, slots: AgentSlots, columns_by_group: Sequence[wire.Columns]) -> Rows:
         rows: Rows = {}
@@ -192,6 +192,14 @@ class AgentsInSlots:
                 is_plain = len(places) == 1 and not places[0][0]
                 rows[self._names[slot]] = places[0][1] if is_plain else places
         return rows
+
+
+def _acting(turn: AgentsTurn) -> list[Any]:
+    """Return who acts next: nobody who ends in this step."""
+    terminated, truncated = turn.terminated, turn.truncated
+    if any(terminated.values()) or any(truncated.values()):
+        return [name for name in turn.acting if not (terminated.get(name) or truncated.get(name))]
+    return list(turn.acting)
 
 
 def _write(row: Any, observation: Any) -> None:
@@ -215,18 +223,3 @@ def _copy(target: Any, source: Any) -> None:
 
 def _names(present: Collection[Any]) -> Any:
     return present if isinstance(present, set | frozenset | dict) else set(present)
-
-
-def _taker(space: Any) -> Callable[[Mapping[str, NDArray[Any]], Any], Sequence[Any]]:
-    """Make what turns columns [G, ...] into the actions of some members, or of all (None), one by one."""
-    writer = column_writer(space)
-    if not isinstance(space_from_gymnasium(space), wire.DictSpace | wire.TupleSpace):
-        return lambda columns, members: list(
-            writer(columns) if members is None else writer({"": columns[""][members]})
-        )
-
-    def take(columns: Mapping[str, NDArray[Any]], members: Any) -> list[Any]:
-        chosen = range(len(next(iter(columns.values())))) if members is None else members
-        return [writer({path: column[member] for path, column in columns.items()}) for member in chosen]
-
-    return take

@@ -8,10 +8,11 @@ and without a timeout the caller waits for ever. Like `SyncVector` this one coll
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +28,10 @@ from outrider.envrunner.environment_process import (
     EnvironmentProcessError,
 )
 from outrider.envrunner.observation_batch import ObservationBatch
+from outrider.envrunner.served_environment import ServedEnvironment
 from outrider.envrunner.sync_vector import MakeEnvironment, OnFailure, seeds_of
+
+_Spaces: TypeAlias = "tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]"
 
 
 class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
@@ -51,7 +55,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._timeout_s = timeout_s
         self._spec = spec
         self.num_envs = len(self._make)
-        self._processes = [EnvironmentProcess(make_one, spec) for make_one in self._make]
+        self._processes = [self._start(index) for index in range(self.num_envs)]
         try:
             spaces = [self._spaces(index) for index in range(self.num_envs)]
         except BaseException as error:
@@ -67,14 +71,17 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._shown = ObservationBatch(self.single_observation_space, self.num_envs)
         self._no_ends = np.zeros(self.num_envs, np.bool_)
 
-    def _spaces(self, index: int) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
+    def _spaces(self, index: int) -> _Spaces:
         """Wait for an environment to be made; one whose process is killed meanwhile is made once more."""
         try:
-            return self._processes[index].spaces()
+            return cast("_Spaces", self._processes[index].introduction())
         except EnvironmentKilledError:
             self._processes[index].kill()  # closes its pipe
-            self._processes[index] = EnvironmentProcess(self._make[index], self._spec)
-            return self._processes[index].spaces()
+            self._processes[index] = self._start(index)
+            return cast("_Spaces", self._processes[index].introduction())
+
+    def _start(self, index: int) -> EnvironmentProcess:
+        return EnvironmentProcess(functools.partial(ServedEnvironment, self._make[index]), self._spec)
 
     @property
     def process_ids(self) -> list[int]:
@@ -86,7 +93,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Start an episode in every copy, with seeds `seed`, `seed` + 1, ... or the given ones."""
         for process, one in zip(self._processes, seeds_of(seed, self.num_envs), strict=True):
-            process.request_reset(one, options)
+            process.request("reset", (one, options))
         deadline = monotonic() + self._timeout_s
         for index, process in enumerate(list(self._processes)):
             try:
@@ -98,7 +105,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step every copy, and reset those whose episode ended."""
         for process, action in zip(self._processes, iterate(self.action_space, actions), strict=True):
-            process.request_step(action)
+            process.request("step", action)
         deadline = monotonic() + self._timeout_s
         rewards = np.zeros(self.num_envs)
         ends = None
@@ -129,8 +136,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         """Start a new process where one failed. What goes wrong now is raised."""
         seed = self._on_failure(index, error)
         self._processes[index].kill()
-        process = EnvironmentProcess(self._make[index], self._spec)
-        self._processes[index] = process
-        process.spaces()
-        process.request_reset(seed, None)
+        process = self._processes[index] = self._start(index)
+        process.introduction()
+        process.request("reset", (seed, None))
         self._shown.latest[index] = process.answer(monotonic() + self._timeout_s)

@@ -7,22 +7,31 @@ environment's own implementation of many copies at once.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import EnvSpec, VectorizeMode, load_env_creator
+from gymnasium.envs.registration import VectorizeMode
 from gymnasium.wrappers import PassiveEnvChecker
 
 from outrider import wire
+from outrider.envrunner.adapters import SeveralAgentsError, is_for_several, is_vector_for_several
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.creator import (
+    apply_wrapper,
+    call_creator,
+    call_vector_creator,
+    creator_name,
+    load_entry_point,
+    not_made,
+    rendering,
+)
 from outrider.envrunner.env_config import check_env_config, takes
-from outrider.envrunner.environment_id import find_callable, find_spec, name_missing_extra
+from outrider.envrunner.environment_id import find_callable, find_spec
 from outrider.envrunner.space_values import read_space_value, space_value
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.envrunner.trial_step import one_line, try_step
+from outrider.envrunner.trial_step import try_step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +71,7 @@ class EnvironmentSettings:
         """The id, or what the callable is called, for messages."""
         if self.env is None:
             return "remote"
-        return self.env if isinstance(self.env, str) else _name(self.env)
+        return self.env if isinstance(self.env, str) else creator_name(self.env)
 
 
 def make_environment(
@@ -73,43 +82,36 @@ def make_environment(
     With `checked`, Gymnasium's `PassiveEnvChecker` watches its first reset and step; `spaces_of` does
     that once, and the copies that train go without. Raises ValueError in one sentence.
     """
-    if settings.env is None:
-        raise _nowhere()
     make = creator_of(settings)
     if make is None:
         env = _make_registered(settings.name, settings.env_config, render_mode, checked=checked)
     else:
         env = _make_by_callable(make, settings, render_mode, checked=checked)
+    if is_for_several(env):
+        env.close()
+        raise SeveralAgentsError(settings.name)
     for wrapper in settings.wrappers:
         env = _wrap(env, wrapper)
     return env
 
 
-def make_for_several(settings: EnvironmentSettings) -> Any:  # noqa: ANN401 - of other libraries
-    """Make one environment for several agents, of whatever kind, wrapped as the settings say.
-
-    What is registered goes without the wrappers that Gymnasium puts around environments of one agent.
-    Raises ValueError in one sentence.
-    """
-    if settings.env is None:
-        raise _nowhere()
-    make = creator_of(settings)
-    if make is None:
-        spec = find_spec(settings.name)
-        if spec.entry_point is None:
-            raise ValueError(
-                f"environment {settings.name} has only a vector entry point; use vectorize mode "
-                "VECTOR_ENTRY_POINT"
-            )
-        make = functools.partial(_load(spec, spec.entry_point), **spec.kwargs)
-    env = _call(make, settings, None)
-    for wrapper in settings.wrappers:
-        env = _apply(wrapper, env)
-    return env
+def refuse_wrappers(settings: EnvironmentSettings) -> None:
+    """Raise ValueError where there are wrappers and no single copies that they could go around."""
+    if settings.wrappers:
+        raise ValueError(
+            f"wrappers {[creator_name(wrapper) for wrapper in settings.wrappers]} cannot be applied in "
+            "vectorize mode VECTOR_ENTRY_POINT, which has no single copies; use SYNC or ASYNC, or wrap in a "
+            "callable"
+        )
 
 
 def creator_of(settings: EnvironmentSettings) -> Callable[..., Any] | None:
-    """Return the callable that makes the environment; None where `env` is a registered id."""
+    """Return the callable that makes the environment; None where `env` is a registered id.
+
+    Raises ValueError where there is no environment here.
+    """
+    if settings.env is None:
+        raise nowhere()
     if isinstance(settings.env, str):
         return find_callable(settings.env)
     return settings.env
@@ -123,17 +125,16 @@ def make_native_vector(
     A `render_mode` reaches those that take one; the others do without, and their own says None.
     Raises ValueError in one sentence, also where the environment has no such implementation.
     """
-    if settings.env is None:
-        raise _nowhere()
-    if settings.wrappers:
-        raise ValueError(
-            f"wrappers {[_name(wrapper) for wrapper in settings.wrappers]} cannot be applied in vectorize "
-            "mode VECTOR_ENTRY_POINT, which has no single copies; use SYNC or ASYNC, or wrap in a callable"
-        )
     make = creator_of(settings)
+    refuse_wrappers(settings)
     if make is None:
         return _make_registered_vector(settings.name, settings.env_config, num_envs, render_mode)
-    vector = call_for_vector(make, settings, num_envs, render_mode)
+    vector = call_vector_creator(
+        make, settings.name, settings.env_config, num_envs=num_envs, render_mode=render_mode
+    )
+    if is_vector_for_several(vector):
+        vector.close()
+        raise SeveralAgentsError(settings.name)
     if not isinstance(vector, gym.vector.VectorEnv):
         raise ValueError(
             f"{settings.name} returned {vector!r}; in vectorize mode VECTOR_ENTRY_POINT it must return a "
@@ -192,7 +193,8 @@ def _given_space(settings: EnvironmentSettings, name: str) -> wire.Space:
     return read_space_value(space)
 
 
-def _nowhere() -> ValueError:
+def nowhere() -> ValueError:
+    """Say that the environment is elsewhere."""
     return ValueError(
         "there is no environment here, as env is None and only farms have it; to evaluate or film, give a "
         "configuration whose environment can be made here (Algorithm.from_checkpoint(path, config=...))"
@@ -207,15 +209,15 @@ def _make_registered(
         raise ValueError(
             f"environment {env_id} has only a vector entry point; use vectorize mode VECTOR_ENTRY_POINT"
         )
-    creator = _load(spec, spec.entry_point)
+    creator = load_entry_point(spec, spec.entry_point)
     check_env_config(env_id, creator, env_config, given=set(spec.kwargs), extra={"max_episode_steps"})
-    keywords = {**env_config, **_rendering(creator, render_mode)}
+    keywords = {**env_config, **rendering(creator, render_mode)}
     try:
         # OrderEnforcing costs 0.3 us a step; whoever steps here without a check resets first.
         spec = replace(spec, order_enforce=spec.order_enforce and checked)
         return gym.make(spec, disable_env_checker=None if checked else True, **keywords)
     except Exception as error:
-        raise _not_made(env_id, creator, error) from error
+        raise not_made(env_id, creator, error) from error
 
 
 def _make_registered_vector(
@@ -227,33 +229,14 @@ def _make_registered_vector(
             f"environment {env_id} has no vector entry point; use vectorize mode SYNC or ASYNC, or register "
             "it with vector_entry_point="
         )
-    creator = _load(spec, spec.vector_entry_point)
+    creator = load_entry_point(spec, spec.vector_entry_point)
     given = {*spec.kwargs, "num_envs"}
     check_env_config(env_id, creator, env_config, given=given, ours={"num_envs"}, extra={"max_episode_steps"})
-    keywords = {**env_config, **_rendering(creator, render_mode)}
+    keywords = {**env_config, **rendering(creator, render_mode)}
     try:
         return gym.make_vec(spec, num_envs, VectorizeMode.VECTOR_ENTRY_POINT, **keywords)
     except Exception as error:
-        raise _not_made(env_id, creator, error) from error
-
-
-def call_for_vector(
-    make: Callable[..., Any], settings: EnvironmentSettings, num_envs: int, render_mode: str | None = None
-) -> Any:  # noqa: ANN401 - whatever it returns
-    """Have a callable make a vector environment. Raises ValueError in one sentence."""
-    check_env_config(settings.name, make, settings.env_config, given={"num_envs"}, ours={"num_envs"})
-    try:
-        return make(num_envs=num_envs, **{**settings.env_config, **_rendering(make, render_mode)})
-    except Exception as error:
-        raise _not_made(settings.name, make, error) from error
-
-
-def _call(make: Callable[..., Any], settings: EnvironmentSettings, render_mode: str | None) -> Any:  # noqa: ANN401 - whatever it returns
-    check_env_config(settings.name, make, settings.env_config)
-    try:
-        return make(**{**settings.env_config, **_rendering(make, render_mode)})
-    except Exception as error:
-        raise _not_made(settings.name, make, error) from error
+        raise not_made(env_id, creator, error) from error
 
 
 def _make_by_callable(
@@ -265,9 +248,12 @@ def _make_by_callable(
             f"{name} takes no render_mode, so that its environment cannot be filmed; let it take the keyword "
             "argument render_mode and hand that to the environment"
         )
-    env = _call(make, settings, render_mode)
+    env = call_creator(make, name, settings.env_config, render_mode=render_mode)
     if isinstance(env, gym.vector.VectorEnv):
         raise ValueError(f"{name} returned a vector environment; use vectorize mode VECTOR_ENTRY_POINT")
+    if is_for_several(env):
+        env.close()
+        raise SeveralAgentsError(name)
     if not isinstance(env, gym.Env):
         raise ValueError(f"{name} returned {env!r}; it must return a gymnasium.Env")
     if not checked:
@@ -275,48 +261,14 @@ def _make_by_callable(
     try:
         return PassiveEnvChecker(env)
     except Exception as error:
-        raise _not_made(name, make, error) from error
-
-
-def _rendering(creator: Callable[..., Any], render_mode: str | None) -> dict[str, str]:
-    """Return the keyword argument that asks for a render mode, where there is one to ask for."""
-    return {"render_mode": render_mode} if render_mode is not None and takes(creator, "render_mode") else {}
-
-
-def _apply(wrapper: Callable[[Any], Any], env: Any) -> Any:  # noqa: ANN401 - any environment
-    try:
-        return wrapper(env)
-    except Exception as error:
-        env.close()
-        raise ValueError(f"wrapper {_name(wrapper)} raised {one_line(error)}") from error
+        raise not_made(name, make, error) from error
 
 
 def _wrap(env: gym.Env[Any, Any], wrapper: Callable[[Any], Any]) -> gym.Env[Any, Any]:
-    wrapped = _apply(wrapper, env)
+    wrapped = apply_wrapper(wrapper, env)
     if not isinstance(wrapped, gym.Env):
         env.close()
-        raise ValueError(f"wrapper {_name(wrapper)} returned {wrapped!r}; it must return a gymnasium.Env")
+        raise ValueError(
+            f"wrapper {creator_name(wrapper)} returned {wrapped!r}; it must return a gymnasium.Env"
+        )
     return wrapped
-
-
-def _load(spec: EnvSpec, entry_point: Callable[..., Any] | str) -> Callable[..., Any]:
-    """Import what makes the environment; where a package is missing, say how to install it."""
-    if not isinstance(entry_point, str):
-        return entry_point
-    try:
-        return load_env_creator(entry_point)
-    except Exception as error:
-        raise _not_made(spec.id, entry_point, error) from error
-
-
-def _not_made(name: str, creator: Callable[..., Any] | str, error: Exception) -> ValueError:
-    cure = name_missing_extra(creator, error)
-    if cure:
-        return ValueError(f"environment {name} needs a package that is not installed; {cure}")
-    return ValueError(f"environment {name} could not be made: {one_line(error)}")
-
-
-def _name(creator: Callable[..., Any]) -> str:
-    if isinstance(creator, functools.partial):
-        return _name(creator.func)
-    return getattr(creator, "__qualname__", None) or repr(creator)

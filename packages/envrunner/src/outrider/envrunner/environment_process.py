@@ -21,11 +21,11 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 import gymnasium as gym
@@ -49,11 +49,32 @@ class EnvironmentKilledError(EnvironmentProcessError):
     """Raised where a signal ended the process, which need not come again."""
 
 
+class Served(Protocol):
+    """What lives in a process: an environment, and what it does when it is asked."""
+
+    def introduction(self) -> Any:
+        """Say what the parent has to know before its first request."""
+        ...
+
+    def answer(self, command: str, argument: Any) -> Any:
+        """Do what the parent asked for."""
+        ...
+
+    def close(self) -> None:
+        """Close the environment."""
+        ...
+
+
 class EnvironmentProcess:
     """The parent's side. Every request has one answer, to be fetched before the next request."""
 
-    def __init__(self, make: Callable[[], gym.Env[Any, Any]], spec: EnvSpec | None) -> None:
-        """Start the process, without waiting for it. `spec` is registered there before `make` is called."""
+    def __init__(
+        self, make: Callable[[], Served], spec: EnvSpec | None, *, inherit: Sequence[int] = ()
+    ) -> None:
+        """Start the process, without waiting for it. `spec` is registered there before `make` is called.
+
+        It inherits the file descriptors of `inherit`.
+        """
         ours, theirs = socket.socketpair()
         for stalled in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, stalled, struct.pack("ll", _STALL_TIMEOUT_S, 0))
@@ -61,7 +82,7 @@ class EnvironmentProcess:
         paths = [path or str(Path.cwd()) for path in sys.path]
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-c", f"from {__name__} import serve; serve({theirs.fileno()})"],
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *inherit),
             stdin=subprocess.DEVNULL,
             env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
@@ -70,22 +91,15 @@ class EnvironmentProcess:
         with contextlib.suppress(OSError):  # a process that died at once is noticed at the first answer
             self._pipe.send_bytes(cloudpickle.dumps((make, spec)))
 
-    def spaces(self) -> tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]:
-        """Wait for the environment, and return its observation space, action space and metadata."""
+    def introduction(self) -> Any:
+        """Wait for the environment, and return what it says of itself."""
         cure = f"it has {_START_TIMEOUT_S:.0f} s to start; find out what it waits for"
-        spaces: tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]] = self._answer(_START_TIMEOUT_S, cure)
-        return spaces
+        return self._answer(_START_TIMEOUT_S, cure)
 
-    def request_reset(self, seed: int | None, options: dict[str, Any] | None) -> None:
-        """Have an episode started; the answer is its first observation."""
-        self._request(("reset", (seed, options)))
-
-    def request_step(self, action: Any) -> None:
-        """Have a step done, and an episode started where one ends.
-
-        The answer is (observation, reward, terminated, truncated, final observation or None).
-        """
-        self._request(("step", action))
+    def request(self, command: str, argument: Any = None) -> None:
+        """Have something done: see `Served`."""
+        with contextlib.suppress(OSError):  # a process that died is noticed when it does not answer
+            self._pipe.send((command, argument))
 
     def answer(self, deadline: float) -> Any:
         """Wait for the answer until `time.monotonic()` is `deadline`.
@@ -111,10 +125,6 @@ class EnvironmentProcess:
         self.hang_up()
         self._process.kill()
         self._process.wait()
-
-    def _request(self, request: tuple[str, Any]) -> None:
-        with contextlib.suppress(OSError):  # a process that died is noticed when it does not answer
-            self._pipe.send(request)
 
     def _answer(self, timeout_s: float, cure: str) -> Any:
         try:
@@ -152,22 +162,22 @@ def serve(descriptor: int) -> None:
             make, spec = pickle.loads(pipe.recv_bytes())  # noqa: S301 - from the parent alone
             if spec is not None:
                 gym.registry[spec.id] = spec
-            env = make()
+            served = make()
         except Exception as error:  # noqa: BLE001 - reported to the parent
             pipe.send((str(error), traceback.format_exc()))
             return
-        pipe.send(((env.observation_space, env.action_space, env.metadata), None))
+        pipe.send((served.introduction(), None))
         try:
             while True:
                 command, argument = pipe.recv()
                 try:
-                    answer = _step(env, argument) if command == "step" else _reset(env, *argument)
+                    answer = served.answer(command, argument)
                 except Exception as error:  # noqa: BLE001 - reported to the parent
                     pipe.send((_sentence(error), traceback.format_exc()))
                 else:
                     pipe.send((answer, None))
         finally:
-            close_all(env)
+            close_all(served)
 
 
 def _end_with(descriptor: int) -> None:
@@ -177,19 +187,6 @@ def _end_with(descriptor: int) -> None:
     hang_up.poll()
     sleep(CLOSE_TIMEOUT_S)
     os._exit(1)
-
-
-def _reset(env: gym.Env[Any, Any], seed: int | None, options: dict[str, Any] | None) -> Any:
-    return env.reset(seed=seed, options=options)[0]
-
-
-def _step(env: gym.Env[Any, Any], action: Any) -> Any:
-    observation, reward, terminated, truncated, _ = env.step(action)
-    if not (terminated or truncated):
-        return observation, reward, terminated, truncated, None
-    final = pickle.dumps(observation)  # before the reset, which may write into the same memory
-    first = env.reset()[0]
-    return first, reward, terminated, truncated, final
 
 
 def _sentence(error: Exception) -> str:

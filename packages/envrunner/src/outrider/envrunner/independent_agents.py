@@ -4,8 +4,6 @@ Agent "0" lives in the first copy, "1" in the second, and so on; they never meet
 the environment is over when all have ended: only then do all begin again.
 """
 
-# ruff: noqa: ANN401 - values of spaces have no common type
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +20,10 @@ from outrider.envrunner.vector_environment import environment_seed
 class IndependentAgents:
     """An `AgentsCopy` that steps its environments one after the other."""
 
-    state_space = None
-
     def __init__(self, make: Callable[[], gym.Env[Any, Any]], num_agents: int) -> None:
         """Make an environment for each agent."""
-        self.agents: Sequence[str] = [str(index) for index in range(num_agents)]
+        self.state_space: gym.spaces.Box | None = None
+        self.agents: Sequence[Any] = [str(index) for index in range(num_agents)]
         made: list[gym.Env[Any, Any]] = []
         try:
             made += (make() for _ in self.agents)
@@ -35,17 +32,19 @@ class IndependentAgents:
             raise
         for env in made:
             quicken(env)
-        self.envs = dict(zip(self.agents, made, strict=True))
+        self.envs: dict[Any, gym.Env[Any, Any]] = dict(zip(self.agents, made, strict=True))
         self._steps = {agent: env.step for agent, env in self.envs.items()}
         self._left: set[str] = set()
 
     def observation_space(self, agent: str) -> gym.Space[Any]:
         """What each sees."""
-        return self.envs[agent].observation_space
+        space: gym.Space[Any] = self.envs[agent].observation_space
+        return space
 
     def action_space(self, agent: str) -> gym.Space[Any]:
         """What each does."""
-        return self.envs[agent].action_space
+        space: gym.Space[Any] = self.envs[agent].action_space
+        return space
 
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin in all environments, each with a seed of its own."""

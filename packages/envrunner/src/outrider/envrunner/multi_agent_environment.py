@@ -1,19 +1,29 @@
-"""Makes environments for several agents from their settings, and says what is wrong with those that are none."""
+"""Makes environments for several agents, and says what is wrong with settings that make none."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 import gymnasium as gym
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.adapters import adapt
-from outrider.envrunner.agent_slots import slots_of
+from outrider.envrunner.adapters import SeveralAgentsError, adapt, is_vector_for_several
 from outrider.envrunner.agents_copy import AgentsCopy
-from outrider.envrunner.environment import EnvironmentSettings, make_for_several, make_environment
+from outrider.envrunner.closing import close_all
+from outrider.envrunner.creator import apply_wrapper, call_creator, call_vector_creator, load_entry_point
+from outrider.envrunner.environment import (
+    EnvironmentSettings,
+    creator_of,
+    make_environment,
+    make_native_vector,
+    refuse_wrappers,
+)
+from outrider.envrunner.environment_id import find_callable, find_spec
 from outrider.envrunner.independent_agents import IndependentAgents
+from outrider.envrunner.independent_vector import IndependentVector
+from outrider.envrunner.multi_agent_trial import try_agents
 from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sync_agents import SyncAgents
@@ -27,30 +37,117 @@ def make_multi_agent_vector(
     num_envs: int,
     num_agents: int | None,
     on_failure: OnFailure,
+    with_states: bool = True,
 ) -> MultiAgentVector:
     """Make `num_envs` copies in the vectorize mode of the settings.
 
     With `num_agents`, each is so many independent copies of an environment of one agent. SYNC and ASYNC
     replace a copy that fails and say so to `on_failure`; errors of a native vector environment pass to the
-    caller. Raises ValueError where the environment cannot be made.
+    caller. The global state, where there is one, is not asked for without `with_states`. Raises ValueError
+    where the environment cannot be made.
     """
-    make = functools.partial(make_copy, environment, num_agents)
-    return SyncAgents([make] * num_envs, on_failure=on_failure)
+    if settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT:
+        return _make_native(environment, num_envs, num_agents)
+    make = [functools.partial(make_copy, environment, num_agents, with_states=with_states)] * num_envs
+    if settings.gym_env_vectorize_mode is VectorizeMode.ASYNC:
+        from outrider.envrunner.async_agents import AsyncAgents
+
+        name = environment.env
+        spec = find_spec(name) if isinstance(name, str) and find_callable(name) is None else None
+        return AsyncAgents(make, on_failure=on_failure, timeout_s=settings.env_step_timeout_s, spec=spec)
+    return SyncAgents(make, on_failure=on_failure)
 
 
 def multi_agent_spaces(
     environment: EnvironmentSettings, settings: EnvRunnerSettings, num_agents: int | None
 ) -> tuple[Sequence[str], Sequence[AgentGroup], gym.spaces.Box | None]:
-    """Return the agents, the groups with equal spaces, and the space of the global state if there is one."""
+    """Return the agents, the groups with equal spaces, and the space of the global state if there is one.
+
+    This makes an environment, tries a reset and a step of it, and closes it, so that what does not work
+    fails here, once, before anything else starts. Raises ValueError in one sentence.
+    """
+    if settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT:
+        vector = _make_native(environment, 1, num_agents)
+        close_all(vector)
+        return vector.agents, vector.groups, vector.state_space
     copy = make_copy(environment, num_agents)
-    slots = slots_of(copy)
-    copy.close()
+    try:
+        slots = try_agents(copy, environment.name)
+    finally:
+        close_all(copy)
     return slots.agents, slots.groups, slots.state_space
 
 
-def make_copy(environment: EnvironmentSettings, num_agents: int | None) -> AgentsCopy:
-    """Make one environment with its adapter."""
+def make_copy(
+    environment: EnvironmentSettings, num_agents: int | None, *, with_states: bool = True
+) -> AgentsCopy:
+    """Make one environment with its adapter.
+
+    What is registered goes without the wrappers that Gymnasium puts around environments of one agent.
+    """
     if num_agents is not None:
-        make: Any = functools.partial(make_environment, environment, checked=False)
-        return IndependentAgents(make, num_agents)
-    return adapt(make_for_several(environment), environment.name)
+        make_one = functools.partial(make_environment, environment, checked=False)
+        try:
+            return IndependentAgents(make_one, num_agents)
+        except SeveralAgentsError:
+            raise _not_of_one(environment, num_agents) from None
+    name, env_config = environment.name, environment.env_config
+    make = creator_of(environment)
+    if make is None:
+        spec = find_spec(name)
+        if spec.entry_point is None:
+            raise ValueError(
+                f"environment {name} has only a vector entry point; use vectorize mode VECTOR_ENTRY_POINT"
+            )
+        make = functools.partial(load_entry_point(spec, spec.entry_point), **spec.kwargs)
+    env = call_creator(make, name, env_config)
+    for wrapper in environment.wrappers:
+        env = apply_wrapper(wrapper, env)
+    copy = adapt(env, name)
+    if not with_states:
+        copy.state_space = None
+    return copy
+
+
+def _make_native(environment: EnvironmentSettings, num_envs: int, num_agents: int | None) -> MultiAgentVector:
+    """Make the environment's own implementation of many copies."""
+    if num_agents is not None:
+        try:
+            return IndependentVector(make_native_vector(environment, num_envs * num_agents), num_agents)
+        except SeveralAgentsError:
+            raise _not_of_one(environment, num_agents) from None
+    name, make = environment.name, creator_of(environment)
+    refuse_wrappers(environment)
+    if make is None:
+        spec = find_spec(name)
+        if spec.vector_entry_point is None:
+            raise ValueError(
+                f"environment {name} has no vector entry point; use vectorize mode SYNC or ASYNC, or "
+                "register it with vector_entry_point="
+            )
+        make = functools.partial(load_entry_point(spec, spec.vector_entry_point), **spec.kwargs)
+    vector = call_vector_creator(make, name, environment.env_config, num_envs=num_envs)
+    if isinstance(vector, gym.vector.VectorEnv):
+        raise ValueError(
+            f"{name} is an environment for one agent; ask for independent copies of it by "
+            "config.multi_agent(num_agents=...), or leave out config.multi_agent(...)"
+        )
+    if not is_vector_for_several(vector):
+        raise ValueError(
+            f"{name} returned {vector!r}; in vectorize mode VECTOR_ENTRY_POINT it must return a "
+            "MultiAgentVector, and use SYNC or ASYNC for single environments"
+        )
+    if vector.num_envs != num_envs:
+        vector.close()
+        raise ValueError(
+            f"{name} returned {vector.num_envs} copies where num_envs is {num_envs}; make as many as "
+            "num_envs says"
+        )
+    return cast("MultiAgentVector", vector)
+
+
+def _not_of_one(environment: EnvironmentSettings, num_agents: int) -> ValueError:
+    return ValueError(
+        f"num_agents={num_agents} asks for copies of an environment of one agent, and {environment.name} has "
+        "several agents; leave num_agents out"
+    )

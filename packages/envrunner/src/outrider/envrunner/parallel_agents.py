@@ -10,6 +10,7 @@ from typing import Any
 import gymnasium as gym
 
 from outrider.envrunner.agents_copy import AgentsTurn
+from outrider.envrunner.dictionary_agents import ALL, dictionary_turn
 
 
 class ParallelAgents:
@@ -25,7 +26,12 @@ class ParallelAgents:
         self.state_space: gym.spaces.Box | None = getattr(env, "state_space", None)
         self.observation_space = env.observation_space
         self.action_space = env.action_space
-        self.state = getattr(env, "state", None)
+        self.state: Any = getattr(env, "state", None)
+
+    @property
+    def env(self) -> Any:
+        """The environment itself."""
+        return self._env
 
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
@@ -36,6 +42,8 @@ class ParallelAgents:
     def step(self, actions: Mapping[Any, Any]) -> AgentsTurn:
         """Let all act."""
         observations, rewards, terminated, truncated, _ = self._env.step(actions)
+        if ALL in terminated:  # it has methods for its spaces and yet ends episodes like the others
+            return dictionary_turn(observations, rewards, terminated, truncated)
         agents = self._env.agents
         over = all(terminated.get(agent) or truncated.get(agent) for agent in agents)
         return AgentsTurn(observations, agents, rewards, terminated, truncated, agents, over)

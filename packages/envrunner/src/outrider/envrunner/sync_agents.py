@@ -96,5 +96,5 @@ class SyncAgents:
         with contextlib.suppress(Exception):
             self.copies[index].close()
         self.copies[index] = AgentsInSlots(self._make[index](), self.slots, self._arrays, index)
-        self._arrays.forget_one(index)
+        self._arrays.begin(index)
         self.copies[index].reset(seed)

@@ -21,11 +21,11 @@ def try_step(env: gym.Env[Any, Any], name: str) -> None:
     doing = "reset"
     try:
         observation, _ = env.reset(seed=0)
-        _require_shapes(read(observation), space)
+        require_shapes(read(observation), space)
         doing = "step"
-        observation, reward, _, _, _ = env.step(_allowed_action(env.action_space, observation))
-        _require_shapes(read(observation), space)
-        _require_number(reward)
+        observation, reward, _, _, _ = env.step(allowed_action(env.action_space, observation))
+        require_shapes(read(observation), space)
+        require_number(reward)
     except Exception as error:
         raise ValueError(f"environment {name} failed at its first {doing}: {one_line(error)}") from error
 
@@ -36,7 +36,7 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _allowed_action(space: gym.Space[Any], observation: Any) -> Any:  # noqa: ANN401 - values of spaces
+def allowed_action(space: gym.Space[Any], observation: Any) -> Any:  # noqa: ANN401 - values of spaces
     """Return an action, the first that the observation's "action_mask" allows where it has one."""
     mask = observation.get("action_mask") if isinstance(observation, dict) else None
     if mask is None or not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
@@ -49,7 +49,7 @@ def _allowed_action(space: gym.Space[Any], observation: Any) -> Any:  # noqa: AN
     return first.reshape(space.shape) + space.start
 
 
-def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
+def require_shapes(columns: wire.Columns, space: wire.Space) -> None:
     """Refuse what NumPy would stretch into the shape of the space without a word.
 
     Leaves that have no fixed shape are left to whoever makes the policy, and says what it takes.
@@ -65,6 +65,7 @@ def _require_shapes(columns: wire.Columns, space: wire.Space) -> None:
             )
 
 
-def _require_number(reward: Any) -> None:  # noqa: ANN401 - whatever an environment returns
+def require_number(reward: Any) -> None:  # noqa: ANN401 - whatever an environment returns
+    """Refuse a reward that is no number."""
     if not isinstance(reward, SupportsFloat) or np.asarray(reward).ndim:
         raise ValueError(f"the reward is {reward!r} of type {type(reward).__name__}; return one number")

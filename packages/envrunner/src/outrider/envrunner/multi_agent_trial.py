@@ -1,0 +1,76 @@
+"""Tries one step of an environment for several agents before anything else starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+
+from outrider.envrunner.agent_slots import ActionArrays, AgentSlots, SlotArrays, slots_of
+from outrider.envrunner.agents_copy import AgentsCopy, AgentsTurn
+from outrider.envrunner.agents_in_slots import AgentsInSlots
+from outrider.envrunner.spaces import column_reader, space_from_gymnasium
+from outrider.envrunner.trial_step import allowed_action, one_line, require_number, require_shapes
+
+
+def try_agents(copy: AgentsCopy, name: str) -> AgentSlots:
+    """Reset and step once, and return who takes part.
+
+    Raises ValueError in one sentence where that fails or no runner can record it.
+    """
+    watched = _Watched(copy)
+    try:
+        slots = slots_of(watched)
+        agents = AgentsInSlots(watched, slots, SlotArrays(slots, 1), 0)
+        agents.reset(0)
+        watched.doing = "step"
+        nothing = ActionArrays(slots, 1).columns
+        agents.step([{path: column[0] for path, column in columns.items()} for columns in nothing])
+    except Exception as error:
+        raise ValueError(
+            f"environment {name} failed at its first {watched.doing}: {one_line(error)}"
+        ) from error
+    return slots
+
+
+class _Watched:
+    """An `AgentsCopy` that looks at what comes, and does what the observations allow."""
+
+    def __init__(self, copy: AgentsCopy) -> None:
+        self._copy = copy
+        self._seen: Mapping[Any, Any] = {}
+        self.doing = "reset"
+        self.agents: Sequence[Any] = copy.agents
+        self.state_space = copy.state_space
+        self.observation_space: Callable[[Any], gym.Space[Any]] = copy.observation_space
+        self.action_space: Callable[[Any], gym.Space[Any]] = copy.action_space
+        self.state: Callable[[], Any] = copy.state
+        self.close: Callable[[], None] = copy.close
+
+    def reset(self, seed: int | None) -> AgentsTurn:
+        return self._look(self._copy.reset(seed))
+
+    def step(self, actions: Mapping[Any, Any]) -> AgentsTurn:
+        done = {}
+        for agent in actions:
+            space = self.action_space(agent)
+            space.seed(0)
+            done[agent] = allowed_action(space, self._seen[agent])
+        return self._look(self._copy.step(done))
+
+    def _look(self, turn: AgentsTurn) -> AgentsTurn:
+        self._seen = turn.observations
+        for agent in turn.acting:
+            if agent in turn.observations and agent in self.agents:
+                space = space_from_gymnasium(self.observation_space(agent))
+                try:
+                    require_shapes(column_reader(space)(turn.observations[agent]), space)
+                except Exception as error:
+                    raise ValueError(f"of agent {agent!r} {one_line(error)}") from error
+        for agent, reward in turn.rewards.items():
+            try:
+                require_number(reward)
+            except ValueError as error:
+                raise ValueError(f"of agent {agent!r} {error}") from None
+        return turn
