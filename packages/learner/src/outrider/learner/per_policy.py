@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.learner.ppo_settings import PPOSettings
+from outrider.learner.algorithms import AlgorithmSettings
+from outrider.learner.impala_settings import IMPALASettings
 
 SCHEDULES = ("lr", "clip_param", "entropy_coeff")
 NUMBERS = ("gamma", "lambda_", "vf_loss_coeff", "grad_clip", "kl_coeff", "kl_target")
@@ -33,19 +34,30 @@ class PolicyNumbers(NamedTuple):
 
 
 class PolicySettings:
-    """What each policy trains with: what all have in common, and what is its own."""
+    """What each policy trains with: what all have in common, and what is its own.
+
+    What an algorithm has no setting for is 0.
+    """
 
     def __init__(
-        self, common: PPOSettings, numbers: Sequence[int], overrides: Mapping[int, Mapping[str, Any]]
+        self, common: AlgorithmSettings, numbers: Sequence[int], overrides: Mapping[int, Mapping[str, Any]]
     ) -> None:
         """Raise ValueError for values out of range, and for settings that must be alike in a stack."""
         self.common = common
         own = [own_settings(common, number, overrides.get(number, {})) for number in numbers]
-        self._numbers = {name: np.array([_number(s, name) for s in own], np.float64) for name in NUMBERS}
-        self._knots = {name: _knots([getattr(s, name) for s in own]) for name in SCHEDULES}
+        known = {field.name for field in fields(common)}
+        self._numbers = {
+            name: np.array([_number(s, name) if name in known else 0.0 for s in own], np.float64)
+            for name in NUMBERS
+        }
+        self._knots = {
+            name: _knots([getattr(s, name) if name in known else 0.0 for s in own]) for name in SCHEDULES
+        }
 
     def first_kl_coeff(self) -> NDArray[np.float64]:
         """Return the coefficients that policies begin with."""
+        if isinstance(self.common, IMPALASettings):
+            return np.zeros_like(self._numbers["kl_coeff"])
         return self._numbers["kl_coeff"] * self.common.use_kl_loss
 
     def at(self, num_env_steps_P: NDArray[np.int64]) -> PolicyNumbers:
@@ -56,18 +68,20 @@ class PolicySettings:
         )
 
 
-def own_settings(common: PPOSettings, number: int, own: Mapping[str, Any]) -> PPOSettings:
+def own_settings(common: AlgorithmSettings, number: int, own: Mapping[str, Any]) -> AlgorithmSettings:
     """Return the settings of policy `number`; raises ValueError where they cannot be its own."""
-    alike = sorted(set(own) - set(MAY_DIFFER))
+    known = {field.name for field in fields(common)}
+    may_differ = [name for name in MAY_DIFFER if name in known]
+    alike = sorted(set(own) - set(may_differ))
     if alike:
         raise ValueError(
             f"policy {number} sets {', '.join(alike)} for itself, which must be alike in a stack; "
-            f"it may set {', '.join(MAY_DIFFER)}, or be given a stack of its own"
+            f"it may set {', '.join(may_differ)}, or be given a stack of its own"
         )
     return replace(common, **own) if own else common
 
 
-def _number(settings: PPOSettings, name: str) -> float:
+def _number(settings: AlgorithmSettings, name: str) -> float:
     value = getattr(settings, name)
     return math.inf if value is None else float(value)
 

@@ -68,7 +68,6 @@ class StackedRecord:
         means = dict(zip(STEP_STATISTICS, mean_KB, strict=True))
         del means["total_loss"]
         return means | {
-            "mean_kl": self.mean_kl_B,
             "num_epochs": self._num_epochs_B.astype(np.float64),
             "num_steps": (self.num_taken_B + self._num_skipped_B).astype(np.float64),
             "skipped_steps": self._num_skipped_B.astype(np.float64),
