@@ -90,7 +90,8 @@ def test_any_policies_in_any_order_are_computed_with_the_tensors_given() -> None
     parameters, values = stack(ROWS)
     places = [2, 0, 2]
     tensors = {name: tensor[places] for name, tensor in stack.tensors.items()}
-    same(stack.forward_with(tensors, {"": ROWS[""][places]}), (parameters[places], values[places]))
+    given = stack.forward_with(tensors, {"": ROWS[""][places]})
+    torch.testing.assert_close(given, (parameters[places], values[places]), rtol=0, atol=1e-6)
 
 
 def test_what_is_not_a_number_stays_with_its_policy() -> None:
@@ -236,3 +237,11 @@ def test_distributions_take_stacked_rows() -> None:
             distribution.kl(own, 2 * own),
         )
         same(tuple(part[place] for part in stacked), expected)
+
+
+def test_gradients_lie_as_weights_do_so_that_nobody_copies_them() -> None:
+    stack = PolicyStack(recipe(), [1, 2, 3])
+    leaves = {name: tensor.clone().requires_grad_() for name, tensor in stack.tensors.items()}
+    loss = sum(output.square().sum() for output in stack.forward_with(leaves, ROWS))
+    gradients = torch.autograd.grad(loss, [leaf for name, leaf in leaves.items() if name.endswith("weight")])
+    assert all(gradient.is_contiguous() for gradient in gradients)
