@@ -26,7 +26,7 @@ class ProtocolVersion:
         return f"{self.major}.{self.minor}"
 
 
-PROTOCOL = ProtocolVersion(1, 0)
+PROTOCOL = ProtocolVersion(1, 1)
 """What this version of outrider-wire speaks."""
 
 
