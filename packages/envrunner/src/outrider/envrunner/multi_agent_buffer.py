@@ -94,7 +94,7 @@ class MultiAgentBuffer:
     # -- what happens within a fragment ---------------------------------------------------------------
 
     def start(self, states: States | None) -> None:
-        """Start afresh, without open rows, where the copies have the global `states` [E, D]."""
+        """Start afresh, without open rows, where copies have the global `states` [E, D] if there are any."""
         self._is_open_S[:] = False
         self._states = StateLog()
         self._first_state_now = self._states.add(states)
@@ -272,6 +272,36 @@ class MultiAgentBuffer:
         return states[needed], places[: len(streams.rows)], places[len(streams.rows) :]
 
     # -- open rows, between fragments -----------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the open rows, and the global states that they and the next ones need."""
+        slots = np.flatnonzero(self._is_open_S)
+        rows = self._open_row_S[slots]
+        stacks = self._stream_stack[self._stream[rows]]
+        states = self._states.all()
+        now = self._first_state_now + np.arange(len(self._is_open_S) // self._num_agents)
+        return {
+            "slots": slots,
+            "pending": self._pending_S[slots],
+            "versions": self.versions[rows],
+            "stacks": stacks,
+            "columns": [
+                stack.rows(self._place[rows[stacks == index]]) for index, stack in enumerate(self.stacks)
+            ],
+            "states": None if states is None else states[np.concatenate([self._state[rows], now])],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `get_state` returned, with `begin`."""
+        self.start(state["states"])
+        slots = np.array(state["slots"], np.intp)
+        self._first_state_now, self.num_rows = len(slots), 0
+        places = np.zeros(len(slots), np.intp)
+        for index, (stack, columns) in enumerate(zip(self.stacks, state["columns"], strict=True)):
+            stack.set_rows(columns)
+            places[state["stacks"] == index] = np.arange(stack.num_rows)
+        self._add(slots, slots, places, state["versions"], np.arange(len(slots)))
+        self._pending_S[slots] = state["pending"]
 
     def _add(
         self,

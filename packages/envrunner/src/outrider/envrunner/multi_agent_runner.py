@@ -6,7 +6,8 @@ N = rows of a stack.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -19,6 +20,7 @@ from outrider.envrunner.acting_stack import ActingStack
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.agent_episodes import EpisodeTotals
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.environment_state import StatefulEnvironment
 from outrider.envrunner.multi_agent_buffer import Followed, MultiAgentBuffer, StreamRows
 from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
 from outrider.envrunner.policy_entry import PolicyEntry
@@ -41,6 +43,7 @@ from outrider.wire import (
     leaves,
 )
 
+_LOGGER = logging.getLogger("outrider.envrunner")
 _ACTIONS, _EPISODES = 3, 4
 """What random numbers are for, so that no two draw the same ones."""
 Flags = NDArray[np.bool_]
@@ -66,12 +69,13 @@ class MultiAgentRunner:
         first_environment: int = 0,
         incarnation: int = 0,
         settings: EnvRunnerSettings,
+        has_central_critic: bool = False,
     ) -> None:
         """Take over the vector, or make it; a fragment will have `num_steps` steps of it.
 
         A vector that is given as it is cannot be made anew where it fails as a whole. `incarnation` says
-        how often this runner was made before in the run. Raises ValueError where the environments cannot
-        be made.
+        how often this runner was made before in the run. With a central critic, fragments hold the global
+        states, which the vector must have. Raises ValueError where the environments cannot be made.
         """
         self._running = RunningMultiAgent(
             vector if callable(vector) else None,
@@ -82,6 +86,12 @@ class MultiAgentRunner:
             incarnation=incarnation,
         )
         vector = self._running.vector
+        if has_central_critic and vector.state_space is None:
+            close_all(vector)
+            raise ValueError(
+                "critics are central and the environment has no global state; wrap its vector in central_state"
+            )
+        self._has_central_critic = has_central_critic
         self._stacks = stacks
         self._settings = settings
         self._num_steps = num_steps
@@ -174,6 +184,70 @@ class MultiAgentRunner:
         self._step = step
         return self._fragment(step, start, environment_s, policy_s)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return a tree of what the next fragment depends on, weights excepted.
+
+        It holds the environments' own state where their vector is a `StatefulEnvironment`.
+        """
+        step, vector = self._step, self._running.vector
+        environment = None
+        if step is not None and isinstance(vector, StatefulEnvironment):
+            environment = vector.get_state()
+        state: dict[str, Any] = {
+            "samplers": [sampler.get_state() for sampler in self._samplers],
+            "incarnation": self._running.incarnation,
+            "num_seedings": self._running.num_seedings,
+            "num_episodes": self._num_episodes_E.copy(),
+            "environment": environment,
+        }
+        if environment is not None:
+            assert step is not None
+            state["observations"] = [_copies(columns) for columns in step.observations]
+            state["acting"] = step.acting.copy()
+            state["policy"] = self._policy_S.copy()
+            state["recurrent_state"] = [_copies(columns) for columns in self._recurrent_state]
+            state["totals"] = self._totals.get_state()
+            state["rows"] = self._buffer.get_state()
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `get_state` returned in a runner made with the same arguments.
+
+        Weights have to be set again, of whatever version. Where the environments' state is missing,
+        their episodes start afresh, and the log says so.
+        """
+        self._version = self._step = None
+        for stack in self._stacks:
+            stack.forget()
+        for sampler, saved in zip(self._samplers, state["samplers"], strict=True):
+            sampler.set_state(saved)
+        self._running.incarnation = state["incarnation"]
+        self._running.num_seedings = state["num_seedings"]
+        self._num_episodes_E[:] = state["num_episodes"]
+        if state["environment"] is None:
+            if state["num_seedings"]:  # otherwise nothing had started yet
+                _LOGGER.warning(
+                    "the state of environments with several agents could not be saved: their episodes start "
+                    "afresh after resuming"
+                )
+            return
+        step = self._running.start_episodes()  # what was never reset may refuse to step
+        self._running.num_seedings = state["num_seedings"]
+        vector = self._running.vector
+        assert isinstance(vector, StatefulEnvironment)
+        vector.set_state(state["environment"])
+        self._policy_S = np.array(state["policy"], np.int32)
+        self._totals.set_state(state["totals"])
+        self._buffer.set_state(state["rows"])
+        for columns, saved in zip(self._recurrent_state, state["recurrent_state"], strict=True):
+            for name, column in columns.items():
+                column[...] = saved[name]
+        self._step = replace(
+            step,
+            observations=[_copies(columns) for columns in state["observations"]],
+            acting=np.array(state["acting"], np.bool_),
+        )
+
     def close(self) -> None:
         """Close the environments."""
         close_all(self._running.vector)
@@ -217,7 +291,8 @@ class MultiAgentRunner:
             self._num_lost_rows += buffer.fail(failed_S)
             totals.forget(np.flatnonzero(step.failed))
             terminated_S, truncated_S = terminated_S & ~failed_S, truncated_S & ~failed_S
-        last_state_E = buffer.show(step.states, step.last_states, step.over)
+        states = (step.states, step.last_states) if self._has_central_critic else (None, None)
+        last_state_E = buffer.show(*states, step.over)
         if np.count_nonzero(truncated_S):
             for group, last in zip(self._groups, step.last, strict=True):
                 slots = last.environments * self._num_agents + group.slots[last.members]
@@ -275,7 +350,7 @@ class MultiAgentRunner:
         step = self._running.start_episodes()
         everywhere = np.arange(self._num_envs)
         self._totals.forget(everywhere)
-        self._buffer.start(step.states)
+        self._buffer.start(step.states if self._has_central_critic else None)
         self._begin_episodes(everywhere)
         return step
 
@@ -372,6 +447,10 @@ class MultiAgentRunner:
             f"the policies of stack {stack.name!r} fit no agent: {self._fit.why_not(index)}; leave them out, "
             "or make them from the spaces of an agent"
         )
+
+
+def _copies(columns: Columns) -> dict[str, NDArray[Any]]:
+    return {name: np.array(column) for name, column in columns.items()}
 
 
 def _flat(column: NDArray[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from outrider.wire import (
     encode_settings,
 )
 
-_OBEYED_BY_RUNNERS = (
+OBEYED_BY_RUNNERS = (
     "num_envs_per_env_runner",
     "gym_env_vectorize_mode",
     "explore",
@@ -82,7 +82,7 @@ class RunnerPlan:
 
         Raises ValueError for an environment given as a callable unless `dump` pickles it.
         """
-        settings = EnvRunnerSettings(**{name: getattr(self.settings, name) for name in _OBEYED_BY_RUNNERS})
+        settings = EnvRunnerSettings(**{name: getattr(self.settings, name) for name in OBEYED_BY_RUNNERS})
         message: dict[str, Any] = {
             "environment": encode_settings(self.environment, dump=dump),
             "settings": encode_settings(settings),

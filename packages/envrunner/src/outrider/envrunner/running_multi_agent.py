@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.agents_error import AgentsError
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
 from outrider.envrunner.restarts import EnvironmentsFailedError, Restarts
@@ -56,7 +57,7 @@ class RunningMultiAgent:
                 self.vector = self._make()
             self._is_half_stepped = False
             return self.vector.reset(self._next_seeds())
-        except (EnvironmentsFailedError, KeyboardInterrupt):
+        except (AgentsError, EnvironmentsFailedError, KeyboardInterrupt):
             self._is_half_stepped = True
             raise
         except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -66,7 +67,7 @@ class RunningMultiAgent:
         """Step all copies. Where that fails as a whole, every copy is a new one and has `failed`."""
         try:
             return self.vector.step(actions)
-        except (EnvironmentsFailedError, KeyboardInterrupt):
+        except (AgentsError, EnvironmentsFailedError, KeyboardInterrupt):
             self._is_half_stepped = True  # some copies have stepped, some have answers underway
             raise
         except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -83,7 +84,7 @@ class RunningMultiAgent:
                 if self._make_vector is not None:
                     self.vector = self._make()
                 return self.vector.reset(self._next_seeds())
-            except EnvironmentsFailedError:
+            except (AgentsError, EnvironmentsFailedError):
                 raise
             except Exception as next_error:  # noqa: BLE001 - any error of an environment means a new one
                 error = next_error

@@ -52,6 +52,28 @@ class StackRows:
         self.parameters[: len(rows)] = self.parameters[rows]
         self.num_rows = len(rows)
 
+    def rows(self, rows: Indices) -> dict[str, Any]:
+        """Return a copy of some rows, as a tree."""
+        return {
+            "observations": {path: column[rows] for path, column in self.observations.items()},
+            "actions": {path: column[rows] for path, column in self.actions.items()},
+            "state": {name: column[rows] for name, column in self.state.items()},
+            "parameters": self.parameters[rows],
+        }
+
+    def set_rows(self, tree: Mapping[str, Any]) -> None:
+        """Hold what `rows` returned, and nothing else."""
+        self.num_rows = 0
+        places = self.reserve(len(tree["parameters"]))
+        self.parameters[places] = tree["parameters"]
+        for columns, saved in (
+            (self.observations, tree["observations"]),
+            (self.actions, tree["actions"]),
+            (self.state, tree["state"]),
+        ):
+            for name, column in columns.items():
+                column[places] = saved[name]
+
 
 def _grown(column: NDArray[Any], size: int, used: int) -> NDArray[Any]:
     larger = np.empty((size, *column.shape[1:]), column.dtype)

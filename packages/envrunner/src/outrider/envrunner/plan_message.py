@@ -1,0 +1,18 @@
+"""Reads the plan of a run, for one agent or for several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_protocol import SamplingPlan
+
+
+def plan_from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None) -> SamplingPlan:
+    """Read what a plan's `to_message` returned, maybe of another release. Raises ValueError as those do."""
+    if "stacks" not in message:
+        return RunnerPlan.from_message(message, load)
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+
+    return MultiAgentPlan.from_message(message, load)
