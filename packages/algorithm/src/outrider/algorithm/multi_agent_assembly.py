@@ -195,6 +195,7 @@ def _runner(blueprint: MultiAgentBlueprint, num_steps: int) -> MultiAgentRunner:
         num_steps=num_steps,
         seed=blueprint.seed,
         settings=settings.env_runners,
+        has_central_critic=settings.multi_agent.critic == "central",
     )
 
 
