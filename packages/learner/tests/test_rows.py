@@ -11,6 +11,7 @@ import torch
 from outrider.learner.loading import tensors_of
 from outrider.learner.rows import rows_from_fragments
 from outrider.rlmodule import CRITIC_PATH
+from outrider.testing.multi_agent_messages import example_team
 
 CPU = torch.device("cpu")
 
@@ -100,6 +101,11 @@ def test_lengths_that_do_not_add_up_are_refused(lab: Any) -> None:
 def test_no_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="an update got no rows"):
         rows_from_fragments([], CPU)
+
+
+def test_rows_of_other_architectures_are_not_dropped_but_refused() -> None:
+    with pytest.raises(ValueError, match="policies of other architectures, and this learner trains one"):
+        rows_from_fragments([example_team()], CPU)
 
 
 def test_every_tensor_waits_for_its_copy(lab: Any) -> None:

@@ -61,6 +61,11 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
     began = time.perf_counter()
     if not fragments or not sum(fragment.num_rows for fragment in fragments):
         raise ValueError("an update got no rows; give it at least one fragment with at least one row")
+    if any(fragment.others for fragment in fragments):
+        raise ValueError(
+            "a fragment has rows of policies of other architectures, and this learner trains one; "
+            "give it to a `MultiAgentLearner`, which deals them out"
+        )
     offsets = np.cumsum([0, *(fragment.num_rows for fragment in fragments)])
     length_S = np.concatenate([fragment.streams.lengths for fragment in fragments])
     terminated_N = np.concatenate([fragment.terminated for fragment in fragments])
