@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from outrider.testing.messages import example_fragment, same_message
+from outrider.testing.multi_agent_messages import example_stacks, example_team
 from outrider.transport import LocalFragment, LocalWeights
 from outrider.transport.buffer_pool import BufferPool
 from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces, weights_pieces
@@ -27,6 +29,39 @@ def test_a_fragment_is_summarised_and_handed_on_as_it_came() -> None:
     assert same_message(received.load(), example_fragment())
     (piece,) = fragment_pieces(received)
     assert np.shares_memory(np.frombuffer(piece, np.uint8), np.frombuffer(message, np.uint8))
+
+
+def test_what_several_architectures_did_is_handed_on_in_one_message() -> None:
+    message = memoryview(bytearray(encode_fragment(example_team()).to_bytes()))
+    received = ReceivedFragment(message)
+    assert same_message(received.load(), example_team())
+    assert received.summary.num_rows == 9
+    assert b"".join(fragment_pieces(received)) == message
+    assert b"".join(fragment_pieces(LocalFragment(example_team()))) == message
+
+
+def test_others_keep_the_memory_that_they_came_in() -> None:
+    pool = BufferPool()
+    written = encode_fragment(example_team()).to_bytes()
+    view = pool.take(len(written))
+    view[:] = written
+    (other,) = ReceivedFragment(view).load().others
+    del view
+    gc.collect()
+    assert pool.used_bytes == len(written)
+    del other
+    gc.collect()
+    assert pool.used_bytes == 0
+
+
+def test_of_stacked_weights_only_the_matrices_are_rounded() -> None:
+    third = np.full((3, 2, 2), 1 / 3, np.float32)
+    tensors = {**example_stacks().tensors, "walker/pi.weight": third, "seer/pi.bias": third[:1, 0]}
+    stacks = replace(example_stacks(), tensors=tensors)
+    received = decode_weights(b"".join(weights_pieces(LocalWeights(stacks), bfloat16=True)))
+    assert (received.tensors["walker/pi.weight"] != third).all()
+    assert same_message(received.tensors["seer/pi.bias"], third[:1, 0])
+    assert same_message(received.stacks, stacks.stacks)
 
 
 def test_a_fragment_that_breaks_a_rule_is_refused_when_it_arrives() -> None:

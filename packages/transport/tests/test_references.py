@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outrider.testing.messages import example_fragment, example_weights, same_message
+from outrider.testing.multi_agent_messages import example_team
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import summarise
 
@@ -19,3 +20,7 @@ def test_local_weights_are_the_very_object_with_their_version() -> None:
     reference: WeightsReference = LocalWeights(weights)
     assert reference.load() is weights
     assert reference.version == 3
+
+
+def test_a_local_fragment_of_several_architectures_is_summarised_with_all_of_them() -> None:
+    assert LocalFragment(example_team()).summary.num_rows == 9

@@ -124,7 +124,7 @@ def _write(reference: WeightsReference, *, bfloat16: bool, checksum: bool) -> Se
 
 
 def _matrices(weights: Weights) -> list[str]:
-    """Name what loses nothing that matters: float32 with two axes or more, and no running statistics.
+    """Name what loses nothing that matters: float32 matrices, also stacked ones, and no running statistics.
 
     Those are kept in float64, and what is derived from them lies beside them. Rounding the mean of an
     observation that is far from 0 would move all observations.
@@ -132,10 +132,11 @@ def _matrices(weights: Weights) -> list[str]:
     exact = {
         name.rpartition(".")[0] for name, tensor in weights.tensors.items() if tensor.dtype == np.float64
     }
+    most_axes = 2 if weights.stacks else 1  # of a vector; where policies are stacked they are an axis
     return [
         name
         for name, tensor in weights.tensors.items()
-        if tensor.dtype == np.float32 and tensor.ndim > 1 and name.rpartition(".")[0] not in exact
+        if tensor.dtype == np.float32 and tensor.ndim > most_axes and name.rpartition(".")[0] not in exact
     ]
 
 
