@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from outrider.algorithm.appo import APPOConfig, APPORunSettings
     from outrider.algorithm.callback import Callback
     from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+    from outrider.algorithm.checkpointed_policy import load_policy
     from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
+    from outrider.algorithm.multi_agent_settings import PolicySpec
     from outrider.algorithm.ppo import PPOConfig, PPORunSettings
     from outrider.algorithm.run_directory import RunDirectory
     from outrider.algorithm.training_run import Outcome, TrainingRun
@@ -26,8 +28,10 @@ __all__ = [
     "Outcome",
     "PPOConfig",
     "PPORunSettings",
+    "PolicySpec",
     "RunDirectory",
     "TrainingRun",
+    "load_policy",
     "read_checkpoint",
     "write_checkpoint",
 ]
@@ -44,8 +48,10 @@ _HOMES = {
     "Outcome": "training_run",
     "PPOConfig": "ppo",
     "PPORunSettings": "ppo",
+    "PolicySpec": "multi_agent_settings",
     "RunDirectory": "run_directory",
     "TrainingRun": "training_run",
+    "load_policy": "checkpointed_policy",
     "read_checkpoint": "checkpoint",
     "write_checkpoint": "checkpoint",
 }

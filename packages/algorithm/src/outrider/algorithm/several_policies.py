@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from outrider.algorithm.checkpointed_policy import recorded_recipe
 from outrider.algorithm.policy_book import sole_stack
 from outrider.algorithm.policy_returns import PolicyReturns
 from outrider.envrunner.matchups import Matchups
@@ -121,9 +122,7 @@ class SeveralPolicies:
             "book": self.book.get_state(),
             "mapping": self.mapping.get_state(),
             "returns": self._returns.get_state(),
-            "recipes": [
-                _as_arrays(assembly.recipe.to_message(_no_function)) for assembly in self._assemblies
-            ],
+            "recipes": [recorded_recipe(assembly.recipe) for assembly in self._assemblies],
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -186,15 +185,3 @@ def load_from_stacks(policy: Policy, weights: Weights, number: int) -> None:
             )
             return
     raise ValueError(f"policy number {number} is in none of the stacks that were published")
-
-
-def _no_function(_: object) -> bytes:
-    return b""
-
-
-def _as_arrays(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Put bytes into arrays, which checkpoints take."""
-    return {
-        name: np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
-        for name, value in message.items()
-    }

@@ -1,0 +1,88 @@
+"""Reads one policy out of a checkpoint, without its environment and without the other policies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from outrider.algorithm.algorithms import config_from_json
+from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint
+from outrider.algorithm.multi_agent_settings import PolicySpec
+from outrider.algorithm.nearest import did_you_mean
+from outrider.algorithm.own_settings import own_settings
+from outrider.rlmodule import PolicyRecipe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from outrider.rlmodule import Policy
+
+
+def recorded_recipe(recipe: PolicyRecipe) -> dict[str, Any]:
+    """Return plain values and arrays, for a checkpoint; a network of the user's stands in the settings."""
+    message = recipe.to_message(_left_out)
+    return {
+        name: np.frombuffer(value, np.uint8) if isinstance(value, bytes) else value
+        for name, value in message.items()
+    }
+
+
+def load_policy(path: Path | str, name: str) -> Policy:
+    """Return the policy `name` of the checkpoint at `path`. Raises CheckpointError."""
+    tree = read_checkpoint(path)
+    if "policies" not in tree:
+        raise CheckpointError(
+            f"checkpoint {path} has one policy, without a name; take it from Algorithm.from_checkpoint(path, "
+            "to_train=False).policy"
+        )
+    booked = {policy["name"]: policy for policy in tree["policies"]["book"]["policies"]}
+    if name not in booked:
+        raise CheckpointError(f"checkpoint {path} has no policy {name!r}; {did_you_mean(name, booked)}")
+    try:
+        policy = _recipe(tree, booked[name]).build()
+        policy.load_state_dict(
+            _tensors(tree["learner"]["stacks"][booked[name]["stack"]], booked[name]["number"])
+        )
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"policy {name!r} of checkpoint {path} cannot be read: {error}; read it with the release and the "
+            "modules that it was made with"
+        ) from error
+    return policy
+
+
+def _recipe(tree: Any, booked: Mapping[str, Any]) -> PolicyRecipe:  # noqa: ANN401 - a tree of any shape
+    recorded = tree["policies"]["recipes"][booked["planned"]]
+    message = {
+        name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in recorded.items()
+    }
+    return PolicyRecipe.from_message(message, lambda _: _network(tree, booked["planned"]))
+
+
+def _network(tree: Any, planned: int) -> Any:  # noqa: ANN401 - a network of the user's
+    """Return what makes the network of the policies that were planned alike."""
+    settings = config_from_json(tree["algorithm"], tree["settings"]).settings
+    specs = settings.multi_agent.policies
+    for policy in tree["policies"]["book"]["policies"]:
+        if policy["planned"] == planned:
+            spec = specs.get(policy["name"]) if isinstance(specs, dict) else None
+            of_policy = (spec or PolicySpec()).rl_module
+            return own_settings(policy["name"], "rl_module", settings.rl_module, of_policy).network
+    raise KeyError(planned)
+
+
+def _tensors(stack: Mapping[str, Any], number: int) -> dict[str, torch.Tensor]:
+    """Return the tensors of one policy, whether its stack is stored as one or as a policy alone."""
+    learner = stack["learner"]
+    tensors = learner["module"]
+    if "numbers" in learner:
+        place = stack["numbers"].tolist().index(number)
+        tensors = {name: tensor[place] for name, tensor in tensors.items()}
+    return {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
+
+
+def _left_out(_: object) -> bytes:
+    return b""

@@ -1,0 +1,155 @@
+"""Real parts, as small as they can be: CartPole for several agents, a few rows, narrow networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from outrider.algorithm import Algorithm, CheckpointError, PPOConfig, load_policy
+from outrider.algorithm.multi_agent_settings import PolicySpec
+
+
+def config(**multi_agent: Any) -> PPOConfig:
+    return (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_envs_per_env_runner=2)
+        .rl_module(fcnet_hiddens=(8,))
+        .training(train_batch_size_per_learner=32, minibatch_size=16, num_epochs=2)
+        .evaluation(evaluation_duration=3, evaluation_num_envs=2)
+        .debugging(seed=1)
+        .multi_agent(**{"num_agents": 3, "policies": "per_agent"} | multi_agent)
+    )
+
+
+TWO_STACKS = {"0": None, "1": PolicySpec(rl_module={"fcnet_hiddens": (4,)}), "2": None}
+
+
+def weights(algorithm: Algorithm) -> dict[str, dict[str, NDArray[Any]]]:
+    return {
+        name: {key: tensor.numpy().copy() for key, tensor in policy.state_dict().items()}
+        for name, policy in algorithm.policies.items()
+    }
+
+
+def are_equal(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> bool:
+    return all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_agents_are_trained_and_their_policies_reported() -> None:
+    with config().build() as algorithm:
+        before = weights(algorithm)
+        for _ in range(3):
+            result = algorithm.train()
+        after = weights(algorithm)
+        metrics = algorithm.policy_metrics()
+    assert list(before) == ["0", "1", "2"]
+    assert not any(are_equal(before[name], after[name]) for name in before)
+    assert result["num_env_steps"] == 96
+    assert 96 < result["num_agent_steps"] <= 288
+    assert result["num_policies"] == 3
+    assert metrics["entropy"].shape == metrics["episode_return_mean"].shape == (3,)
+
+
+def test_a_run_with_two_stacks_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+    with config(policies=TWO_STACKS).build() as algorithm:
+        algorithm.train()
+        algorithm.save(tmp_path / "checkpoint")
+        expected = [_lasting(algorithm.train()) for _ in range(2)]
+        expected_weights = weights(algorithm)
+    with Algorithm.from_checkpoint(tmp_path / "checkpoint") as resumed:
+        assert [_lasting(resumed.train()) for _ in range(2)] == expected
+        got = weights(resumed)
+    assert all(are_equal(got[name], expected_weights[name]) for name in expected_weights)
+
+
+def _lasting(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what depends on the clock."""
+    clocked = ("_s", "_share", "bottleneck")
+    return {name: value for name, value in result.items() if not name.endswith(clocked)}
+
+
+def test_a_policy_starts_the_same_whatever_else_there_is() -> None:
+    with config().build() as three, config(policies=["0", "1"], num_agents=2).build() as two:
+        assert are_equal(weights(three)["1"], weights(two)["1"])
+
+
+def test_one_policy_is_read_out_of_a_checkpoint_alone(tmp_path: Path) -> None:
+    with config(policies=TWO_STACKS).build() as algorithm:
+        algorithm.train()
+        path = algorithm.save(tmp_path / "checkpoint")
+        expected = weights(algorithm)
+    for name in TWO_STACKS:
+        policy = load_policy(path, name)
+        assert are_equal({key: t.numpy() for key, t in policy.state_dict().items()}, expected[name])
+    with pytest.raises(CheckpointError, match="has no policy '4'; known are 0, 1, 2"):
+        load_policy(path, "4")
+
+
+def test_only_policies_to_train_learn_and_others_are_thawed_later() -> None:
+    with config(policies_to_train=["1"]).build() as algorithm:
+        before = weights(algorithm)
+        algorithm.train()
+        after = weights(algorithm)
+        assert [are_equal(before[name], after[name]) for name in "012"] == [True, False, True]
+        assert algorithm.frozen == ("0", "2")
+        algorithm.freeze("1")
+        algorithm.thaw("0")
+        algorithm.train()
+        assert [are_equal(after[name], weights(algorithm)[name]) for name in "012"] == [False, True, True]
+
+
+def test_an_evaluation_says_what_each_policy_got_and_does_not_touch_training() -> None:
+    with config().build() as algorithm, config().build() as other:
+        result = algorithm.evaluate()
+        assert algorithm.evaluate() == result
+        total = sum(result[f"policies/{name}/episode_return_mean"] for name in "012")
+        assert result["episode_return_mean"] == pytest.approx(total)
+        assert _lasting(algorithm.train()) == _lasting(other.train())
+
+
+def test_the_number_of_environments_does_not_change_an_evaluation() -> None:
+    with config().build() as two, config().evaluation(evaluation_num_envs=1).build() as one:
+        assert two.evaluate() == one.evaluate()
+
+
+def test_a_checkpoint_is_evaluated_without_runners(tmp_path: Path) -> None:
+    with config().build() as algorithm:
+        algorithm.train()
+        path = algorithm.save(tmp_path / "checkpoint")
+        expected = algorithm.evaluate()
+    with Algorithm.from_checkpoint(path, to_train=False) as resting:
+        assert resting.evaluate() == expected
+        with pytest.raises(ValueError, match="to_train=True"):
+            resting.train()
+        with pytest.raises(ValueError, match="to_train=True"):
+            resting.add_policy("new")
+
+
+def test_a_policy_is_exported_by_name(tmp_path: Path) -> None:
+    with config().build() as algorithm:
+        assert algorithm.export_policy(tmp_path / "one.onnx", policy="1").stat().st_size
+        with pytest.raises(
+            ValueError, match=r"this run has 3 policies by name; .* algorithm.policies\['0'\]"
+        ):
+            algorithm.export_policy(tmp_path / "which.onnx")
+        with pytest.raises(ValueError, match="there is no policy '7'"):
+            algorithm.export_policy(tmp_path / "none.onnx", policy="7")
+
+
+def test_a_film_of_several_agents_is_refused(tmp_path: Path) -> None:
+    with config().build() as algorithm, pytest.raises(ValueError, match="cannot be filmed yet"):
+        algorithm.record_video(tmp_path / "film.mp4")
+
+
+def test_one_policy_has_no_name() -> None:
+    with PPOConfig().environment("CartPole-v1").build() as algorithm:
+        with pytest.raises(ValueError, match=r"this one has one: algorithm.policy"):
+            algorithm.policies["0"]
+        with pytest.raises(ValueError, match="add_policy is of runs with policies by name"):
+            algorithm.add_policy("new")
