@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from outrider.envrunner.function_mapping import FunctionMapping
@@ -17,7 +19,7 @@ from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.wire import Columns, TensorSpec, Weights, action_heads
+from outrider.wire import Columns, Fragment, TensorSpec, Weights, action_heads
 from outrider.wire.fragment_checks import check_fragment
 
 AGENTS = ("red_0", "red_1", "blue_0")
@@ -33,6 +35,9 @@ GROUPS = (
         action_space=gym.spaces.Box(-1, 1, (1,), np.float32),
     ),
 )
+
+
+STATE = gym.spaces.Box(0, 1, (2,), np.float32)
 
 
 @dataclass
@@ -147,34 +152,249 @@ ENTRIES = [
 NUMBERS = {entry.name: entry.number for entry in ENTRIES}
 
 
-def draws(agent: str, episode: Episode) -> str:
-    """Draw a policy of the agent's team."""
+def draw_a_policy(agent: str, episode: Episode) -> str:
+    """Draw one of the agent's team."""
     names = [name for name in NUMBERS if name.startswith(agent.partition("_")[0])]
     return str(episode.rng.choice(names))
 
 
-def runner_of(
-    vector: Lottery, *, num_steps: int, has_memory: bool = False, **settings: Any
-) -> MultiAgentRunner:
-    runner = MultiAgentRunner(
-        vector,
-        [Echo("red", GROUPS[0], has_memory=has_memory), Echo("blue", GROUPS[1])],
-        FunctionMapping(draws, AGENTS, NUMBERS),
-        ENTRIES,
-        num_steps=num_steps,
-        seed=7,
-        first_environment=10,
-        settings=EnvRunnerSettings(record_action_parameters=True, **settings),
-    )
-    runner.set_weights(Weights(version=0, fingerprint="", tensors={}))
-    return runner
+class Remembering:
+    """A mapping that remembers what it said of each environment."""
+
+    def __init__(self) -> None:
+        self._mapping = FunctionMapping(draw_a_policy, AGENTS, NUMBERS)
+        self.said: dict[int, list[NDArray[np.int32]]] = {}
+        self.episodes: list[Episode] = []
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        self.episodes.append(episode)
+        policy = self._mapping.assign(episode)
+        self.said.setdefault(episode.environment, []).append(policy)
+        return policy
 
 
-def test_it_records() -> None:
-    runner = runner_of(Lottery(), num_steps=20)
-    for version in range(5):
-        runner.set_weights(Weights(version=version, fingerprint="", tensors={}))
-        fragment = runner.sample()
-        for part in (fragment, *fragment.others):
-            check_fragment(part)
-            assert part.num_rows > 10
+def weights(version: int) -> Weights:
+    return Weights(version=version, fingerprint="", tensors={})
+
+
+FIRST = 10
+
+
+class Setting:
+    """A runner on a lottery, with all that is needed to tell what happened."""
+
+    def __init__(self, vector: Lottery, num_steps: int, **settings: Any) -> None:
+        self.vector = vector
+        self.num_steps = num_steps
+        self.mapping = Remembering()
+        self.stacks = [Echo("red", GROUPS[0], has_memory=True), Echo("blue", GROUPS[1])]
+        self.runner = MultiAgentRunner(
+            vector,
+            self.stacks,
+            self.mapping,
+            ENTRIES,
+            num_steps=num_steps,
+            seed=7,
+            first_environment=FIRST,
+            settings=EnvRunnerSettings(record_action_parameters=True, max_env_restarts=10**6, **settings),
+            has_central_critic=vector.state_space is not None,
+        )
+
+    def sample(self, version: int) -> list[Fragment]:
+        """Return the parts of the next fragment."""
+        self.runner.set_weights(weights(version))
+        fragment = self.runner.sample()
+        return [fragment, *fragment.others]
+
+
+@dataclass
+class Row:
+    """One transition, as somebody knows it who watches one agent."""
+
+    at: int
+    committed: int
+    policy: int
+    observation: Any
+    state: Any
+    count: int
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    following: Any = None
+    following_state: Any = None
+
+
+@dataclass
+class Ended:
+    """An episode of an agent."""
+
+    at: int
+    policy: int
+    agent: int
+    total: float
+    length: int
+
+
+def seen(step: MultiAgentStep, environment: int, agent: int) -> Any:
+    group = 0 if agent < 2 else 1
+    return step.observations[group][""][environment, agent % 2]
+
+
+def last_seen(step: MultiAgentStep, environment: int, agent: int) -> Any:
+    group = 0 if agent < 2 else 1
+    last = step.last[group]
+    (place,) = np.flatnonzero((last.environments == environment) & (last.members == agent % 2))
+    return last.observations[""][place]
+
+
+def state_of(step: MultiAgentStep, environment: int) -> Any:
+    return None if step.states is None else step.states[environment]
+
+
+def last_state(step: MultiAgentStep, environment: int) -> Any:
+    if step.last_states is None or not step.over[environment]:
+        return state_of(step, environment)
+    return step.last_states[int(step.over[:environment].sum())]
+
+
+def watch(setting: Setting, environment: int, agent: int) -> tuple[list[Row], list[Ended], int]:
+    """Tell the transitions and episodes of one agent in one environment, and how many rows were lost."""
+    rows: list[Row] = []
+    ended: list[Ended] = []
+    policies = iter(setting.mapping.said[FIRST + environment])
+    policy = int(next(policies)[agent])
+    row: Row | None = None
+    total, length, num_lost = 0.0, 0, 0
+    shown = setting.vector.shown
+    for at, (before, after) in enumerate(pairwise(shown)):
+        if before.acting[environment, agent]:
+            row = Row(at, -1, policy, seen(before, environment, agent), state_of(before, environment), length)
+            length += 1
+        failed = after.failed is not None and bool(after.failed[environment])
+        if failed and row is not None:
+            num_lost += 1
+            before_it = rows[-1] if rows else None
+            same_fragment = before_it and before_it.committed // setting.num_steps == at // setting.num_steps
+            if before_it and same_fragment and not (before_it.terminated or before_it.truncated):
+                before_it.truncated = True
+                before_it.following, before_it.following_state = row.observation, row.state
+            row = None
+        total += 0 if failed else float(after.rewards[environment, agent])
+        is_over = failed or bool(after.over[environment])
+        terminated, truncated = after.terminated[environment, agent], after.truncated[environment, agent]
+        if row is not None:
+            row.reward += float(after.rewards[environment, agent])
+            if terminated or truncated or after.acting[environment, agent]:
+                row.committed, row.terminated, row.truncated = at, bool(terminated), bool(truncated)
+                row.following = seen(after, environment, agent)
+                row.following_state = last_state(after, environment)
+                if truncated:
+                    row.following = last_seen(after, environment, agent)
+                rows.append(row)
+                row = None
+        if terminated or truncated:
+            ended.append(Ended(at, policy, agent, total, length))
+            total, length = 0.0, 0
+        if is_over:
+            total, length = 0.0, 0
+            policy = int(next(policies)[agent])
+    return rows, ended, num_lost
+
+
+Watched: TypeAlias = dict[tuple[int, int], tuple[list[Row], list[Ended], int]]
+"""By environment and agent."""
+
+
+def assert_recorded(setting: Setting, watched: Watched, parts: list[Fragment], number: int) -> None:
+    """Compare the parts of fragment `number` with what happened in its steps."""
+    steps = range(number * setting.num_steps, (number + 1) * setting.num_steps)
+    expected: dict[tuple[int, int, int], list[Row]] = {}
+    for (environment, agent), (rows, _, _) in watched.items():
+        for row in rows:
+            if row.committed in steps:
+                expected.setdefault((row.policy, FIRST + environment, agent), []).append(row)
+    found: dict[tuple[int, int, int], list[int]] = {}
+    for part in parts:
+        check_fragment(part)
+        found.clear()
+        streams = part.streams
+        first = 0
+        for index, length in enumerate(streams.lengths.tolist()):
+            key = (streams.policy[index], streams.environment[index], streams.agent[index])
+            found.setdefault(tuple(map(int, key)), []).extend(range(first, first + length))
+            if streams.state:
+                row = expected[tuple(map(int, key))][len(found[tuple(map(int, key))]) - length]
+                assert streams.state["count"][index] == row.count
+            first += length
+        next_at = dict(zip(part.next_rows.tolist(), range(len(part.next_rows)), strict=True))
+        versions = np.broadcast_to(part.policy_version, part.num_rows)
+        for key, places in found.items():
+            happened = expected.pop(key)
+            assert len(happened) == len(places)
+            for row, place in zip(happened, places, strict=True):
+                assert (part.observations[""][place] == row.observation).all()
+                assert part.rewards[place] == row.reward
+                assert part.terminated[place] == row.terminated
+                assert part.truncated[place] == row.truncated
+                assert versions[place] == row.at // setting.num_steps
+                assert part.action_parameters is not None
+                assert part.action_parameters[place, 0] == np.float32(row.observation[0] + row.policy)
+                _assert_acted(setting, part, place, key, row)
+                if place in next_at:
+                    assert (part.next_observations[""][next_at[place]] == row.following).all()
+                if part.critic_rows is not None and part.next_critic_rows is not None:
+                    states = part.critic_states[""]
+                    assert (states[part.critic_rows[place]] == row.state).all()
+                    if place in next_at:
+                        follows = states[part.next_critic_rows[next_at[place]]]
+                        assert (follows == row.following_state).all()
+    assert not expected
+
+
+def _assert_acted(setting: Setting, part: Fragment, place: int, key: tuple[int, int, int], row: Row) -> None:
+    group = 0 if key[2] < 2 else 1
+    taken = setting.vector.taken[row.at][group][""][key[1] - FIRST, key[2] % 2]
+    action = part.actions[""][place]
+    assert taken == pytest.approx(action if group == 0 else np.clip(action, -1, 1))
+
+
+def assert_counted(setting: Setting, watched: Watched, parts: list[Fragment], number: int) -> None:
+    """Compare episodes and lost rows of fragment `number` with what happened."""
+    steps = range(number * setting.num_steps, (number + 1) * setting.num_steps)
+    ended = [each for _, episodes, _ in watched.values() for each in episodes if each.at in steps]
+    found = []
+    for part in parts:
+        agents = part.episodes.agents
+        assert agents is not None
+        found += list(zip(agents.policy, agents.agent, agents.returns, agents.lengths, strict=True))
+    assert sorted(found) == sorted((each.policy, each.agent, each.total, each.length) for each in ended)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "lottery",
+    [
+        Lottery(acts=1.0, ends=0.0),
+        Lottery(acts=1.0, ends=0.2),
+        Lottery(acts=0.5, ends=0.1, state_space=STATE),
+        Lottery(acts=0.3, ends=0.15, fails=0.1, state_space=STATE),
+        Lottery(acts=0.1, ends=0.02, num_envs=4),
+    ],
+    ids=["always", "all end", "turns", "failures", "rare"],
+)
+def test_rows_are_what_happened(lottery: Lottery, seed: int) -> None:
+    setting = Setting(replace(lottery, seed=seed), num_steps=9)
+    history = [setting.sample(version) for version in range(5)]
+    last = setting.sample(5)  # so that it is known what follows
+    watched = {
+        (environment, agent): watch(setting, environment, agent)
+        for environment in range(lottery.num_envs)
+        for agent in range(len(AGENTS))
+    }
+    for number, parts in enumerate(history):
+        assert_recorded(setting, watched, parts, number)
+        assert_counted(setting, watched, parts, number)
+    assert sum(len(rows) for rows, _, _ in watched.values()) >= 40
+    num_lost = sum(num_lost for _, _, num_lost in watched.values())
+    assert (num_lost > 0) == (lottery.fails > 0)
+    assert num_lost == sum(parts[0].statistics.num_lost_rows for parts in (*history, last))

@@ -7,6 +7,7 @@ N = rows of a stack.
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
@@ -89,35 +90,21 @@ class MultiAgentRunner:
         if has_central_critic and vector.state_space is None:
             close_all(vector)
             raise ValueError(
-                "critics are central and the environment has no global state; wrap its vector in central_state"
+                "critics are central and the environment has no global state; wrap its "
+                "vector in central_state"
             )
         self._has_central_critic = has_central_critic
-        self._stacks = stacks
         self._settings = settings
         self._num_steps = num_steps
         self._seed = seed
         self._first = first_environment
         self._num_envs, self._num_agents = vector.num_envs, len(vector.agents)
         num_slots = self._num_envs * self._num_agents
-        self._groups = vector.groups
+        self._agents, self._groups = vector.agents, vector.groups
         self._mapping = mapping
-        self._fit = PolicyFit(vector.agents, vector.groups, stacks, policies)
         self._layouts = ActingLayouts(vector.groups, self._num_envs, self._num_agents)
-        self._samplers = [self._sampler(index) for index in range(len(stacks))]
-        self._converters = [
-            {
-                number: ActionSampler(stack.action_heads, group.action_space, np.random.default_rng(0))
-                for number, group in enumerate(vector.groups)
-                if self._fit.fits(index, number)
-            }
-            for index, stack in enumerate(stacks)
-        ]
         self._totals = EpisodeTotals(self._num_envs, self._num_agents)
-        self._buffer = MultiAgentBuffer(
-            [StackRows(stack.observation_space, stack.action_heads, stack.state_spec) for stack in stacks],
-            self._num_envs,
-            self._num_agents,
-        )
+        self._buffer = MultiAgentBuffer([], self._num_envs, self._num_agents)
         self._actions = [
             {
                 path: np.zeros((self._num_envs, len(group.slots), *leaf_shape(leaf)), leaf_dtype(leaf))
@@ -125,15 +112,16 @@ class MultiAgentRunner:
             }
             for group in vector.groups
         ]
-        self._recurrent_state = [
-            {name: np.zeros((num_slots, *spec.shape), spec.dtype) for name, spec in stack.state_spec.items()}
-            for stack in stacks
-        ]
         self._policy_S = np.full(num_slots, -1, np.int32)
         self._num_episodes_E = np.zeros(self._num_envs, np.int64)
         self._step: MultiAgentStep | None = None
         self._version: int | None = None
         self._num_lost_rows = 0
+        self._stacks: list[ActingStack] = []
+        self._samplers: list[ActionSampler] = []
+        self._converters: list[dict[int, ActionSampler]] = []
+        self._recurrent_state: list[dict[str, NDArray[Any]]] = []
+        self.set_policies(policies, stacks)
 
     @property
     def version(self) -> int | None:
@@ -183,6 +171,34 @@ class MultiAgentRunner:
             acting_S = self._record(step, acting_S)
         self._step = step
         return self._fragment(step, start, environment_s, policy_s)
+
+    def set_policies(self, policies: Sequence[PolicyEntry], stacks: Sequence[ActingStack]) -> None:
+        """Act with these policies from the next fragment on; weights of new ones have to be set before.
+
+        Stacks that were here are known by their names and go on. Where a policy plays that is gone, all
+        copies begin new episodes, and rows that are open are dropped. Raises ValueError for a stack that
+        fits no agent.
+        """
+        before = {stack.name: index for index, stack in enumerate(self._stacks)}
+        self._fit = PolicyFit(self._agents, self._groups, stacks, policies)
+        rows, samplers, converters, states = self._buffer.stacks, [], [], []
+        kept_rows = []
+        for index, stack in enumerate(stacks):
+            here = before.get(stack.name)
+            is_new = here is None
+            samplers.append(self._sampler(index, stack) if is_new else self._samplers[here])
+            converters.append(self._converters_of(index, stack) if is_new else self._converters[here])
+            states.append(self._zeros(stack) if is_new else self._recurrent_state[here])
+            kept_rows.append(
+                StackRows(stack.observation_space, stack.action_heads, stack.state_spec)
+                if is_new
+                else rows[here]
+            )
+        self._stacks, self._samplers = list(stacks), samplers
+        self._converters, self._recurrent_state = converters, states
+        self._buffer.stacks = kept_rows
+        if self._step is not None and not np.isin(self._policy_S, [one.number for one in policies]).all():
+            self._step = None
 
     def get_state(self) -> dict[str, Any]:
         """Return a tree of what the next fragment depends on, weights excepted.
@@ -434,13 +450,28 @@ class MultiAgentRunner:
             columns[path] = following
         return columns
 
-    def _sampler(self, index: int) -> ActionSampler:
-        """Return what draws the actions of a stack."""
-        stack = self._stacks[index]
+    def _zeros(self, stack: ActingStack) -> dict[str, NDArray[Any]]:
+        """Return the recurrent state with which episodes begin."""
+        num_slots = self._num_envs * self._num_agents
+        return {
+            name: np.zeros((num_slots, *spec.shape), spec.dtype) for name, spec in stack.state_spec.items()
+        }
+
+    def _converters_of(self, index: int, stack: ActingStack) -> dict[int, ActionSampler]:
+        """Return, by group that a stack fits, what turns its actions into the environment's."""
+        return {
+            number: ActionSampler(stack.action_heads, group.action_space, np.random.default_rng(0))
+            for number, group in enumerate(self._groups)
+            if self._fit.fits(index, number)
+        }
+
+    def _sampler(self, index: int, stack: ActingStack) -> ActionSampler:
+        """Return what draws the actions of a stack; the name decides what it draws."""
         for number, group in enumerate(self._groups):
             if self._fit.fits(index, number):
+                drawn_by = zlib.crc32(stack.name.encode())
                 seeds = np.random.SeedSequence(
-                    self._seed, spawn_key=(self._first, 0, _ACTIONS, self._running.incarnation, index)
+                    self._seed, spawn_key=(self._first, 0, _ACTIONS, self._running.incarnation, drawn_by)
                 )
                 return ActionSampler(stack.action_heads, group.action_space, np.random.default_rng(seeds))
         raise ValueError(
