@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from outrider.learner.algorithms import make_learner, settings_class
+from outrider.learner.algorithms import make_learner, make_stacked_learner, settings_class
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner_group import LearnerGroupSettings
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from outrider.learner.learner_plan import LearnerPlan
     from outrider.learner.mesh_ranks import MeshRanks
     from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
     from outrider.learner.non_finite import TrainingDivergedError
     from outrider.learner.ppo import PPOLearner
     from outrider.learner.ranks import OneRank, Ranks
     from outrider.learner.sole_learner import SoleLearner
     from outrider.learner.stack_learner import StackLearner
+    from outrider.learner.stacked_impala import StackedIMPALALearner
     from outrider.learner.stacked_ppo import StackedPPOLearner
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "LocalLearnerGroup",
     "MeshRanks",
     "MultiAgentLearner",
+    "MultiAgentPlan",
     "OneRank",
     "PPOLearner",
     "PPOSettings",
@@ -57,12 +60,15 @@ __all__ = [
     "Schedule",
     "SoleLearner",
     "StackLearner",
+    "StackPlan",
+    "StackedIMPALALearner",
     "StackedPPOLearner",
     "StateTree",
     "TrainingDivergedError",
     "UpdateReport",
     "choose_device",
     "make_learner",
+    "make_stacked_learner",
     "settings_class",
 ]
 
@@ -79,11 +85,14 @@ _HOMES = {
     "LocalLearnerGroup": "group",
     "MeshRanks": "mesh_ranks",
     "MultiAgentLearner": "multi_agent_learner",
+    "MultiAgentPlan": "multi_agent_plan",
     "OneRank": "ranks",
     "PPOLearner": "ppo",
     "Ranks": "ranks",
     "SoleLearner": "sole_learner",
     "StackLearner": "stack_learner",
+    "StackPlan": "multi_agent_plan",
+    "StackedIMPALALearner": "stacked_impala",
     "StackedPPOLearner": "stacked_ppo",
     "StateTree": "learner",
     "TrainingDivergedError": "non_finite",

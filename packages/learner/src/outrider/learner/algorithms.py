@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
     from outrider.learner.learner import Learner
     from outrider.learner.ranks import Ranks
-    from outrider.rlmodule import Policy
+    from outrider.learner.stack_learner import StackLearner
+    from outrider.rlmodule import Policy, PolicyStack
 
 AlgorithmSettings: TypeAlias = PPOSettings | IMPALASettings | APPOSettings
 
@@ -57,3 +59,37 @@ def make_learner(
             from outrider.learner.appo import APPOLearner
 
             return APPOLearner(policy, settings, seed=seed, ranks=ranks, device=device)
+
+
+def make_stacked_learner(
+    stack: PolicyStack,
+    settings: AlgorithmSettings,
+    *,
+    numbers: Sequence[int],
+    overrides: Mapping[int, Mapping[str, Any]] | None = None,
+    name: str,
+    seed: int,
+    device: torch.device | None = None,
+) -> StackLearner:
+    """Make the learner of policies that are computed together; see `StackedLearner`.
+
+    Raises ValueError for an algorithm that trains one policy at a time.
+    """
+    match settings:
+        case PPOSettings():
+            from outrider.learner.stacked_ppo import StackedPPOLearner
+
+            return StackedPPOLearner(
+                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
+            )
+        case IMPALASettings():
+            from outrider.learner.stacked_impala import StackedIMPALALearner
+
+            return StackedIMPALALearner(
+                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
+            )
+        case APPOSettings():
+            raise ValueError(
+                f"stack {name!r} has policies {list(numbers)[:8]} together, and APPO trains one at a time; "
+                "give each a stack of its own"
+            )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.policy_slices import rank_of
-from outrider.learner.ppo_settings import PPOSettings
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
@@ -61,16 +60,11 @@ class StackPlan:
         return SoleLearner(learner, number, self.name)
 
     def _make_stacked(self, seed: int, device: torch.device) -> StackLearner:
-        from outrider.learner.stacked_ppo import StackedPPOLearner
+        from outrider.learner.algorithms import make_stacked_learner
         from outrider.rlmodule import PolicyStack
 
-        if not isinstance(self.training, PPOSettings):
-            raise ValueError(
-                f"stack {self.name!r} has {type(self.training).__name__}, and only PPO trains policies "
-                "stacked; give each policy a stack of its own, with is_stacked=False"
-            )
         numbers = sorted(self.seeds)
-        return StackedPPOLearner(
+        return make_stacked_learner(
             PolicyStack(self.policy, [self.seeds[number] for number in numbers]),
             self.training,
             numbers=numbers,

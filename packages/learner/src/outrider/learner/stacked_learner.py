@@ -46,8 +46,8 @@ class StackedLearner:
     """Base of learners that train each policy of a stack by itself, all of them together.
 
     They obey `StackLearner`. What a policy learns depends on its own rows, settings and past, and not on
-    who else is in the stack. The stack is moved to `device`, belongs to the learner from then on, and is changed
-    in place.
+    who else is in the stack. The stack is moved to `device`, belongs to the learner from then on, and is
+    changed in place.
     """
 
     def __init__(
@@ -265,7 +265,7 @@ class StackedLearner:
         }
         for name, column in metrics.items():
             self._metrics.setdefault(name, np.full(len(kept), np.nan))[place_B] = column
-            if name in COUNTERS:
+            if name in of_the_algorithm and name in COUNTERS:
                 kept.counters[name][place_B] = column
 
     def _returns(self, rows: Rows, by_policy: RowsByPolicy, numbers: PolicyNumbers) -> Tensor | None:

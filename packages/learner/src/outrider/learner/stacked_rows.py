@@ -49,6 +49,10 @@ class BlockRows:
         """R."""
         return self.is_row_BR.shape[1]
 
+    def mean(self, number_BR: Tensor) -> Tensor:
+        """Average over the rows of each policy [B]."""
+        return torch.where(self.is_row_BR, number_BR, 0.0).sum(1) / self.is_row_BR.sum(1)
+
     def next_values(self, value_BS: Tensor) -> Tensor:
         """Return what followed each row is worth [B, R], from values [B, R + M]."""
         value_BR = value_BS[:, : self.width]
@@ -62,7 +66,7 @@ class RowsByPolicy:
 
     def __init__(self, rows: Rows, place_S: NDArray[np.int64], num_policies: int) -> None:
         """Sort streams by `place_S`, the place of each one's policy; -1 leaves it out."""
-        self._rows, self.place_S = rows, place_S
+        self._rows, self.place_S, self.length_S = rows, place_S, rows.length_S
         order_S = np.argsort(place_S, kind="stable")
         order_S = order_S[np.searchsorted(place_S[order_S], 0) :]
         place_S = place_S[order_S]
@@ -77,6 +81,10 @@ class RowsByPolicy:
         self._rank_N = np.empty(len(rows), np.int64)
         self._rank_N[self.row_N] = np.arange(len(self.row_N)) - np.repeat(self.first_P, self.num_rows_P)
         self._next_row_M = rows.next_row_M.cpu().numpy()
+
+    def of_streams(self, is_taken_S: NDArray[np.bool_]) -> "RowsByPolicy":
+        """Leave out the other streams."""
+        return RowsByPolicy(self._rows, np.where(is_taken_S, self.place_S, -1), len(self.num_rows_P))
 
     def block(self, place_B: NDArray[np.int64]) -> BlockRows:
         """Gather the rows of the policies at `place_B`."""

@@ -1,4 +1,4 @@
-"""V-trace over rows as they are, without padding. Axes: N = rows of all streams.
+"""V-trace over rows as they are, without padding. Axes: N = rows of all streams; ... = any in front.
 
 What follows a row, and where recursions end, is said as in `outrider.learner.gae`: `followed_N` is false
 where an episode ended and at the end of a stream.
@@ -28,8 +28,8 @@ def vtrace(
     followed_N: Tensor,
     ratio_N: Tensor,
     *,
-    discount: float,
-    trace_decay: float,
+    discount: float | Tensor,
+    trace_decay: float | Tensor,
     bounds: RatioBounds,
 ) -> VTrace:
     """Estimate the values and advantages of one policy from rows in which another one acted.
@@ -53,10 +53,10 @@ def vtrace(
     Espeholt et al. 2018 (arXiv 1802.01561), eq. 1, remark 2 and section 4.2.
     """
     columns = (reward_N, value_N, next_value_N, terminated_N, followed_N, ratio_N)
-    if len({column.shape for column in columns}) != 1 or reward_N.ndim != 1:
+    if len({column.shape for column in columns}) != 1:
         raise ValueError(
             f"vtrace got columns of shapes {[tuple(column.shape) for column in columns]}; "
-            "give six of one shape [N]"
+            "give six of one shape [..., N]"
         )
     followed_N = followed_N & ~terminated_N
     difference_N = reward_N + discount * torch.where(terminated_N, 0.0, next_value_N) - value_N
@@ -65,7 +65,7 @@ def vtrace(
         (discount * trace_decay) * ratio_N.clamp(max=bounds.c) * followed_N,
     )
     excess_of_next_N = torch.zeros_like(excess_N)
-    excess_of_next_N[:-1] = excess_N[1:]
+    excess_of_next_N[..., :-1] = excess_N[..., 1:]
     # Not a product with followed_N, in which what is not finite would leak over an episode's end.
     excess_of_next_N = torch.where(followed_N, excess_of_next_N, 0.0)
     advantage_N = ratio_N.clamp(max=bounds.pg_rho) * (
