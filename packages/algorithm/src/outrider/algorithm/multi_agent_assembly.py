@@ -42,7 +42,7 @@ from outrider.learner.multi_agent_learner import MultiAgentLearner
 from outrider.learner.per_policy import MAY_DIFFER
 
 if TYPE_CHECKING:
-    from outrider.algorithm.policy_book import BookedPolicy
+    from outrider.envrunner.acting_stack import ActingStack
     from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
     from outrider.envrunner.sync_vector import OnFailure
     from outrider.learner.stack_learner import StackLearner
@@ -79,11 +79,15 @@ def build_several(
     learner = _learner(blueprint)
     with ExitStack() as parts:
         if to_train:
-            runner = _runner(blueprint, num_steps)
+            acting = {
+                stack: blueprint.assemblies[policies[0].planned].acting(stack, policies)
+                for stack, policies in blueprint.book.by_stack().items()
+            }
+            runner = _runner(blueprint, num_steps, list(acting.values()))
             pool = LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
             parts.enter_context(closing(pool))
             loop: Any = SynchronousLoop(pool, LocalLearnerGroup(learner))
-            changes: dict[str, Any] = {"runner": runner, "republish": loop.republish}
+            changes: dict[str, Any] = {"runner": runner, "acting": acting, "republish": loop.republish}
         else:
             loop, changes = RestingPolicies(learner), {}
         several = SeveralPolicies(blueprint.book, blueprint.mapping, blueprint.assemblies, learner, **changes)
@@ -165,31 +169,23 @@ def _critic_space(
     return space_from_gymnasium(central_space(agents, groups) if state_space is None else state_space)
 
 
-def _by_stack(book: PolicyBook) -> dict[str, list[BookedPolicy]]:
-    policies: dict[str, list[BookedPolicy]] = {}
-    for policy in book:
-        policies.setdefault(policy.stack, []).append(policy)
-    return policies
-
-
 def _learner(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
     stacks: dict[str, StackLearner] = {
         name: blueprint.assemblies[policies[0].planned].learner(name, policies)
-        for name, policies in _by_stack(blueprint.book).items()
+        for name, policies in blueprint.book.by_stack().items()
     }
     trained = blueprint.settings.multi_agent.policies_to_train
     frozen = [] if trained is None else [one.number for one in blueprint.book if one.name not in trained]
     return MultiAgentLearner(stacks, frozen=frozen)
 
 
-def _runner(blueprint: MultiAgentBlueprint, num_steps: int) -> MultiAgentRunner:
+def _runner(
+    blueprint: MultiAgentBlueprint, num_steps: int, acting: Sequence[ActingStack]
+) -> MultiAgentRunner:
     settings = blueprint.settings
     return MultiAgentRunner(
         partial(make_vector, settings, settings.env_runners.num_envs_per_env_runner),
-        [
-            blueprint.assemblies[policies[0].planned].acting(name, policies)
-            for name, policies in _by_stack(blueprint.book).items()
-        ],
+        acting,
         blueprint.mapping,
         [policy.entry for policy in blueprint.book],
         num_steps=num_steps,

@@ -75,9 +75,7 @@ class MultiAgentEvaluator:
         )
 
     def _acting(self, weights: Weights) -> list[ActingStack]:
-        by_stack: dict[str, list[BookedPolicy]] = {}
-        for policy in self._book:
-            by_stack.setdefault(policy.stack, []).append(policy)
+        by_stack = self._book.by_stack()
         for name, policies in by_stack.items():
             if name not in self._stacks:
                 self._stacks[name] = self._make_stack(name, policies)

@@ -85,6 +85,13 @@ class PolicyBook:
             raise ValueError(f"there is no policy {name!r}; {self.names_near(name)}")
         return self._policies[name]
 
+    def by_stack(self) -> dict[str, list[BookedPolicy]]:
+        """Return the policies of each stack."""
+        policies: dict[str, list[BookedPolicy]] = {}
+        for policy in self:
+            policies.setdefault(policy.stack, []).append(policy)
+        return policies
+
     def names_near(self, name: str) -> str:
         """Return the rest of a sentence that names what was probably meant."""
         words = did_you_mean(name, self._policies)

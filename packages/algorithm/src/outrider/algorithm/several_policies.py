@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.iteration import Iteration
     from outrider.algorithm.policy_book import BookedPolicy, PolicyBook
     from outrider.algorithm.stack_assembly import StackAssembly
+    from outrider.envrunner.acting_stack import ActingStack
     from outrider.envrunner.multi_agent_runner import MultiAgentRunner
     from outrider.learner.multi_agent_learner import MultiAgentLearner
     from outrider.rlmodule import Policy
@@ -38,11 +39,16 @@ class SeveralPolicies:
         learner: MultiAgentLearner,
         *,
         runner: MultiAgentRunner | None = None,
+        acting: Mapping[str, ActingStack] | None = None,
         republish: Callable[[], None] = lambda: None,
     ) -> None:
-        """`republish` is called when the learner has other policies; without a runner nothing is changed."""
+        """`acting` are the stacks that the runner acts with; without a runner nothing is changed.
+
+        `republish` is called when the learner has other policies.
+        """
         self.book, self.mapping = book, mapping
         self._assemblies, self._learner, self._runner = assemblies, learner, runner
+        self._acting = dict(acting or {})
         self._republish = republish
         self._returns = PolicyReturns()
 
@@ -83,7 +89,7 @@ class SeveralPolicies:
             if like is not None:
                 state = self._learner.policy_state(source.number)
                 self._learner.set_policy_state(added.number, state)
-        self._tell_runner(added, None if assembly.is_stacked else assembly)
+        self._tell_runner()
 
     def remove(self, name: str) -> None:
         """Remove a policy; rows of it that are not learned from yet are dropped."""
@@ -95,9 +101,7 @@ class SeveralPolicies:
             raise ValueError(f"policy {name!r} acts for an agent; let others do so with set_matchups before")
         self.book.remove(name)
         self._learner.remove(policy.number)
-        assert self._runner is not None
-        self._runner.forget_policy(policy.number)
-        self._republish()
+        self._tell_runner()
 
     def freeze(self, names: Sequence[str]) -> None:
         """Let these policies stay as they are."""
@@ -139,10 +143,14 @@ class SeveralPolicies:
             )
         return next(iter(planned.values()))
 
-    def _tell_runner(self, added: BookedPolicy, assembly: StackAssembly | None) -> None:
+    def _tell_runner(self) -> None:
         assert self._runner is not None
-        new_stack = None if assembly is None else assembly.acting(added.stack, [added])
-        self._runner.add_policy(added.entry, new_stack)
+        by_stack = self.book.by_stack()
+        for name, policies in by_stack.items():
+            if name not in self._acting:
+                self._acting[name] = self._assemblies[policies[0].planned].acting(name, policies)
+        self._acting = {name: self._acting[name] for name in by_stack}
+        self._runner.set_policies([policy.entry for policy in self.book], list(self._acting.values()))
         self._republish()
 
     def _check_changes(self, what: str) -> None:

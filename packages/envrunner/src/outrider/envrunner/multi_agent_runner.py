@@ -179,24 +179,14 @@ class MultiAgentRunner:
         copies begin new episodes, and rows that are open are dropped. Raises ValueError for a stack that
         fits no agent.
         """
-        before = {stack.name: index for index, stack in enumerate(self._stacks)}
         self._fit = PolicyFit(self._agents, self._groups, stacks, policies)
-        rows, samplers, converters, states = self._buffer.stacks, [], [], []
-        kept_rows = []
-        for index, stack in enumerate(stacks):
-            here = before.get(stack.name)
-            is_new = here is None
-            samplers.append(self._sampler(index, stack) if is_new else self._samplers[here])
-            converters.append(self._converters_of(index, stack) if is_new else self._converters[here])
-            states.append(self._zeros(stack) if is_new else self._recurrent_state[here])
-            kept_rows.append(
-                StackRows(stack.observation_space, stack.action_heads, stack.state_spec)
-                if is_new
-                else rows[here]
-            )
-        self._stacks, self._samplers = list(stacks), samplers
-        self._converters, self._recurrent_state = converters, states
-        self._buffer.stacks = kept_rows
+        parts = zip(self._samplers, self._converters, self._recurrent_state, self._buffer.stacks, strict=True)
+        here = {stack.name: part for stack, part in zip(self._stacks, parts, strict=True)}
+        now = [here.get(stack.name) or self._parts_of(index, stack) for index, stack in enumerate(stacks)]
+        self._stacks = list(stacks)
+        self._samplers, self._converters, self._recurrent_state, self._buffer.stacks = map(
+            list, zip(*now, strict=True)
+        )
         if self._step is not None and not np.isin(self._policy_S, [one.number for one in policies]).all():
             self._step = None
 
@@ -450,20 +440,19 @@ class MultiAgentRunner:
             columns[path] = following
         return columns
 
-    def _zeros(self, stack: ActingStack) -> dict[str, NDArray[Any]]:
-        """Return the recurrent state with which episodes begin."""
+    def _parts_of(self, index: int, stack: ActingStack) -> tuple[Any, ...]:
+        """Make what belongs to one stack: sampler, converters by group, recurrent state, and rows."""
         num_slots = self._num_envs * self._num_agents
-        return {
-            name: np.zeros((num_slots, *spec.shape), spec.dtype) for name, spec in stack.state_spec.items()
-        }
-
-    def _converters_of(self, index: int, stack: ActingStack) -> dict[int, ActionSampler]:
-        """Return, by group that a stack fits, what turns its actions into the environment's."""
-        return {
+        converters = {
             number: ActionSampler(stack.action_heads, group.action_space, np.random.default_rng(0))
             for number, group in enumerate(self._groups)
             if self._fit.fits(index, number)
         }
+        state = {
+            name: np.zeros((num_slots, *spec.shape), spec.dtype) for name, spec in stack.state_spec.items()
+        }
+        rows = StackRows(stack.observation_space, stack.action_heads, stack.state_spec)
+        return self._sampler(index, stack), converters, state, rows
 
     def _sampler(self, index: int, stack: ActingStack) -> ActionSampler:
         """Return what draws the actions of a stack; the name decides what it draws."""

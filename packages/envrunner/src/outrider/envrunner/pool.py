@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Frame, decode_weights, encode_weights
 
@@ -126,7 +126,7 @@ class AsyncRunnerPool(Protocol):
 class LocalRunnerPool:
     """Runners in the calling process, one after the other."""
 
-    def __init__(self, *runners: EnvRunner, sample_ahead: bool = False) -> None:
+    def __init__(self, *runners: SamplingRunner, sample_ahead: bool = False) -> None:
         """Take over the runners, in the order of their environments: closing the pool closes them."""
         self._runners = runners
         self._sample_ahead = sample_ahead
