@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import ray
 from numpy.typing import NDArray
 
 from outrider.testing.messages import example_fragment, example_weights, random_fragment, same_message
+from outrider.testing.multi_agent_messages import agent_episodes, example_team
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.transport.ray_references import (
     RayFragment,
@@ -20,9 +22,10 @@ from outrider.transport.ray_references import (
     from_message,
     put_fragment,
     put_weights,
+    read_fragment_summary,
     to_message,
 )
-from outrider.wire import Fragment, Weights, encode_fragment, encode_fragment_summary, summarise
+from outrider.wire import Fragment, Limits, Weights, encode_fragment, encode_fragment_summary, summarise
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 DEADLINE_S = 60.0
@@ -92,6 +95,19 @@ def test_what_a_runner_returns_comes_back_bit_for_bit(runner: Any, num_streams: 
     expected = random_fragment(5, num_streams=num_streams, max_length=50)
     assert same_message(fragment, expected)
     assert ray.get(summary) == encode_fragment_summary(summarise(expected))
+
+
+def test_what_several_architectures_did_comes_whole() -> None:
+    reference = put_fragment(LocalFragment(example_team()))
+    assert same_message(reference.load(timeout_s=DEADLINE_S), example_team())
+    assert same_message(reference.summary, summarise(example_team()))
+
+
+def test_a_summary_lists_as_many_agents_episodes_as_there_were() -> None:
+    many = replace(example_team().episodes, agents=agent_episodes(list(range(150_000))))
+    message = encode_fragment_summary(summarise(replace(example_team(), episodes=many, others=())))
+    assert len(message) > Limits().max_header_bytes
+    assert same_message(read_fragment_summary(message).episodes, many)
 
 
 @pytest.mark.parametrize("weights", [example_weights, _large_weights])

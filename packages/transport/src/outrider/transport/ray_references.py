@@ -39,6 +39,7 @@ from outrider.wire import (
     Limits,
     Weights,
     decode_fragment_frame,
+    decode_fragment_summary,
     decode_weights_frame,
     encode_fragment,
     encode_weights,
@@ -116,6 +117,11 @@ def from_message(message: Message) -> Frame:
 def read_fragment(message: Message) -> Fragment:
     """Return the fragment of a message that arrived; its arrays are read-only views of shared memory."""
     return decode_fragment_frame(from_message(message), _LIMITS)
+
+
+def read_fragment_summary(message: bytes) -> FragmentSummary:
+    """Return the summary that a runner sent, however many agents' episodes it lists."""
+    return decode_fragment_summary(message, _LIMITS)
 
 
 def put_fragment(fragment: FragmentReference) -> RayFragment:
