@@ -134,15 +134,13 @@ class MultiAgentLearner:
 
     def freeze(self, numbers: Sequence[int]) -> None:
         """Let these policies stay as they are."""
-        for name, part in self._by_stack(numbers).items():
-            self._stacks[name].freeze(part)
+        self._freeze(numbers, is_frozen=True)
         self._frozen |= set(numbers)
         self._table = self._new_table()
 
     def thaw(self, numbers: Sequence[int]) -> None:
         """Let these policies train again, from where they stopped."""
-        for name, part in self._by_stack(numbers).items():
-            self._stacks[name].thaw(part)
+        self._freeze(numbers, is_frozen=False)
         self._frozen -= set(numbers)
         self._table = self._new_table()
 
@@ -151,9 +149,13 @@ class MultiAgentLearner:
         return self._stacks[self._table.stack_of(number)].policy_state(number)
 
     def set_policy_state(self, number: int, state: StateTree) -> None:
-        """Take over what `policy_state` returned, of this policy or another of its architecture."""
+        """Take over what `policy_state` returned, of this policy or another of its architecture.
+
+        It is frozen or trains as before.
+        """
         name = self._table.stack_of(number)
         self._stacks[name].set_policy_state(number, state)
+        self._freeze([number], is_frozen=number in self._frozen)
         self._restructured(name)
 
     def get_state(self) -> StateTree:
@@ -196,11 +198,13 @@ class MultiAgentLearner:
         numbers = {name: stack.numbers for name, stack in self._stacks.items()}
         return PolicyTable(numbers, frozen=self._frozen, removed=self._removed)
 
-    def _by_stack(self, numbers: Sequence[int]) -> dict[str, list[int]]:
+    def _freeze(self, numbers: Sequence[int], *, is_frozen: bool) -> None:
         parts: dict[str, list[int]] = {}
         for number in numbers:
             parts.setdefault(self._table.stack_of(number), []).append(number)
-        return parts
+        for name, part in parts.items():
+            stack = self._stacks[name]
+            (stack.freeze if is_frozen else stack.thaw)(part)
 
     def _check_new(self, numbers: Sequence[int]) -> None:
         used = self._removed.union(self.numbers.tolist())
