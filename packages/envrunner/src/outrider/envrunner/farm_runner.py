@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from outrider.envrunner.dial_again import BackOff
@@ -19,11 +19,11 @@ from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_session import Assigned, FarmSession, Sample, StateWanted, Witness
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
-    Weights,
     decode_policy_graph,
     decode_settings,
     decode_tree,
@@ -44,23 +44,6 @@ _GOODBYES = {
 """What is said where it is not that nothing is wrong."""
 
 
-class AssignedRunner(Protocol):
-    """What an `EnvRunner` can do, as far as a gateway asks for it."""
-
-    @property
-    def version(self) -> int | None: ...
-
-    def set_weights(self, weights: Weights) -> None: ...
-
-    def sample(self) -> Fragment: ...
-
-    def get_state(self) -> dict[str, Any]: ...
-
-    def set_state(self, state: Mapping[str, Any]) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class RunnerWitness(Witness, Protocol):
     """Who wants to know what a runner does."""
 
@@ -77,7 +60,7 @@ class RefusedSettingsError(ValueError):
     """Raised where the gateway asks for what this release does not know."""
 
 
-MakeRunner = Callable[[session.Assignment, memoryview], AssignedRunner]
+MakeRunner = Callable[[session.Assignment, memoryview], SamplingRunner]
 """From an assignment and a message `PolicyGraph`. Raises ValueError where that cannot be."""
 
 
@@ -103,7 +86,7 @@ class FarmRunner:
         self._give_up_after_s = give_up_after_s
         self._back_off = back_off or BackOff()
         self._clock = clock
-        self._runner: AssignedRunner | None = None
+        self._runner: SamplingRunner | None = None
         self._compression: Any = "none"
 
     def run(self) -> Ended:
@@ -215,7 +198,7 @@ def _sentence(error: Exception) -> str:
 def runner_maker(environment: EnvironmentSettings, vectorize_mode: str | None) -> MakeRunner:
     """Return what makes the runners of a farm, whose environment is the farm's and all else the run's."""
 
-    def make(assignment: session.Assignment, graph: memoryview) -> AssignedRunner:
+    def make(assignment: session.Assignment, graph: memoryview) -> SamplingRunner:
         ours = {} if vectorize_mode is None else {"gym_env_vectorize_mode": vectorize_mode}
         try:
             settings = decode_settings(EnvRunnerSettings, {**settings_of(assignment), **ours})

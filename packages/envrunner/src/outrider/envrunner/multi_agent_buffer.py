@@ -273,11 +273,14 @@ class MultiAgentBuffer:
 
     # -- open rows, between fragments -----------------------------------------------------------------
 
-    def get_state(self) -> dict[str, Any]:
-        """Return the open rows, and the global states that they and the next ones need."""
+    def get_state(self, stack_S: Indices) -> dict[str, Any]:
+        """Return the open rows, and the global states that they and the next ones need.
+
+        `stack_S` [S] are the stacks of all slots.
+        """
         slots = np.flatnonzero(self._is_open_S)
         rows = self._open_row_S[slots]
-        stacks = self._stream_stack[self._stream[rows]]
+        stacks = stack_S[slots]
         states = self._states.all()
         now = self._first_state_now + np.arange(len(self._is_open_S) // self._num_agents)
         return {

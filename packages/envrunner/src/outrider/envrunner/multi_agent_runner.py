@@ -20,6 +20,7 @@ from outrider.envrunner.acting_rows import ActingLayouts, ActingRows
 from outrider.envrunner.acting_stack import ActingStack
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.agent_episodes import EpisodeTotals
+from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment_state import StatefulEnvironment
 from outrider.envrunner.multi_agent_buffer import Followed, MultiAgentBuffer, StreamRows
@@ -164,7 +165,10 @@ class MultiAgentRunner:
                         self._samplers[index].draw_noise(self._num_steps, len(rows.slots))
                     self._act(index, rows, step, explore=explore)
             acted = perf_counter()
-            step = self._running.step(self._actions)
+            try:
+                step = self._running.step(self._actions)
+            except ForgottenEndError as error:
+                raise self._with_policy(error) from error
             stepped = perf_counter()
             policy_s += acted - started
             environment_s += stepped - acted
@@ -213,7 +217,7 @@ class MultiAgentRunner:
             state["policy"] = self._policy_S.copy()
             state["recurrent_state"] = [_copies(columns) for columns in self._recurrent_state]
             state["totals"] = self._totals.get_state()
-            state["rows"] = self._buffer.get_state()
+            state["rows"] = self._buffer.get_state(self._fit.stacks_of(self._policy_S))
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -313,6 +317,12 @@ class MultiAgentRunner:
             self._running.restarts.forgive(step.over)
             self._begin_episodes(np.flatnonzero(starts_E))
         return acting_S
+
+    def _with_policy(self, error: ForgottenEndError) -> AgentsError:
+        """Name the policy that acted for an agent whose end the environment forgot."""
+        agent = list(self._running.vector.agents).index(error.agent)
+        policy = self._fit.name(int(self._policy_S[error.environment * self._num_agents + agent]))
+        return AgentsError(f"{error}; policy {policy!r} acted for it")
 
     def _end(self, slots: NDArray[np.intp]) -> None:
         """End the episodes of some agents."""

@@ -23,13 +23,14 @@ import cloudpickle
 import ray
 
 from outrider.envrunner.introduction import introduction
+from outrider.envrunner.plan_message import plan_from_message
 from outrider.envrunner.ray_runner_metrics import RunnerMetrics
 from outrider.envrunner.restarts import EnvironmentsFailedError
-from outrider.envrunner.runner import EnvRunner
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.weights_loading import LostWeightsError, load_newer
 from outrider.transport.ray_references import Message, RayWeights, to_message
 from outrider.wire import (
+    all_parts,
     answer_hello,
     decode_hello,
     encode_fragment,
@@ -74,10 +75,10 @@ class RunnerActor:
 
 
 class RunnerProcess:
-    """Samples with one `EnvRunner`; each public method but `call` is a word of the drawing above."""
+    """Samples with one runner; each public method but `call` is a word of the drawing above."""
 
     def __init__(self) -> None:
-        self._runner: EnvRunner
+        self._runner: SamplingRunner
         self._metrics: RunnerMetrics
         self._offered: RayWeights | None = None
 
@@ -104,7 +105,7 @@ class RunnerProcess:
 
     def make(self, plan: Mapping[str, Any], index: int, incarnation: int, run: str) -> Answer:
         """Make the policy and the environments."""
-        decoded = RunnerPlan.from_message(plan, load=cloudpickle.loads)
+        decoded = plan_from_message(plan, load=cloudpickle.loads)
         self._runner = decoded.make_runner(index, incarnation)
         self._metrics = RunnerMetrics(run, index)
         return {}
@@ -124,7 +125,8 @@ class RunnerProcess:
             fragment = self._runner.sample()
         except Exception as error:  # noqa: BLE001 - told to the driver
             return _failure(error), None
-        self._metrics.record(fragment.num_rows, fragment.statistics)
+        num_rows = sum(part.num_rows for part in all_parts(fragment))
+        self._metrics.record(num_rows, fragment.statistics)
         summary = encode_fragment_summary(summarise(fragment))
         return {"summary": summary}, to_message(encode_fragment(fragment))
 

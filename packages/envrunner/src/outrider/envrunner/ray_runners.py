@@ -47,11 +47,17 @@ from outrider.envrunner.remote_runners import (
     Sampled,
     Waiting,
 )
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_protocol import SamplingPlan
 from outrider.envrunner.weights_loading import LostWeightsError
 from outrider.transport import WeightsReference
-from outrider.transport.ray_references import Message, RayFragment, RayWeights, put_weights
-from outrider.wire import decode_fragment_summary, decode_welcome, encode_hello
+from outrider.transport.ray_references import (
+    Message,
+    RayFragment,
+    RayWeights,
+    put_weights,
+    read_fragment_summary,
+)
+from outrider.wire import decode_welcome, encode_hello
 
 Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 """What to pass to Ray's `.options` for the actor of a runner: resources, placement, runtime environment."""
@@ -106,7 +112,7 @@ class RayRunners:
 
     def __init__(
         self,
-        plan: RunnerPlan,
+        plan: SamplingPlan,
         *,
         num_runners: int,
         options: Options = _no_options,
@@ -254,7 +260,7 @@ class RayRunners:
                     self._events.append(Ready(index))
                 case "sample":
                     assert call.fragment is not None
-                    summary = decode_fragment_summary(answer["summary"])
+                    summary = read_fragment_summary(answer["summary"])
                     if summary.policy_version < call.version:
                         actor.version_sent = None  # the weights did not reach it; send them once more
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
