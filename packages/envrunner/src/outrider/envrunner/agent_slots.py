@@ -49,9 +49,14 @@ def slots_of(copy: AgentsCopy) -> AgentSlots:
 
 def group_agents(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> tuple[AgentGroup, ...]:
     """Put slots together whose observation space and action space are equal."""
+    by_identity: dict[tuple[int, int], list[int]] = {}
     alike: dict[str, list[tuple[tuple[gym.Space[Any], gym.Space[Any]], list[int]]]] = defaultdict(list)
     found = []
     for slot, pair in enumerate(spaces):
+        same = by_identity.get((id(pair[0]), id(pair[1])))
+        if same is not None:
+            same.append(slot)
+            continue
         candidates = alike[repr(pair)]  # equal spaces print alike: few comparisons, which take 20 us each
         members = next((members for known, members in candidates if _equal(known, pair)), None)
         if members is None:
@@ -59,6 +64,7 @@ def group_agents(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> tup
             candidates.append((pair, members))
             found.append((pair, members))
         members.append(slot)
+        by_identity[id(pair[0]), id(pair[1])] = members
     return tuple(
         AgentGroup(slots=np.array(members, np.intp), observation_space=pair[0], action_space=pair[1])
         for pair, members in found
@@ -115,6 +121,22 @@ class SlotArrays:
         """Do the same for one copy."""
         self.rewards[index] = 0
         self.terminated[index] = self.truncated[index] = self.over[index] = False
+
+    def get_state(self) -> dict[str, Any]:
+        """Return a tree of who acts and of what was shown last."""
+        observations = [{path: c.copy() for path, c in columns.items()} for columns in self.observations]
+        state = None if self.state is None else self.state.copy()
+        return {"acting": self.acting.copy(), "observations": observations, "state": state}
+
+    def set_state(self, saved: Mapping[str, Any]) -> None:
+        """Show that again."""
+        self.forget()
+        self.acting[...] = saved["acting"]
+        for columns, before in zip(self.observations, saved["observations"], strict=True):
+            for path, column in columns.items():
+                column[...] = before[path]
+        if self.state is not None:
+            self.state[...] = saved["state"]
 
     def step(self, failed: NDArray[np.bool_] | None = None) -> MultiAgentStep:
         """Return what the arrays hold; it shares their memory."""

@@ -66,6 +66,14 @@ class AgentsCopy(Protocol):
         """Return the global state as it is now."""
         ...
 
+    def get_state(self) -> Any:
+        """Return a tree to continue from; None where the environment cannot tell one."""
+        ...
+
+    def set_state(self, state: Any) -> None:
+        """Continue from what `get_state` returned."""
+        ...
+
     def close(self) -> None:
         """Close the environment."""
         ...

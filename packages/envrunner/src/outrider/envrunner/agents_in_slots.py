@@ -87,6 +87,19 @@ class AgentsInSlots:
             self._last_state[...] = np.reshape(self.copy.state(), -1)  # type: ignore[index]
         self.reset(None)
 
+    def get_state(self) -> Any:
+        """Return a tree to continue from; None where the environment cannot tell one."""
+        env = self.copy.get_state()
+        turn_of = [self._slots[name] for name in self._turn_of]
+        playing = list(self._playing.values())
+        return None if env is None else {"env": env, "turn_of": turn_of, "playing": playing}
+
+    def set_state(self, state: Any) -> None:
+        """Continue from what `get_state` returned; what the arrays show is not touched."""
+        self.copy.set_state(state["env"])
+        self._turn_of = [self._names[slot] for slot in state["turn_of"]]
+        self._playing = {self._names[slot]: slot for slot in state["playing"]}
+
     def close(self) -> None:
         """Close the environment."""
         self.copy.close()

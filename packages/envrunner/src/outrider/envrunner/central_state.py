@@ -8,6 +8,8 @@ that takes part and does not act is seen as it last was.
 Axes: E = environment copies, A = agent slots, G = slots of a group, D = numbers of the state.
 """
 
+# ruff: noqa: ANN401 - trees have no type
+
 from __future__ import annotations
 
 import math
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider import wire
+from outrider.envrunner.environment_state import StatefulEnvironment
 from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentStep, MultiAgentVector
 from outrider.envrunner.spaces import space_from_gymnasium
 
@@ -73,6 +76,18 @@ class CentralState:
         self._see(step)
         return replace(step, states=self._states, last_states=last_states)
 
+    def get_state(self) -> Any:
+        """Return a tree to continue from; None where the vector cannot tell its own."""
+        vector = self._vector
+        saved = vector.get_state() if isinstance(vector, StatefulEnvironment) else None
+        return None if saved is None else {"vector": saved, "states": self._states.copy()}
+
+    def set_state(self, state: Any) -> None:
+        """Continue from what `get_state` returned."""
+        assert isinstance(self._vector, StatefulEnvironment)
+        self._vector.set_state(state["vector"])
+        self._states[...] = state["states"]
+
     def close(self) -> None:
         """Close all copies."""
         self._vector.close()
@@ -87,7 +102,7 @@ class CentralState:
             self._take_out(step.terminated)
             for (_, part), last in zip(self._parts, step.last, strict=True):
                 if len(last.environments):
-                    part[last.environments, last.members] = _flatten(last.observations, 1)
+                    part[last.environments, last.members] = _flatten(last.observations)
             last_states = self._states[step.over]
         self._take_out(step.terminated | step.truncated)
         gone = step.over if step.failed is None else step.over | step.failed
@@ -109,7 +124,7 @@ class CentralState:
                 _write(part, columns)
             else:
                 acting = step.acting[:, slots]
-                part[acting] = _flatten({path: column[acting] for path, column in columns.items()}, 1)
+                part[acting] = _flatten({path: column[acting] for path, column in columns.items()})
 
 
 def _width(group: AgentGroup) -> int:
@@ -117,9 +132,9 @@ def _width(group: AgentGroup) -> int:
     return sum(math.prod(wire.leaf_shape(leaf)) for leaf in leaves)
 
 
-def _flatten(columns: wire.Columns, num_axes: int) -> NDArray[np.float32]:
-    """Put the leaves of each observation behind each other; `num_axes` axes are in front of them."""
-    flat = [np.reshape(column, (*column.shape[:num_axes], -1)) for column in columns.values()]
+def _flatten(columns: wire.Columns) -> NDArray[np.float32]:
+    """Put the leaves of each observation behind each other."""
+    flat = [np.reshape(column, (len(column), math.prod(column.shape[1:]))) for column in columns.values()]
     return np.concatenate(flat, axis=-1, dtype=np.float32, casting="unsafe")
 
 

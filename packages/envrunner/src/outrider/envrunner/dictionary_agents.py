@@ -15,6 +15,7 @@ import gymnasium as gym
 
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.agents_error import AgentsError
+from outrider.envrunner.environment_state import restore_copy, save_copy
 
 ALL = "__all__"
 
@@ -35,11 +36,6 @@ class DictionaryAgents:
         self.action_space = _spaces(env, "action", self.agents)
         self.state: Any = getattr(env, "state", None)
 
-    @property
-    def env(self) -> Any:
-        """The environment itself."""
-        return self._env
-
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
         observations, _ = self._env.reset(seed=seed)
@@ -49,6 +45,14 @@ class DictionaryAgents:
         """Let those act who were shown something."""
         observations, rewards, terminated, truncated, _ = self._env.step(actions)
         return dictionary_turn(observations, rewards, terminated, truncated)
+
+    def get_state(self) -> Any:
+        """Save the environment, if it can."""
+        return save_copy(self._env)
+
+    def set_state(self, state: Any) -> None:
+        """Restore it."""
+        restore_copy(self._env, state)
 
     def close(self) -> None:
         """Close the environment."""

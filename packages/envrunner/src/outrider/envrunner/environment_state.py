@@ -95,7 +95,7 @@ def save_environment_state(vector: gym.vector.VectorEnv[Any, Any, Any]) -> Tree 
         return None
     if not isinstance(vector, _HoldsCopies):
         return {"vector": own, "copies": []}
-    copies = [_save_copy(env) for env in vector.envs]
+    copies = [save_copy(env) for env in vector.envs]
     return None if None in copies else {"vector": own, "copies": copies}
 
 
@@ -112,16 +112,17 @@ def restore_environment_state(vector: gym.vector.VectorEnv[Any, Any, Any], state
         )
     _restore_layer(vector, state["vector"])
     for env, layers in zip(copies, state["copies"], strict=True):
-        _restore_copy(env, layers)
+        restore_copy(env, layers)
 
 
-def _save_copy(env: gym.Env[Any, Any]) -> list[Tree] | None:
-    """Save an environment layer by layer, the outermost wrapper first."""
+def save_copy(env: Any) -> list[Tree] | None:  # noqa: ANN401 - Gymnasium's, or one for several agents
+    """Save one environment layer by layer, the outermost wrapper first; None where one cannot tell."""
     saved = [_save_layer(layer) for layer in _layers(env)]
     return None if None in saved else saved
 
 
-def _restore_copy(env: gym.Env[Any, Any], saved: list[Tree]) -> None:
+def restore_copy(env: Any, saved: list[Tree]) -> None:  # noqa: ANN401 - see save_copy
+    """Continue from what `save_copy` returned. Raises ValueError where the environment is another."""
     layers = _layers(env)
     if len(layers) != len(saved):
         raise _mismatch(" in ".join(layer["kind"] for layer in reversed(saved)), str(env))
@@ -129,7 +130,7 @@ def _restore_copy(env: gym.Env[Any, Any], saved: list[Tree]) -> None:
         _restore_layer(layer, state)
 
 
-def _layers(env: gym.Env[Any, Any]) -> list[gym.Env[Any, Any]]:
+def _layers(env: Any) -> list[Any]:  # noqa: ANN401 - see save_copy
     layers = [env]
     while isinstance(layers[-1], gym.Wrapper):
         layers.append(layers[-1].env)
@@ -161,6 +162,8 @@ def _restore_layer(layer: Any, saved: Tree) -> None:  # noqa: ANN401 - see _save
 def _save_random(layer: Any) -> Tree | None:  # noqa: ANN401 - see _save_layer
     """Return the state of the layer's own generator, as plain numbers."""
     if isinstance(layer, gym.Wrapper | _HoldsCopies):  # these show the generators of what they hold
+        return None
+    if not isinstance(layer, gym.Env | gym.vector.VectorEnv):  # of another library, with what its state has
         return None
     return dict(layer.np_random.bit_generator.state)
 

@@ -4,6 +4,8 @@ Agent "0" lives in the first copy, "1" in the second, and so on; they never meet
 the environment is over when all have ended: only then do all begin again.
 """
 
+# ruff: noqa: ANN401 - trees have no type
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +15,7 @@ import gymnasium as gym
 
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.closing import close_all
+from outrider.envrunner.environment_state import restore_copy, save_copy
 from outrider.envrunner.quick_contains import quicken
 from outrider.envrunner.vector_environment import environment_seed
 
@@ -68,6 +71,17 @@ class IndependentAgents:
 
     def state(self) -> None:
         """Have none."""
+
+    def get_state(self) -> Any:
+        """Save all environments, if all can."""
+        saved = [save_copy(env) for env in self.envs.values()]
+        return None if None in saved else {"envs": saved, "left": sorted(self._left)}
+
+    def set_state(self, state: Any) -> None:
+        """Restore them."""
+        for env, saved in zip(self.envs.values(), state["envs"], strict=True):
+            restore_copy(env, saved)
+        self._left = set(state["left"])
 
     def close(self) -> None:
         """Close all environments."""

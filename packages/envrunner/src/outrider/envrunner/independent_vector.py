@@ -28,10 +28,12 @@ from numpy.typing import NDArray
 from outrider import wire
 from outrider.envrunner.agent_slots import AgentSlots, group_agents
 from outrider.envrunner.autoreset import autoreset_mode, final_observations
+from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
 from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.envrunner.spaces import column_reader, column_writer, space_from_gymnasium
 
 Flags = NDArray[np.bool_]
+_REMEMBERED = ("pending", "acting", "resetting")
 
 
 class IndependentVector:
@@ -115,10 +117,23 @@ class IndependentVector:
             began, self._resetting = self._resetting, ended_anyhow
         elif self._mode is AutoresetMode.DISABLED:
             began = ended_anyhow | over[:, None]
-            observations = self._reset(began)
+            if began.any():
+                observations = self._reset(began)
         self._pending = pending
         self._acting = ((acting & ~ended) | began) & pending
         return self._step(observations, rewards, terminated, truncated, last, over)
+
+    def get_state(self) -> Any:
+        """Return a tree to continue from; None where the vector environment cannot tell its own."""
+        saved = save_environment_state(self._vector)
+        waiting = {name: getattr(self, f"_{name}").copy() for name in _REMEMBERED}
+        return None if saved is None else {"vector": saved, **waiting}
+
+    def set_state(self, state: Any) -> None:
+        """Continue from what `get_state` returned. Raises ValueError where it is of other environments."""
+        restore_environment_state(self._vector, state["vector"])
+        for name in _REMEMBERED:
+            setattr(self, f"_{name}", np.array(state[name], np.bool_))
 
     def close(self) -> None:
         """Close the vector environment."""

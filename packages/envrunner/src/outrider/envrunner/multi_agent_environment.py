@@ -10,6 +10,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import VectorizeMode
 
 from outrider.envrunner.adapters import SeveralAgentsError, adapt, is_vector_for_several
+from outrider.envrunner.agent_slots import group_agents
 from outrider.envrunner.agents_copy import AgentsCopy
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.creator import apply_wrapper, call_creator, call_vector_creator, load_entry_point
@@ -28,6 +29,7 @@ from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sync_agents import SyncAgents
 from outrider.envrunner.sync_vector import OnFailure
+from outrider.envrunner.trial_step import try_step
 
 
 def make_multi_agent_vector(
@@ -70,12 +72,30 @@ def multi_agent_spaces(
         vector = _make_native(environment, 1, num_agents)
         close_all(vector)
         return vector.agents, vector.groups, vector.state_space
+    if num_agents is not None:
+        return _independent_spaces(environment, num_agents)
     copy = make_copy(environment, num_agents)
     try:
         slots = try_agents(copy, environment.name)
     finally:
         close_all(copy)
     return slots.agents, slots.groups, slots.state_space
+
+
+def _independent_spaces(
+    environment: EnvironmentSettings, num_agents: int
+) -> tuple[Sequence[str], Sequence[AgentGroup], None]:
+    """Try one of many equal environments, and speak for all."""
+    try:
+        env = make_environment(environment, checked=True)
+    except SeveralAgentsError:
+        raise _not_of_one(environment, num_agents) from None
+    try:
+        try_step(env, environment.name)
+    finally:
+        close_all(env)
+    names = [str(index) for index in range(num_agents)]
+    return names, group_agents([(env.observation_space, env.action_space)] * num_agents), None
 
 
 def make_copy(

@@ -46,6 +46,8 @@ class _Watched:
         self.observation_space: Callable[[Any], gym.Space[Any]] = copy.observation_space
         self.action_space: Callable[[Any], gym.Space[Any]] = copy.action_space
         self.state: Callable[[], Any] = copy.state
+        self.get_state: Callable[[], Any] = copy.get_state
+        self.set_state: Callable[[Any], None] = copy.set_state
         self.close: Callable[[], None] = copy.close
 
     def reset(self, seed: int | None) -> AgentsTurn:
@@ -66,11 +68,11 @@ class _Watched:
                 space = space_from_gymnasium(self.observation_space(agent))
                 try:
                     require_shapes(column_reader(space)(turn.observations[agent]), space)
-                except Exception as error:
-                    raise ValueError(f"of agent {agent!r} {one_line(error)}") from error
+                except ValueError as error:
+                    raise ValueError(f"of agent {agent!r}, {error}") from error
         for agent, reward in turn.rewards.items():
             try:
                 require_number(reward)
             except ValueError as error:
-                raise ValueError(f"of agent {agent!r} {error}") from None
+                raise ValueError(f"of agent {agent!r}, {error}") from None
         return turn

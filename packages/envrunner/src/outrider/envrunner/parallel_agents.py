@@ -11,6 +11,7 @@ import gymnasium as gym
 
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.dictionary_agents import ALL, dictionary_turn
+from outrider.envrunner.environment_state import restore_copy, save_copy
 
 
 class ParallelAgents:
@@ -28,11 +29,6 @@ class ParallelAgents:
         self.action_space = env.action_space
         self.state: Any = getattr(env, "state", None)
 
-    @property
-    def env(self) -> Any:
-        """The environment itself."""
-        return self._env
-
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
         observations, _ = self._env.reset(seed=seed)
@@ -47,6 +43,14 @@ class ParallelAgents:
         agents = self._env.agents
         over = all(terminated.get(agent) or truncated.get(agent) for agent in agents)
         return AgentsTurn(observations, agents, rewards, terminated, truncated, agents, over)
+
+    def get_state(self) -> Any:
+        """Save the environment, if it can."""
+        return save_copy(self._env)
+
+    def set_state(self, state: Any) -> None:
+        """Restore it."""
+        restore_copy(self._env, state)
 
     def close(self) -> None:
         """Close the environment."""

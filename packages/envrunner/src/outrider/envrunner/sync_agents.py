@@ -3,6 +3,8 @@
 Axes: E = environment copies, A = agent slots, G = slots of a group.
 """
 
+# ruff: noqa: ANN401 - trees have no type
+
 from __future__ import annotations
 
 import contextlib
@@ -85,6 +87,22 @@ class SyncAgents:
                 failed[index] = True
                 self._replace(index, error)
         return self._arrays.step(failed)
+
+    def get_state(self) -> Any:
+        """Return a tree to continue from; None where an environment cannot tell its own."""
+        copies = [copy.get_state() for copy in self.copies]
+        return None if None in copies else {"copies": copies, "shown": self._arrays.get_state()}
+
+    def set_state(self, state: Any) -> None:
+        """Continue from what `get_state` returned. Raises ValueError where it is of other environments."""
+        if len(state["copies"]) != self.num_envs:
+            raise ValueError(
+                f"the saved state is of {len(state['copies'])} environment copies and there are "
+                f"{self.num_envs}; resume with the settings of the run that saved it"
+            )
+        for copy, saved in zip(self.copies, state["copies"], strict=True):
+            copy.set_state(saved)
+        self._arrays.set_state(state["shown"])
 
     def close(self) -> None:
         """Close every copy."""

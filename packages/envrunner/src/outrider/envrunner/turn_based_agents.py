@@ -18,6 +18,7 @@ import gymnasium as gym
 
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.agents_error import AgentsError
+from outrider.envrunner.environment_state import restore_copy, save_copy
 
 
 class TurnBasedAgents:
@@ -32,11 +33,6 @@ class TurnBasedAgents:
         self.action_space = env.action_space
         self.state: Any = getattr(env, "state", None)
 
-    @property
-    def env(self) -> Any:
-        """The environment itself."""
-        return self._env
-
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
         self._env.reset(seed=seed)
@@ -47,6 +43,14 @@ class TurnBasedAgents:
         for action in actions.values():
             self._env.step(action)
         return self._turn()
+
+    def get_state(self) -> Any:
+        """Save the environment, if it can."""
+        return save_copy(self._env)
+
+    def set_state(self, state: Any) -> None:
+        """Restore it."""
+        restore_copy(self._env, state)
 
     def close(self) -> None:
         """Close the environment."""
