@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.setting_value import convert, to_json
+from outrider.algorithm.setting_value import FUNCTION, convert, to_json
 from outrider.envrunner.function_mapping import FunctionMapping
 from outrider.envrunner.matchups import MatchupMapping, Matchups
 
@@ -51,9 +51,17 @@ class CurrentMapping:
             return {"matchups": self._chosen.to_message()}
         return {"function": to_json(self._chosen)}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Take over what `get_state` returned. A function that cannot be imported again stays as it is."""
-        if "matchups" in state:
-            self.set(Matchups.from_message(state["matchups"]))
-        elif state["function"]["function"] is not None:
-            self.set(convert(state["function"], MappingFunction))
+
+def recorded_choice(
+    state: Mapping[str, Any], of_settings: MappingFunction | Matchups
+) -> MappingFunction | Matchups:
+    """Read what `CurrentMapping.get_state` returned.
+
+    A function that is part of no module could not be recorded; then it is that of the settings.
+    """
+    if "matchups" in state:
+        return Matchups.from_message(state["matchups"])
+    if state["function"][FUNCTION] is None:
+        return of_settings
+    chosen: MappingFunction = convert(state["function"], MappingFunction)
+    return chosen

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from outrider.algorithm.algorithm import Algorithm
 from outrider.algorithm.assembly import reward_threshold, use_threads, with_seed
-from outrider.algorithm.current_mapping import CurrentMapping
+from outrider.algorithm.current_mapping import CurrentMapping, recorded_choice
 from outrider.algorithm.multi_agent_checks import check_several_agents
 from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
 from outrider.algorithm.policy_book import PolicyBook
@@ -131,9 +131,8 @@ def plan_policies(
         book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])
     else:
         book = PolicyBook.from_state(recorded["book"], num_planned=len(planned))
+        chosen = recorded_choice(recorded["mapping"], chosen)
     mapping = CurrentMapping(chosen, agents, book.numbers)
-    if recorded is not None:
-        mapping.set_state(recorded["mapping"])
     return MultiAgentBlueprint(
         algorithm=name, settings=settings, seed=seed, book=book, mapping=mapping, assemblies=assemblies
     )

@@ -1,0 +1,180 @@
+"""Policies that are added, removed, copied and mapped anew between two iterations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.algorithm import Algorithm, PolicySpec, PPOConfig
+
+
+def config(**multi_agent: Any) -> PPOConfig:
+    return (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(num_envs_per_env_runner=2)
+        .rl_module(fcnet_hiddens=(8,))
+        .training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=1)
+        .evaluation(evaluation_duration=2)
+        .debugging(seed=1)
+        .multi_agent(**{"num_agents": 2, "policies": ["0", "1"]} | multi_agent)
+    )
+
+
+def alone(policy: str) -> list[tuple[float, dict[str, str]]]:
+    """Return matchups in which one policy acts for both agents."""
+    return [(1.0, {"0": policy, "1": policy})]
+
+
+def head(algorithm: Algorithm, name: str) -> np.ndarray[Any, Any]:
+    return algorithm.policies[name].state_dict()["network.value_head.weight"].numpy().copy()
+
+
+def test_a_copy_begins_with_the_weights_of_the_other_and_goes_its_own_way() -> None:
+    with config().build() as algorithm:
+        algorithm.train()
+        algorithm.add_policy("copy", like="0")
+        assert np.array_equal(head(algorithm, "copy"), head(algorithm, "0"))
+        algorithm.set_matchups([(1.0, {"0": "copy", "1": "1"})])
+        algorithm.freeze("0")
+        kept = head(algorithm, "0")
+        for _ in range(3):
+            result = algorithm.train()
+        assert np.array_equal(head(algorithm, "0"), kept)
+        assert not np.array_equal(head(algorithm, "copy"), kept)
+        assert result["num_policies"] == 3
+        assert result["policies/copy/num_episodes"] > 0
+
+
+def test_a_new_policy_begins_anew() -> None:
+    with config().build() as algorithm:
+        algorithm.add_policy("new")
+        assert not np.array_equal(head(algorithm, "new"), head(algorithm, "0"))
+        algorithm.set_matchups(alone("new"))
+        assert algorithm.evaluate()["policies/new/num_episodes"] == 4
+        algorithm.train()
+
+
+def test_a_frozen_copy_plays_and_does_not_learn() -> None:
+    with config().build() as algorithm:
+        algorithm.add_policy("before", like="0")
+        algorithm.freeze("before")
+        algorithm.set_matchups([(1.0, {"0": "0", "1": "before"})])
+        before = head(algorithm, "before")
+        for _ in range(2):
+            algorithm.train()
+        assert np.array_equal(head(algorithm, "before"), before)
+        assert not np.array_equal(head(algorithm, "0"), before)
+
+
+def test_a_removed_policy_is_gone_at_once() -> None:
+    with config().build() as algorithm:
+        algorithm.train()
+        with pytest.raises(
+            ValueError, match="policy '1' acts for an agent; let others do so with set_matchups"
+        ):
+            algorithm.remove_policy("1")
+        algorithm.set_matchups(alone("0"))
+        algorithm.remove_policy("1")
+        assert list(algorithm.policies) == ["0"]
+        assert algorithm.train()["num_policies"] == 1
+        assert algorithm.evaluate()["num_episodes"] == 2
+        with pytest.raises(ValueError, match="policy '0' is the only one"):
+            algorithm.remove_policy("0")
+        algorithm.add_policy("1")
+        algorithm.set_matchups(alone("1"))
+        algorithm.train()
+
+
+def _by_side(agent: str, episode: Any) -> str:
+    return "0" if (int(agent) + episode.number) % 2 else "1"
+
+
+def test_a_function_takes_over_the_mapping() -> None:
+    with config().build() as algorithm:
+        algorithm.set_policy_mapping_fn(_by_side)
+        for _ in range(3):
+            result = algorithm.train()
+        assert result["policies/0/num_episodes"]
+
+
+def test_recurrent_policies_come_and_go_as_well() -> None:
+    with config().rl_module(use_lstm=True, lstm_cell_size=4).build() as algorithm:
+        algorithm.train()
+        algorithm.add_policy("copy", like="0")
+        assert np.array_equal(head(algorithm, "copy"), head(algorithm, "0"))
+        algorithm.set_matchups(alone("copy"))
+        algorithm.remove_policy("1")
+        algorithm.train()
+        assert list(algorithm.policies) == ["0", "copy"]
+
+
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_what_changed_is_in_a_checkpoint(tmp_path: Path, *, use_lstm: bool) -> None:
+    def changed(algorithm: Algorithm) -> Path:
+        algorithm.train()
+        algorithm.add_policy("copy", like="0")
+        algorithm.freeze("copy")
+        algorithm.set_matchups([(1.0, {"0": "0", "1": "copy"}), (1.0, {"0": "copy", "1": "0"})])
+        algorithm.remove_policy("1")
+        algorithm.train()
+        return algorithm.save(tmp_path / "checkpoint")
+
+    slow = {"0": PolicySpec(training={"lr": 1e-3}), "1": None}
+    with config(policies=slow).rl_module(use_lstm=use_lstm).build() as algorithm:
+        path = changed(algorithm)
+        algorithm.train()
+        algorithm.add_policy("next", like="copy")
+        algorithm.train()
+        expected = {name: head(algorithm, name) for name in algorithm.policies}
+        metrics = algorithm.policy_metrics()
+    with Algorithm.from_checkpoint(path) as resumed:
+        assert resumed.frozen == ("copy",)
+        resumed.train()
+        resumed.add_policy("next", like="copy")
+        resumed.train()
+        assert all(np.array_equal(head(resumed, name), expected[name]) for name in expected)
+        for name, column in resumed.policy_metrics().items():
+            assert np.array_equal(column, metrics[name], equal_nan=True), name
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "sentence"),
+    [
+        ("0", None, "there is a policy '0' already"),
+        ("new", "2", "there is no policy '2'"),
+        ("a/b", None, "give text without '/'"),
+        ("", None, "give text without '/'"),
+    ],
+)
+def test_a_policy_that_cannot_be_added_is_refused(name: str, like: str | None, sentence: str) -> None:
+    with config().build() as algorithm:
+        with pytest.raises(ValueError, match=sentence):
+            algorithm.add_policy(name, like=like)
+        assert list(algorithm.policies) == ["0", "1"]
+
+
+def test_it_must_be_said_whose_architecture_a_new_policy_has_where_there_are_several() -> None:
+    wide = PolicySpec(rl_module={"fcnet_hiddens": (16,)})
+    with config(policies={"0": None, "1": wide}).build() as algorithm:
+        with pytest.raises(ValueError, match="one of 2 architectures; say whose: like= '0', '1'"):
+            algorithm.add_policy("new")
+        algorithm.add_policy("new", like="1")
+        assert algorithm.policies["new"].state_dict()["network.value_head.weight"].shape == (1, 16)
+
+
+@pytest.mark.parametrize(
+    ("matchups", "sentence"),
+    [
+        ([(1.0, {"0": "0"})], "agent '1' no policy"),
+        ([(1.0, {"0": "0", "1": "7"})], "agent '1' policy '7', which there is not"),
+        ([(0.0, {"0": "0", "1": "1"})], "weight 0.0"),
+        ([], "there are no matchups"),
+    ],
+)
+def test_matchups_that_do_not_fit_are_refused(matchups: Any, sentence: str) -> None:
+    with config().build() as algorithm, pytest.raises(ValueError, match=sentence):
+        algorithm.set_matchups(matchups)
