@@ -140,10 +140,9 @@ def test_what_a_critic_sees_is_normalised_too() -> None:
 
 
 def test_a_fingerprint_depends_on_what_the_critic_sees() -> None:
-    prints = [
-        make(critic).fingerprint() for critic in (None, box(5), box(6), DictSpace(spaces={"a": box(5)}))
-    ]
-    assert len(set(prints)) == len(prints)
+    higher = BoxSpace(low=FIVE.low, high=2 * FIVE.high)
+    spaces = (None, FIVE, box(6), higher, DictSpace(spaces={"a": FIVE}))
+    assert len({make(critic).fingerprint() for critic in spaces}) == len(spaces)
 
 
 def test_a_recipe_carries_what_the_critic_sees() -> None:

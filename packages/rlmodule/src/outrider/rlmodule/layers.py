@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from outrider.rlmodule.stacked_product import StackedProduct
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -48,14 +50,14 @@ class Linear(nn.Linear):
 
 
 def product(rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return rows @ weight.T + bias, for each policy its own where these are stacked.
-
-    These are computed as weight @ rows.T: so the weights' gradients lie as the weights do, and autograd need
-    not copy them (P = 1,000, one row each: 19 instead of 26 ms forward and backward).
-    """
+    """Return rows @ weight.T + bias, for each policy its own where these are stacked."""
     if weight.dim() == 2:
         return functional.linear(rows, weight, bias)
-    return torch.baddbmm(bias.unsqueeze(2), weight, rows.transpose(1, 2)).transpose(1, 2)
+    # An exporter knows operators, and no gradients.
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return torch.baddbmm(bias.unsqueeze(1), rows, weight.transpose(1, 2))
+    result: Tensor = StackedProduct.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+    return result
 
 
 def flat(rows: Tensor, num_axes: int, width: int) -> Tensor:

@@ -106,10 +106,10 @@ class RunningNormalizer(nn.Module):
         self.count.copy_(merged.count)
         self.mean.copy_(merged.mean)
         self.m2.copy_(merged.m2)
-        is_known, count = _spread(self.count > 0, self.mean), _spread(self.count, self.mean)
+        self.shift.copy_(self.mean)
+        count = _spread(self.count, self.mean)
         scale = (self.m2 / count.clamp(min=1.0) + EPSILON).rsqrt()
-        self.shift.copy_(torch.where(is_known, self.mean, self.shift))
-        self.scale.copy_(torch.where(is_known, scale, self.scale))
+        self.scale.copy_(torch.where(count > 0, scale, self.scale))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Normalise rows [..., shape] to float32 within the clip."""
@@ -138,15 +138,14 @@ class ObservationNormalizer(nn.Module):
         self.leaves = nn.ModuleList(RunningNormalizer(shape, clip=clip) for shape in shapes.values())
 
     def forward(self, observations: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the observations {path: [..., shape]} with those of the covered leaves normalised."""
+        """Return the observations {path: [..., shape]} with the covered leaves normalised."""
         normalized = dict(observations)
         for path, leaf in zip(self.paths, self.leaves, strict=True):
-            if path in observations:
-                normalized[path] = leaf(observations[path])
+            normalized[path] = leaf(observations[path])
         return normalized
 
     def measure(self, observations: Mapping[str, Tensor]) -> dict[str, Moments]:
-        """Measure the covered leaves of observations {path: [N, ...]}; changes nothing."""
+        """Measure those covered leaves that observations {path: [N, ...]} have; changes nothing."""
         return {path: moments(observations[path]) for path in self.paths if path in observations}
 
     def measure_stacked(self, observations: Mapping[str, Tensor], is_row: Tensor) -> dict[str, Moments]:
