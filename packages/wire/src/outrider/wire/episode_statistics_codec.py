@@ -60,7 +60,7 @@ def write_episode_statistics(
     message.returns.extend(episodes.returns.tolist())
     message.lengths.extend(episodes.lengths.tolist())
     if episodes.agents is not None:
-        message.agents.SetInParent()
+        message.agents.SetInParent()  # present also where there are no episodes
         for name in _AGENT_FIELDS:
             getattr(message.agents, name).extend(getattr(episodes.agents, name).tolist())
 
