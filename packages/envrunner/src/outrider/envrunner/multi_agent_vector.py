@@ -61,7 +61,8 @@ class MultiAgentStep:
     acting: NDArray[np.bool_]
     """[E, A] who acts next."""
     rewards: NDArray[np.float32]
-    """[E, A] what each agent got in this step, also one that did not act in it."""
+    """[E, A] what each agent got in this step, also one that did not act in it. In games of turns it may
+    come together, when it is the agent's turn. What comes to one that takes no part led from no action."""
     terminated: NDArray[np.bool_]
     """[E, A] agents that reached an end of their own in this step."""
     truncated: NDArray[np.bool_]
