@@ -110,11 +110,14 @@ def shaken(recipe: PolicyRecipe, sample: Any) -> PolicyStack:
 
 
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-6) -> None:
-    """Compare to a share of the largest number, or of 1: sums are rounded in another order."""
+    """Compare to a share of the largest number, or of 1: sums are rounded in another order.
+
+    Rows hold numbers up to 200, so that sums of them cancel a few digits.
+    """
     torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.detach().abs().max())))
 
 
-def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 1e-6) -> None:
+def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 5e-6) -> None:
     """Compare outputs, and gradients of a loss over some of the policies in another order."""
     stack, rows = shaken(recipe, sample), rows_of(recipe, sample)
     parameters, values = stack(rows)
@@ -138,7 +141,7 @@ def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 1e-6) -> N
             stacked = leaves[name].grad
             assert (stacked is None) == (leaf.grad is None)
             if stacked is not None:
-                close(stacked[index], leaf.grad, 4 * tolerance)
+                close(stacked[index], leaf.grad, tolerance)
 
 
 @given(recipes())
