@@ -14,8 +14,10 @@ from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVect
 from outrider.envrunner.settings import EnvRunnerSettings
 
 NEEDED = "PettingZoo is no dependency; the development environment has it"
-pytest.importorskip("pettingzoo", reason=NEEDED)
-pytest.importorskip("mpe2", reason=NEEDED)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what other libraries warn of when they are imported
+    pytest.importorskip("pettingzoo", reason=NEEDED)
+    simple_spread = pytest.importorskip("mpe2.simple_spread.simple_spread", reason=NEEDED)
 
 
 def rethrow(index: int, error: BaseException) -> int:
@@ -25,7 +27,7 @@ def rethrow(index: int, error: BaseException) -> int:
 def make(env: str, **config: Any) -> MultiAgentVector:
     settings = EnvironmentSettings(env, env_config=config)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what other libraries warn of when they are imported
+        warnings.simplefilter("ignore")
         multi_agent_spaces(settings, EnvRunnerSettings(), None)
         return make_multi_agent_vector(
             settings, EnvRunnerSettings(), num_envs=2, num_agents=None, on_failure=rethrow
@@ -42,6 +44,20 @@ def allowed(vector: MultiAgentVector, step: MultiAgentStep) -> list[Any]:
     return found
 
 
+def reference() -> tuple[Any, Any]:
+    """Play the same episodes with PettingZoo alone."""
+    first, totals = [], []
+    for seed in (5, 6):
+        env, total = simple_spread.parallel_env(max_cycles=4), np.zeros(3)
+        observations, _ = env.reset(seed=seed)
+        first.append(observations["agent_0"])
+        while env.agents:
+            rewards = env.step(dict.fromkeys(env.agents, 0))[1]
+            total += [rewards[agent] for agent in env.possible_agents]
+        totals.append(total)
+    return np.array(first), np.array(totals)
+
+
 @pytest.mark.parametrize("interface", ["parallel_env", "env"])
 def test_both_interfaces_of_an_environment_give_the_same_episode(interface: str) -> None:
     vector = make(f"mpe2.simple_spread.simple_spread:{interface}", max_cycles=4)
@@ -54,29 +70,9 @@ def test_both_interfaces_of_an_environment_give_the_same_episode(interface: str)
     assert step.truncated.all()
     assert [len(last.environments) for last in step.last] == [6]
     assert num_steps == (4 if interface == "parallel_env" else 12)
-    np.testing.assert_allclose(first, FIRST, atol=1e-5)
-    np.testing.assert_allclose(totals, TOTALS, atol=1e-3)
-
-
-def reference() -> tuple[Any, Any]:
-    """Play the same episodes with PettingZoo alone."""
-    from mpe2.simple_spread.simple_spread import parallel_env
-
-    first, totals = [], []
-    for seed in (5, 6):
-        env, total = parallel_env(max_cycles=4), np.zeros(3)
-        observations, _ = env.reset(seed=seed)
-        first.append(observations["agent_0"])
-        while env.agents:
-            rewards = env.step(dict.fromkeys(env.agents, 0))[1]
-            total += [rewards[agent] for agent in env.possible_agents]
-        totals.append(total)
-    return np.array(first), np.array(totals)
-
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    FIRST, TOTALS = reference()
+    expected_first, expected_totals = reference()
+    np.testing.assert_allclose(first, expected_first, atol=1e-5)
+    np.testing.assert_allclose(totals, expected_totals, atol=1e-3)
 
 
 def test_a_board_game_is_played_in_turns_and_who_wins_gets_it_for_the_last_move() -> None:
