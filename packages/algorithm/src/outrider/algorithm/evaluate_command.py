@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from outrider.algorithm.figure import figure
 from outrider.algorithm.flags import Parser
+from outrider.algorithm.policy_words import policy_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
             f"length    {result['episode_length_mean']:.1f} steps\n"
             f"episodes  {result['num_episodes']}\n"
         )
+        sys.stdout.writelines(policy_lines(result))
         if typed.video:
             film = algorithm.record_video(typed.video, seed=typed.seed)
             sys.stdout.write(

@@ -22,12 +22,13 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "-o", "--output", type=Path, default=Path("policy.onnx"), help="(default: %(default)s)"
     )
+    parser.add_argument("--policy", metavar="NAME", help="which one, where there are several")
     typed = parser.parse(arguments)
 
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.run_directory import checkpoint_at
 
     with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
-        path = algorithm.export_policy(typed.output)
+        path = algorithm.export_policy(typed.output, policy=typed.policy)
     sys.stdout.write(f"policy  {path}  ({path.stat().st_size:,} bytes)\n")
     return 0

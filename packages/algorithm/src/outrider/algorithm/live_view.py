@@ -14,6 +14,7 @@ from rich.text import Text
 
 from outrider.algorithm.bars import curve
 from outrider.algorithm.figure import figure
+from outrider.algorithm.policy_words import policies_words
 from outrider.algorithm.stage_lines import farm_line, learner_lane, lost_line, queue_line, runner_lane, turns
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class LiveView:
         lines.add_column()
         lines.add_row("progress", self._progress(is_over=reason is not None))
         lines.add_row("return", self._return())
+        if of_policies := policies_words(result):
+            lines.add_row("policies", of_policies)
         lines.add_row("speed", self._speed())
         for name, line in self._stages():
             if line is not None:
@@ -122,6 +125,8 @@ class LiveView:
     def _speed(self) -> Text:
         result = self._latest
         text = Text(f"{result['env_steps_per_s']:,.0f} environment steps/s")
+        if "agent_steps_per_s" in result:
+            text.append(f"  {result['agent_steps_per_s']:,.0f} agent steps/s")
         if self._num_env_runners:
             num_up = result["num_env_runners"]
             text.append(

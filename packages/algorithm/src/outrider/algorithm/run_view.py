@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from outrider.algorithm.run_directory import RunDirectory
 
 
+MAKERS = ("parallel_env", "env", "raw_env")
+"""What PettingZoo calls the functions of all its environments, whose names are those of their modules."""
+
+
 def train_and_report(
     algorithm: Algorithm,
     directory: RunDirectory,
@@ -69,8 +73,11 @@ def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function
         return "remote"
     if isinstance(env, str):
         return env
-    name = getattr(env, "__name__", None) or function_name(env) or type(env).__name__
-    return str(name).rpartition(":")[2]
+    module, _, name = (function_name(env) or "").partition(":")
+    if name in MAKERS:
+        return module.rpartition(".")[2]
+    name = getattr(env, "__name__", None) or name or type(env).__name__
+    return str(name)
 
 
 def _last_words(outcome: Outcome, directory: RunDirectory) -> str:

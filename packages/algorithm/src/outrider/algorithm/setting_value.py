@@ -248,7 +248,9 @@ def _readings(text: str) -> Iterator[Any]:
             yield read(text)
     yield from {"true": (True,), "false": (False,), "none": (None,)}.get(text.lower(), ())
     yield text
-    yield [_scalar(part.strip()) for part in text.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    yield [_scalar(part) for part in parts]
+    yield parts
 
 
 def _whole(text: str) -> int:

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+from outrider.algorithm.policy_words import policies_words, policy_lines, spread_words
+
+
+def result(number: int, *, named: int) -> dict[str, Any]:
+    of_policies = {f"policies/policy_{i}/episode_return_mean": float(i) for i in range(named)}
+    counts = {f"policies/policy_{i}/num_episodes": 5 for i in range(named)}
+    spread = {f"policy_return_p{p}": float(p) for p in (10, 50, 90)}
+    return {"num_policies": number, **spread, **of_policies, **counts}
+
+
+def test_few_policies_are_named() -> None:
+    assert policies_words(result(2, named=2)) == "policy_0 0  policy_1 1"
+
+
+def test_of_many_policies_the_spread_is_told_in_one_line() -> None:
+    words = policies_words(result(1000, named=32))
+    assert words == "1,000: a tenth below 10, half below 50, nine tenths below 90"
+
+
+def test_the_spread_is_from_a_tenth_to_nine_tenths() -> None:
+    assert spread_words(result(1000, named=32)) == "10 to 90"
+
+
+def test_nothing_is_said_of_one_policy_or_before_an_episode_ended() -> None:
+    assert spread_words({}) == policies_words({}) == ""
+    assert spread_words({"num_policies": 2}) == policies_words({"num_policies": 2}) == ""
+
+
+def test_an_evaluation_has_a_line_for_each_policy() -> None:
+    lines = list(
+        policy_lines(
+            result(2, named=2)
+            | {
+                "policies/a_very_long_name_indeed/episode_return_mean": 1.0,
+                "policies/a_very_long_name_indeed/num_episodes": 2,
+            }
+        )
+    )
+    assert lines[0] == "policy    policy_0          return 0 over 5 episodes\n"
+    assert lines[2] == "policy    a_very_long_n...  return 1 over 2 episodes\n"
