@@ -39,9 +39,7 @@ class Direction:
     """An example of each kind by name, and of some kinds more."""
 
 
-HELLO = Hello(
-    component="envrunner 0.1.0", protocol=ProtocolVersion(1, 0), capabilities=frozenset({"zstd"})
-)
+HELLO = Hello(component="envrunner 0.1.0", protocol=ProtocolVersion(1, 0), capabilities=frozenset({"zstd"}))
 TERMS = session.Terms(heartbeat_interval_s=3.0, silence_timeout_s=10.5, session_timeout_s=60.0)
 WELCOME = session.SessionWelcome(
     welcome=answer_hello(HELLO, HELLO), session="s3cret", resumed=True, acknowledged=4, terms=TERMS
