@@ -18,11 +18,11 @@ def test_few_policies_are_named() -> None:
 
 def test_of_many_policies_the_spread_is_told_in_one_line() -> None:
     words = policies_words(result(1000, named=32))
-    assert words == "1,000: a tenth below 10, half below 50, nine tenths below 90"
+    assert words == "1,000: a tenth below 10.0, half below 50.0, nine tenths below 90.0"
 
 
 def test_the_spread_is_from_a_tenth_to_nine_tenths() -> None:
-    assert spread_words(result(1000, named=32)) == "10 to 90"
+    assert spread_words(result(1000, named=32)) == "10.0 to 90.0"
 
 
 def test_nothing_is_said_of_one_policy_or_before_an_episode_ended() -> None:

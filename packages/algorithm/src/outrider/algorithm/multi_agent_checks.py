@@ -45,8 +45,8 @@ def check_several_agents(settings: RunSettings) -> None:
         )
     if settings.multi_agent.critic == "central" and settings.rl_module.vf_share_layers:
         raise ValueError(
-            "vf_share_layers=True reads values from what the policy sees, and critic='central' from more; set "
-            "one of them back"
+            "vf_share_layers=True reads values from what the policy sees, and critic='central' from more; "
+            "set one of them back"
         )
     if settings.environment.env is None:
         raise ValueError("env is None, and a run with several agents steps its environments itself; give env")
