@@ -42,10 +42,16 @@ class ActingRows:
     """[N] in which stream."""
     parts: tuple[GroupRows, ...]
     """Where they are in the arrays of groups."""
+    is_whole: bool
+    """Whether these are all slots of the stack, also those that do not act and are only computed."""
 
 
 class ActingLayouts:
-    """The rows of every stack, made anew only when somebody comes, goes or changes his policy."""
+    """The rows of every stack, made anew only when somebody comes, goes or changes his policy.
+
+    While more than half of a stack's agents act, all are computed: to tell them apart in every step would
+    take longer.
+    """
 
     def __init__(self, groups: Sequence[AgentGroup], num_envs: int, num_agents: int) -> None:
         """Nobody has a policy before `assign`."""
@@ -59,33 +65,44 @@ class ActingLayouts:
         copies = np.arange(num_envs)[:, None]
         self._group_of_slot = np.tile(group_of_agent, num_envs)
         self._place_of_slot = (copies * size + member).reshape(-1)
-        self._orders: list[Indices] = []
         self._policy = np.zeros(0, np.int32)
         self._streams = np.zeros(0, np.intp)
-        self._kept: dict[bytes, tuple[ActingRows, ...]] = {}
+        self._whole: list[ActingRows] = []
+        self._kept: list[dict[bytes, ActingRows]] = []
 
     def assign(self, policy: NDArray[np.int32], stack: NDArray[np.intp], streams: Indices) -> None:
         """Set policy, stack and stream of all slots, [E * A]."""
-        self._kept.clear()
         self._policy, self._streams = policy.copy(), streams.copy()
         by_policy = np.argsort(policy, kind="stable")
-        self._orders = [by_policy[stack[by_policy] == each] for each in range(int(stack.max()) + 1)]
+        orders = [by_policy[stack[by_policy] == each] for each in range(int(stack.max()) + 1)]
+        self._whole = [self._rows(order, is_whole=True) for order in orders]
+        self._kept = [{} for _ in orders]
 
     def places(self, slots: Indices) -> tuple[Indices, Indices]:
         """Return e * G + g of each slot, and its group."""
         return self._place_of_slot[slots], self._group_of_slot[slots]
 
-    def rows(self, acting: NDArray[np.bool_]) -> tuple[ActingRows, ...]:
-        """Return the rows of each stack that acts, where `acting` [E * A]; the same object for the same."""
-        key = acting.tobytes()
-        kept = self._kept.get(key)
-        if kept is None:
-            if len(self._kept) == _MOST_KEPT:
-                self._kept.clear()
-            kept = self._kept[key] = tuple(self._stack_rows(order[acting[order]]) for order in self._orders)
-        return kept
+    def rows(self, acting: NDArray[np.bool_]) -> list[ActingRows]:
+        """Return the rows of each stack, where `acting` [E * A]; the same object for the same."""
+        return [
+            self._some(whole, kept, acting.take(whole.slots))
+            for whole, kept in zip(self._whole, self._kept, strict=True)
+        ]
 
-    def _stack_rows(self, slots: Indices) -> ActingRows:
+    def _some(
+        self, whole: ActingRows, kept: dict[bytes, ActingRows], acting: NDArray[np.bool_]
+    ) -> ActingRows:
+        if 2 * np.count_nonzero(acting) > len(acting):
+            return whole
+        key = acting.tobytes()
+        rows = kept.get(key)
+        if rows is None:
+            if len(kept) == _MOST_KEPT:
+                kept.clear()
+            rows = kept[key] = self._rows(whole.slots[acting], is_whole=False)
+        return rows
+
+    def _rows(self, slots: Indices, *, is_whole: bool) -> ActingRows:
         groups, places = self._group_of_slot[slots], self._place_of_slot[slots]
         if len(slots) and (groups == groups[0]).all():
             parts: tuple[GroupRows, ...] = (GroupRows(int(groups[0]), places, slice(None)),)
@@ -94,4 +111,4 @@ class ActingLayouts:
                 GroupRows(int(group), places[groups == group], np.flatnonzero(groups == group))
                 for group in np.unique(groups)
             )
-        return ActingRows(slots, self._policy[slots], self._streams[slots], parts)
+        return ActingRows(slots, self._policy[slots], self._streams[slots], parts, is_whole)

@@ -41,16 +41,9 @@ class EpisodeTotals:
 
     def end_agents(self, slots: Indices, policy: NDArray[np.int32]) -> None:
         """End the episodes of agents [K] with their policies; those that never acted had none."""
-        slots, policy = slots[self._actions_S[slots] > 0], policy[self._actions_S[slots] > 0]
-        self._agents.append(
-            (
-                policy,
-                slots % self._num_agents,
-                self._rewards_S[slots] - self._rewards_before_S[slots],
-                self._actions_S[slots],
-            )
-        )
-        self._rewards_before_S[slots] = self._rewards_S[slots]
+        rewards, num_actions = self._rewards_S[slots], self._actions_S[slots]
+        self._agents.append((policy, slots, rewards - self._rewards_before_S[slots], num_actions))
+        self._rewards_before_S[slots] = rewards
         self._actions_S[slots] = 0
 
     def end_environments(self, environments: Indices) -> None:
@@ -68,7 +61,11 @@ class EpisodeTotals:
 
     def take_agents(self) -> AgentEpisodes:
         """Return the agents' episodes that ended, of all policies."""
-        policy, agent, returns, lengths = map(np.concatenate, zip(*self._agents, strict=True))
+        policy, slots, returns, lengths = map(np.concatenate, zip(*self._agents, strict=True))
+        acted = lengths > 0
+        policy, agent, returns, lengths = (
+            column[acted] for column in (policy, slots % self._num_agents, returns, lengths)
+        )
         return AgentEpisodes(
             policy=policy.astype(np.int32),
             agent=agent.astype(np.int32),

@@ -71,7 +71,13 @@ class MultiAgentBuffer:
         num_slots = num_envs * num_agents
         self._is_open_S = np.zeros(num_slots, np.bool_)
         self._open_row_S = np.zeros(num_slots, np.intp)
+        self._acted_S = np.zeros(num_slots, np.bool_)
         self._pending_S = np.zeros(num_slots, np.float32)
+        """What came together for rows that are open for longer than a step."""
+        self._waits = False
+        """Whether somebody's row is open whose agent did not act in the last step, or acts no more yet."""
+        self._blocks: list[tuple[slice, Indices]] = []
+        """Rows of this step and whose they are, where nobody waits."""
         self.rewards = np.zeros(0, np.float32)
         self.terminated = np.zeros(0, np.bool_)
         self.truncated = np.zeros(0, np.bool_)
@@ -84,6 +90,8 @@ class MultiAgentBuffer:
         self._kept_observations: list[list[Columns]] = []
         self._kept_states: list[list[Indices]] = []
         self._states = StateLog()
+        self._has_states = False
+        self._no_states_E = np.zeros(num_envs, np.intp)
         self._first_state_now = 0
         self._stream_policy = np.zeros(0, np.int32)
         self._stream_stack = np.zeros(0, np.intp)
@@ -96,6 +104,8 @@ class MultiAgentBuffer:
     def start(self, states: States | None) -> None:
         """Start afresh, without open rows, where copies have the global `states` [E, D] if there are any."""
         self._is_open_S[:] = False
+        self._waits = False
+        self._has_states = states is not None
         self._states = StateLog()
         self._first_state_now = self._states.add(states)
 
@@ -113,25 +123,41 @@ class MultiAgentBuffer:
         now = self._first_state_now + np.arange(len(policy_S) // self._num_agents)
         self._states.keep_only(np.concatenate([self._state[rows], now]))
         self._first_state_now = num_open
-        self.num_rows = 0
-        self._add(slots, slots, places, versions, np.arange(num_open))
+        self._carry(slots, places, versions)
         self._kept_observations = [[] for _ in self.stacks]
         self._kept_states = [[np.zeros(0, np.intp)] for _ in self.stacks]
         self.stream_S = np.arange(len(policy_S))
         self._stream_policy, self._stream_stack = policy_S.copy(), stack_S.copy()
         self._stream_slot = np.arange(len(policy_S))
 
+    def begin_step(self, acting_S: Flags) -> None:
+        """Begin a step in which some agents act."""
+        self._acted_S = acting_S
+        self._blocks.clear()
+        if self._waits:
+            self._pending_S[acting_S] = 0
+            self._is_open_S |= acting_S
+        else:
+            self._is_open_S[:] = acting_S
+
     def act(self, stack: int, acting: ActingRows, version: int) -> slice:
-        """Open a row for each agent of a stack that acts; return where their columns are to be written."""
+        """Open a row for each agent of a stack that acts; return where their columns are to be written.
+
+        Rows of those that do not act are there too where `acting` has them, but are never committed.
+        """
         places = self.stacks[stack].reserve(len(acting.slots))
-        self._pending_S[acting.slots] = 0
-        self._add(
-            acting.slots,
-            acting.streams,
-            np.arange(places.start, places.stop),
-            version,
-            self._first_state_now + acting.slots // self._num_agents,
-        )
+        rows = self._new_rows(len(acting.slots))
+        self._stream[rows] = acting.streams
+        self._place[rows] = np.arange(places.start, places.stop)
+        self.versions[rows] = version
+        if self._has_states:
+            self._state[rows] = self._first_state_now + acting.slots // self._num_agents
+        if not self._waits:  # whoever else is written to is not open
+            self._open_row_S[acting.slots] = np.arange(rows.start, rows.stop)
+            self._blocks.append((rows, acting.slots))
+        else:
+            acts = self._acted_S[acting.slots]
+            self._open_row_S[acting.slots[acts]] = np.flatnonzero(acts) + rows.start
         return places
 
     def change_policy(self, slots: Indices, policy: NDArray[np.int32], stack: Indices) -> None:
@@ -160,10 +186,6 @@ class MultiAgentBuffer:
         self._is_open_S[slots] = False
         return len(slots)
 
-    def add_rewards(self, rewards_S: NDArray[np.float32]) -> None:
-        """Let rewards belong to the open rows."""
-        self._pending_S += rewards_S
-
     def keep_last(
         self, slots: Indices, observations: Columns, terminated_S: Flags, last_state_E: Indices
     ) -> None:
@@ -180,18 +202,38 @@ class MultiAgentBuffer:
             columns = {path: column[taken] for path, column in observations.items()}
             self._keep(stack, rows[of_stack], columns, last_state_E[slots[taken] // self._num_agents])
 
-    def commit(self, closed_S: Flags, terminated_S: Flags, truncated_S: Flags) -> None:
-        """Commit the open rows of agents whose episode ended, or that act again."""
-        slots = np.flatnonzero(closed_S & self._is_open_S)
-        rows = self._open_row_S[slots]
-        self.rewards[rows] = self._pending_S[slots]
-        self.terminated[rows] = terminated_S[slots]
-        self.truncated[rows] = truncated_S[slots]
-        self._is_committed[rows] = True
-        self._is_open_S[slots] = False
+    def commit(
+        self, closed_S: Flags, rewards_S: NDArray[np.float32], terminated_S: Flags, truncated_S: Flags
+    ) -> None:
+        """Give the step's rewards to the open rows, and commit those of the agents that are `closed`.
+
+        These are the agents whose episode ended, or that act again.
+        """
+        closed_S = closed_S & self._is_open_S
+        if self._waits:
+            self._pending_S += rewards_S
+            slots = closed_S.nonzero()[0]
+            rows = self._open_row_S[slots]
+            self.rewards[rows] = self._pending_S[slots]
+            self.terminated[rows] = terminated_S[slots]
+            self.truncated[rows] = truncated_S[slots]
+            self._is_committed[rows] = True
+        else:
+            for block, slots in self._blocks:
+                rewards_S.take(slots, out=self.rewards[block], mode="clip")
+                terminated_S.take(slots, out=self.terminated[block], mode="clip")
+                truncated_S.take(slots, out=self.truncated[block], mode="clip")
+                closed_S.take(slots, out=self._is_committed[block], mode="clip")
+        self._is_open_S ^= closed_S
+        waits = bool(np.count_nonzero(self._is_open_S))
+        if waits and not self._waits:
+            self._pending_S[:] = rewards_S
+        self._waits = waits
 
     def show(self, states: States | None, last_states: States | None, over_E: Flags) -> Indices:
         """Note the global states after a step; return [E] which one was the last of each copy's episode."""
+        if not self._has_states:
+            return self._no_states_E
         first_last = self._states.add(last_states)
         self._first_state_now = self._states.add(states)
         last_E = self._first_state_now + np.arange(len(over_E))
@@ -298,34 +340,34 @@ class MultiAgentBuffer:
         """Continue from what `get_state` returned, with `begin`."""
         self.start(state["states"])
         slots = np.array(state["slots"], np.intp)
-        self._first_state_now, self.num_rows = len(slots), 0
+        self._first_state_now = len(slots)
         places = np.zeros(len(slots), np.intp)
         for index, (stack, columns) in enumerate(zip(self.stacks, state["columns"], strict=True)):
             stack.set_rows(columns)
             places[state["stacks"] == index] = np.arange(stack.num_rows)
-        self._add(slots, slots, places, state["versions"], np.arange(len(slots)))
+        self._carry(slots, places, state["versions"])
         self._pending_S[slots] = state["pending"]
 
-    def _add(
-        self,
-        slots: Indices,
-        streams: Indices,
-        places: Indices,
-        version: int | NDArray[np.int64],
-        states: Indices,
-    ) -> None:
-        first, self.num_rows = self.num_rows, self.num_rows + len(slots)
+    def _new_rows(self, num_rows: int) -> slice:
+        first, self.num_rows = self.num_rows, self.num_rows + num_rows
         if self.num_rows > len(self.rewards):
             self._grow(max(2 * len(self.rewards), self.num_rows))
         rows = slice(first, self.num_rows)
-        self._stream[rows] = streams
-        self._place[rows] = places
-        self._state[rows] = states
-        self.versions[rows] = version
         self._is_committed[rows] = False
         self._kept[rows] = -1
-        self._open_row_S[slots] = np.arange(first, self.num_rows)
+        return rows
+
+    def _carry(self, slots: Indices, places: Indices, versions: NDArray[np.int64]) -> None:
+        """Make the open rows of slots the first rows, the numbers of which their states have too."""
+        self.num_rows = 0
+        rows = self._new_rows(len(slots))
+        self._stream[rows] = slots
+        self._place[rows] = places
+        self._state[rows] = np.arange(len(slots))
+        self.versions[rows] = versions
+        self._open_row_S[slots] = np.arange(len(slots))
         self._is_open_S[slots] = True
+        self._waits = bool(len(slots))
 
     def _grow(self, size: int) -> None:
         for name in (

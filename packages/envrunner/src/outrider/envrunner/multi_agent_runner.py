@@ -159,11 +159,12 @@ class MultiAgentRunner:
         acting_S = step.acting.reshape(-1).copy()
         for number in range(self._num_steps):
             started = perf_counter()
+            self._buffer.begin_step(acting_S)
             for index, rows in enumerate(self._layouts.rows(acting_S)):
                 if len(rows.slots):
                     if not number:
                         self._samplers[index].draw_noise(self._num_steps, len(rows.slots))
-                    self._act(index, rows, step, explore=explore)
+                    self._act(index, rows, step, acting_S, explore=explore)
             acted = perf_counter()
             try:
                 step = self._running.step(self._actions)
@@ -264,7 +265,9 @@ class MultiAgentRunner:
 
     # -- one step -------------------------------------------------------------------------------------
 
-    def _act(self, index: int, rows: ActingRows, step: MultiAgentStep, *, explore: bool) -> None:
+    def _act(
+        self, index: int, rows: ActingRows, step: MultiAgentStep, acting_S: Flags, *, explore: bool
+    ) -> None:
         """Let the policies of one stack act, all in one call."""
         columns = self._buffer.stacks[index]
         places = self._buffer.act(index, rows, self._version or 0)
@@ -281,8 +284,9 @@ class MultiAgentRunner:
             columns.actions[path][places] = column
         for name, column in state.items():
             columns.state[name][places] = column
+        acts = acting_S[rows.slots] if next_state else None
         for name, column in next_state.items():
-            self._recurrent_state[index][name][rows.slots] = column
+            self._recurrent_state[index][name][rows.slots[acts]] = column[acts]
         for part in rows.parts:
             chosen = {path: column[part.rows] for path, column in actions.items()}
             for path, column in self._converters[index][part.group].in_environment_units(chosen).items():
@@ -291,11 +295,10 @@ class MultiAgentRunner:
     def _record(self, step: MultiAgentStep, acted_S: Flags) -> Flags:
         """Note what a step brought; return who acts next [S]."""
         buffer, totals = self._buffer, self._totals
-        rewards_S = step.rewards.reshape(-1)
+        rewards_S = np.asarray(step.rewards, np.float32).reshape(-1)
         acting_S = step.acting.reshape(-1).copy()
         terminated_S, truncated_S = step.terminated.reshape(-1), step.truncated.reshape(-1)
         totals.add(rewards_S, acted_S)
-        buffer.add_rewards(rewards_S)
         if step.failed is not None:
             failed_S = np.repeat(step.failed, self._num_agents)
             self._num_lost_rows += buffer.fail(failed_S)
@@ -308,14 +311,14 @@ class MultiAgentRunner:
                 slots = last.environments * self._num_agents + group.slots[last.members]
                 buffer.keep_last(slots, last.observations, terminated_S, last_state_E)
         ended_S = terminated_S | truncated_S
-        buffer.commit(ended_S | acting_S, terminated_S, truncated_S)
+        buffer.commit(ended_S | acting_S, rewards_S, terminated_S, truncated_S)
         if np.count_nonzero(ended_S):
-            self._end(np.flatnonzero(ended_S))
+            self._end(ended_S.nonzero()[0])
         starts_E = step.over if step.failed is None else step.over | step.failed
         if np.count_nonzero(starts_E):
-            totals.end_environments(np.flatnonzero(step.over))
+            totals.end_environments(step.over.nonzero()[0])
             self._running.restarts.forgive(step.over)
-            self._begin_episodes(np.flatnonzero(starts_E))
+            self._begin_episodes(starts_E.nonzero()[0])
         return acting_S
 
     def _with_policy(self, error: ForgottenEndError) -> AgentsError:
@@ -333,19 +336,23 @@ class MultiAgentRunner:
 
     def _begin_episodes(self, environments: NDArray[np.intp]) -> None:
         """Ask who acts for whom in copies that were reset."""
-        policy_EA = self._policy_S.reshape(self._num_envs, -1).copy()
+        before_EA = self._policy_S.reshape(self._num_envs, -1)
+        policy_EA = before_EA
         for environment in environments.tolist():
-            policy_EA[environment] = self._mapping.assign(self._episode(environment))
+            policy = self._mapping.assign(self._episode(environment))
             self._num_episodes_E[environment] += 1
-        policy_S = policy_EA.reshape(-1)
+            if not np.array_equal(policy, before_EA[environment]):
+                self._fit.require(policy)
+                policy_EA = policy_EA.copy() if policy_EA is before_EA else policy_EA
+                policy_EA[environment] = policy
         for state in self._recurrent_state:
             for column in state.values():
                 column.reshape(self._num_envs, self._num_agents, *column.shape[1:])[environments] = 0
+        if policy_EA is not before_EA:
+            self._change_policies(policy_EA.reshape(-1))
+
+    def _change_policies(self, policy_S: NDArray[np.int32]) -> None:
         changed = np.flatnonzero(policy_S != self._policy_S)
-        if not len(changed):
-            return
-        for environment in np.unique(changed // self._num_agents).tolist():
-            self._fit.require(policy_EA[environment])
         self._policy_S = policy_S
         stack_S = self._fit.stacks_of(policy_S)
         self._buffer.change_policy(changed, policy_S[changed], stack_S[changed])
