@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from outrider.envrunner.central_state import CentralState
-from outrider.envrunner.environment import EnvironmentSettings, make_environment, spaces_of
+from outrider.envrunner.environment import EnvironmentSettings, make_environment, spaces_of, spec_of
 from outrider.envrunner.independent_vector import IndependentVector
 from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
 from outrider.envrunner.multi_agent_vector import MultiAgentVector
@@ -114,6 +114,7 @@ def test_a_callable_is_found_by_module_and_name(tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(tmp_path)
     env = make_environment(EnvironmentSettings("poles_of_mine:poles"), checked=False)
     assert type(env).__name__ == "CartPoleEnv"
+    assert spec_of(EnvironmentSettings("poles_of_mine:poles")) is None
     with pytest.raises(ValueError, match="unknown environment 'pols'; did you mean poles_of_mine:poles"):
         make_environment(EnvironmentSettings("poles_of_mine:pols"), checked=False)
     assert sys.modules.pop("poles_of_mine")

@@ -198,6 +198,6 @@ def reward_threshold(env: Any) -> float | None:  # noqa: ANN401 - an id or a fun
     """Return the mean return from which a registered environment counts as solved, if it says so."""
     if not isinstance(env, str):
         return None
-    from outrider.envrunner.environment_id import find_spec
+    from outrider.envrunner.environment_id import find_callable, find_spec
 
-    return find_spec(env).reward_threshold
+    return find_spec(env).reward_threshold if find_callable(env) is None else None

@@ -66,7 +66,7 @@ class AgentsInSlots:
             raise AgentsError("nobody takes part after a reset; list in `agents` who begins")
         self._playing, self._turn_of, self._num_idle = {}, [], 0
         self._acting[...] = False
-        self._show(turn)
+        self._show(turn, has_ends=False)
 
     def step(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Let those act whose turn it is, with {leaf path: [G, ...]} for each group.
@@ -80,7 +80,7 @@ class AgentsInSlots:
         if has_ends or turn.over or turn.present is not None:
             self._end(turn, has_ends=has_ends)
         if not turn.over:
-            self._show(turn)
+            self._show(turn, has_ends=has_ends)
             return
         self._over[0] = True
         if self._state is not None:
@@ -155,9 +155,12 @@ class AgentsInSlots:
         else:
             _copy(self._last[name], self._shown[name])
 
-    def _show(self, turn: AgentsTurn) -> None:
-        """Write what those see who act next."""
-        acting = _acting(turn)
+    def _show(self, turn: AgentsTurn, *, has_ends: bool) -> None:
+        """Write what those see who act next: nobody who ends in this step."""
+        acting = list(turn.acting)
+        if has_ends:
+            terminated, truncated = turn.terminated, turn.truncated
+            acting = [name for name in acting if not (terminated.get(name) or truncated.get(name))]
         if acting != self._turn_of:
             self._take_turns(acting)
         observations, shown, name = turn.observations, self._shown, None
@@ -205,14 +208,6 @@ class AgentsInSlots:
                 is_plain = len(places) == 1 and not places[0][0]
                 rows[self._names[slot]] = places[0][1] if is_plain else places
         return rows
-
-
-def _acting(turn: AgentsTurn) -> list[Any]:
-    """Return who acts next: nobody who ends in this step."""
-    terminated, truncated = turn.terminated, turn.truncated
-    if any(terminated.values()) or any(truncated.values()):
-        return [name for name in turn.acting if not (terminated.get(name) or truncated.get(name))]
-    return list(turn.acting)
 
 
 def _write(row: Any, observation: Any) -> None:

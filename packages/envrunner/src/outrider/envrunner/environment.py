@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import VectorizeMode
+from gymnasium.envs.registration import EnvSpec, VectorizeMode
 from gymnasium.wrappers import PassiveEnvChecker
 
 from outrider import wire
@@ -115,6 +115,11 @@ def creator_of(settings: EnvironmentSettings) -> Callable[..., Any] | None:
     if isinstance(settings.env, str):
         return find_callable(settings.env)
     return settings.env
+
+
+def spec_of(settings: EnvironmentSettings) -> EnvSpec | None:
+    """Return what is registered under the id; None where a callable makes the environment."""
+    return find_spec(settings.name) if creator_of(settings) is None else None
 
 
 def make_native_vector(

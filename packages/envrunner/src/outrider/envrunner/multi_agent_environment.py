@@ -20,8 +20,9 @@ from outrider.envrunner.environment import (
     make_environment,
     make_native_vector,
     refuse_wrappers,
+    spec_of,
 )
-from outrider.envrunner.environment_id import find_callable, find_spec
+from outrider.envrunner.environment_id import find_spec
 from outrider.envrunner.independent_agents import IndependentAgents
 from outrider.envrunner.independent_vector import IndependentVector
 from outrider.envrunner.multi_agent_trial import try_agents
@@ -54,9 +55,8 @@ def make_multi_agent_vector(
     if settings.gym_env_vectorize_mode is VectorizeMode.ASYNC:
         from outrider.envrunner.async_agents import AsyncAgents
 
-        name = environment.env
-        spec = find_spec(name) if isinstance(name, str) and find_callable(name) is None else None
-        return AsyncAgents(make, on_failure=on_failure, timeout_s=settings.env_step_timeout_s, spec=spec)
+        timeout_s, spec = settings.env_step_timeout_s, spec_of(environment)
+        return AsyncAgents(make, on_failure=on_failure, timeout_s=timeout_s, spec=spec)
     return SyncAgents(make, on_failure=on_failure)
 
 

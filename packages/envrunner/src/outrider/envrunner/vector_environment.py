@@ -9,8 +9,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.environment import EnvironmentSettings, make_environment, make_native_vector
-from outrider.envrunner.environment_id import find_spec
+from outrider.envrunner.environment import (
+    EnvironmentSettings,
+    make_environment,
+    make_native_vector,
+    spec_of,
+)
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sync_vector import OnFailure, SyncVector
 
@@ -29,8 +33,8 @@ def make_vector_environment(
     if settings.gym_env_vectorize_mode is VectorizeMode.ASYNC:
         from outrider.envrunner.async_vector import AsyncVector
 
-        spec = find_spec(environment.env) if isinstance(environment.env, str) else None
-        return AsyncVector(make, on_failure=on_failure, timeout_s=settings.env_step_timeout_s, spec=spec)
+        timeout_s, spec = settings.env_step_timeout_s, spec_of(environment)
+        return AsyncVector(make, on_failure=on_failure, timeout_s=timeout_s, spec=spec)
     return SyncVector(make, on_failure=on_failure)
 
 
