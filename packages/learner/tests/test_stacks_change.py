@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from outrider.learner import (
+    APPOSettings,
     IMPALASettings,
     LearnerGroupSettings,
     MultiAgentLearner,
@@ -21,7 +22,11 @@ from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment, WeightsStack, stack_tensors
 
 SPACE = BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32))
-SETTINGS = {"ppo": PPOSettings(minibatch_size=8, num_epochs=1), "impala": IMPALASettings(minibatch_size=8)}
+SETTINGS = {
+    "ppo": PPOSettings(minibatch_size=8, num_epochs=1),
+    "impala": IMPALASettings(minibatch_size=8),
+    "appo": APPOSettings(circular_buffer_num_batches=1),
+}
 
 
 @pytest.fixture(params=list(SETTINGS))

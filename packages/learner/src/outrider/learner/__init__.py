@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from outrider.learner.ranks import OneRank, Ranks
     from outrider.learner.sole_learner import SoleLearner
     from outrider.learner.stack_learner import StackLearner
+    from outrider.learner.stacked_appo import StackedAPPOLearner
     from outrider.learner.stacked_impala import StackedIMPALALearner
     from outrider.learner.stacked_ppo import StackedPPOLearner
 
@@ -61,6 +62,7 @@ __all__ = [
     "SoleLearner",
     "StackLearner",
     "StackPlan",
+    "StackedAPPOLearner",
     "StackedIMPALALearner",
     "StackedPPOLearner",
     "StateTree",
@@ -92,6 +94,7 @@ _HOMES = {
     "SoleLearner": "sole_learner",
     "StackLearner": "stack_learner",
     "StackPlan": "multi_agent_plan",
+    "StackedAPPOLearner": "stacked_appo",
     "StackedIMPALALearner": "stacked_impala",
     "StackedPPOLearner": "stacked_ppo",
     "StateTree": "learner",

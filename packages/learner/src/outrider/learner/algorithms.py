@@ -71,10 +71,7 @@ def make_stacked_learner(
     seed: int,
     device: torch.device | None = None,
 ) -> StackLearner:
-    """Make the learner of policies that are computed together; see `StackedLearner`.
-
-    Raises ValueError for an algorithm that trains one policy at a time.
-    """
+    """Make the learner of policies that are computed together; see `StackedLearner`."""
     match settings:
         case PPOSettings():
             from outrider.learner.stacked_ppo import StackedPPOLearner
@@ -89,7 +86,8 @@ def make_stacked_learner(
                 stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
             )
         case APPOSettings():
-            raise ValueError(
-                f"stack {name!r} has policies {list(numbers)[:8]} together, and APPO trains one at a time; "
-                "give each a stack of its own"
+            from outrider.learner.stacked_appo import StackedAPPOLearner
+
+            return StackedAPPOLearner(
+                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
             )

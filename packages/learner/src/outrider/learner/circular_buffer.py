@@ -18,8 +18,7 @@ class CircularBuffer(Generic[T]):
     """
 
     def __init__(self, num_batches: int, num_uses: int) -> None:
-        ages = [use * num_batches // num_uses for use in range(num_uses)]
-        self._num_uses_by_age = [ages.count(age) for age in range(ages[-1] + 1)]
+        self._num_uses_by_age = num_uses_by_age(num_batches, num_uses)
         self._newest_first: deque[T] = deque(maxlen=len(self._num_uses_by_age))
 
     def __len__(self) -> int:
@@ -30,3 +29,13 @@ class CircularBuffer(Generic[T]):
         self._newest_first.appendleft(batch)
         pairs = zip(self._newest_first, self._num_uses_by_age, strict=False)
         return [kept for kept, num_uses in pairs for _ in range(num_uses)]
+
+
+def num_uses_by_age(num_batches: int, num_uses: int) -> list[int]:
+    """Return how often a batch is used when it comes in, one put later, and so on.
+
+    >>> num_uses_by_age(4, 2)
+    [1, 0, 1]
+    """
+    ages = [use * num_batches // num_uses for use in range(num_uses)]
+    return [ages.count(age) for age in range(ages[-1] + 1)]

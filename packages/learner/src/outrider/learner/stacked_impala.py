@@ -18,7 +18,7 @@ from outrider.learner.ranks import OneRank
 from outrider.learner.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacked_rows import BlockRows, RowsByPolicy
 from outrider.learner.stacked_steps import BlockSteps
-from outrider.learner.stacked_streams import StreamsByPolicy
+from outrider.learner.stacked_streams import streams_of_block
 from outrider.learner.vtrace import vtrace
 from outrider.rlmodule import PolicyStack
 
@@ -47,7 +47,7 @@ class StackedIMPALALearner(StackedLearner):
         self.settings: IMPALASettings = settings
 
     def _order(self, place_B: NDArray[np.int64], by_policy: RowsByPolicy) -> NDArray[np.int64]:
-        num_parts_B = _streams(place_B, by_policy, self.settings).num_parts_P
+        num_parts_B = streams_of_block(by_policy, place_B, self.settings.minibatch_size).num_parts_P
         return place_B[np.argsort(-num_parts_B, kind="stable")]
 
     def _train_block(self, update: BlockUpdate) -> dict[str, NDArray[Any]]:
@@ -55,13 +55,25 @@ class StackedIMPALALearner(StackedLearner):
         variance_B = torch.full((len(update.place_B),), torch.nan, dtype=torch.float64)
         everybody_B = np.ones(len(update.place_B), np.bool_)
         for epoch in range(self.settings.num_epochs):
-            for rows in parts(update, self.settings, epoch):
+            for rows in self._parts(update, epoch):
                 first = _Coefficients(*(number[: len(rows.num_rows_B)] for number in coefficients))
                 statistics_KB, is_finite_B, variance = self._step(rows, update.steps, first)
                 update.record.add(statistics_KB, is_finite_B, torch.from_numpy(rows.num_rows_B))
                 variance_B[: len(variance)] = variance.cpu()
             update.record.end_epoch(everybody_B)
         return {"explained_variance": variance_B.numpy()}
+
+    def _parts(self, update: BlockUpdate, epoch: int) -> Iterator[BlockRows]:
+        """Divide the rows of a block for its steps; in the later ones only the first policies have any."""
+        streams = streams_of_block(update.by_policy, update.place_B, self.settings.minibatch_size)
+        num_parts_B = streams.num_parts_P
+        if num_parts_B[0] == 1:
+            yield update.rows
+            return
+        part_S = streams.parts(update.counters["shuffle_key"], update.counters["num_updates"], epoch)
+        for part in range(int(num_parts_B[0])):
+            place_B = update.place_B[num_parts_B > part]
+            yield update.by_policy.of_streams(part_S == part).block(place_B)
 
     def _step(
         self, rows: BlockRows, steps: BlockSteps, coefficients: "_Coefficients"
@@ -116,30 +128,3 @@ def _coefficients(update: BlockUpdate) -> _Coefficients:
     numbers = update.numbers
     columns = (numbers.gamma, numbers.lambda_, numbers.vf_loss_coeff, numbers.entropy_coeff)
     return _Coefficients(*map(update.steps.tensor, columns))
-
-
-def parts(update: BlockUpdate, settings: IMPALASettings, epoch: int) -> Iterator[BlockRows]:
-    """Divide the rows of a block for its steps; in the later ones only the first policies have any."""
-    streams = _streams(update.place_B, update.by_policy, settings)
-    num_parts_B = streams.num_parts_P
-    if num_parts_B[0] == 1:
-        yield update.rows
-        return
-    part_S = streams.parts(update.counters["shuffle_key"], update.counters["num_updates"], epoch)
-    for part in range(int(num_parts_B[0])):
-        place_B = update.place_B[num_parts_B > part]
-        yield update.by_policy.of_streams(part_S == part).block(place_B)
-
-
-def _streams(
-    place_B: NDArray[np.int64], by_policy: RowsByPolicy, settings: IMPALASettings
-) -> StreamsByPolicy:
-    """Return the streams of a block's policies, by their places in the block."""
-    place_in_block = np.full(len(by_policy.num_rows_P) + 1, -1)
-    place_in_block[place_B] = np.arange(len(place_B))
-    return StreamsByPolicy(
-        place_in_block[by_policy.place_S],
-        by_policy.length_S,
-        by_policy.num_rows_P[place_B],
-        settings.minibatch_size,
-    )

@@ -100,7 +100,7 @@ class StackedLearner:
         clock = Stopwatch()
         wait_for(rows)
         counters = self._kept.counters
-        by_policy = RowsByPolicy(rows, self._places_of(rows), len(self._kept))
+        by_policy = RowsByPolicy(rows, self._training_places_of(rows), len(self._kept))
         self._metrics = {}
         if not by_policy.num_rows_P.any():
             return {}
@@ -110,6 +110,7 @@ class StackedLearner:
         return_N = self._returns(rows, by_policy, numbers)
         self._version += 1
         self._num_updates += 1
+        self._begin_update(rows, by_policy.place_S)
         for block in cut_blocks(by_policy.num_rows_P, row_bytes=row_bytes(rows.observations)):
             place_B = self._order(block, by_policy)
             self._train(place_B, by_policy, numbers.take(place_B), return_N)
@@ -207,6 +208,9 @@ class StackedLearner:
         self._reward_scale.set_state(state["reward_scale"])
         self._num_updates, self._version = int(state["num_updates"]), int(state["version"])
 
+    def _begin_update(self, rows: Rows, place_S: NDArray[np.int64]) -> None:
+        """Look at the rows of an update before any block is trained, and at who trains on them."""
+
     def _order(self, place_B: NDArray[np.int64], by_policy: RowsByPolicy) -> NDArray[np.int64]:
         """Put policies that take fewer steps than others of their block behind them.
 
@@ -220,6 +224,9 @@ class StackedLearner:
         Those called as in `COUNTERS` are kept until the next update.
         """
         raise NotImplementedError
+
+    def _end_block(self, update: BlockUpdate) -> None:
+        """Do what is to be done with policies whose weights are those after the update."""
 
     def _train(
         self,
@@ -252,6 +259,7 @@ class StackedLearner:
         of_the_algorithm = self._train_block(update)
         steps.observe(rows)
         kept.put(place_B, block)
+        self._end_block(update)
         kept.counters["num_skipped_in_a_row"][place_B] = record.skipped_in_a_row_B
         kept.counters["num_steps"][place_B] += record.num_taken_B
         kept.counters["num_env_steps"][place_B] += rows.num_rows_B
@@ -275,12 +283,17 @@ class StackedLearner:
         returns = self._reward_scale.returns(rows, numbers.gamma[by_policy.place_S])
         return returns.to(rows.reward_N.device)
 
-    def _places_of(self, rows: Rows) -> NDArray[np.int64]:
+    def _training_places_of(self, rows: Rows) -> NDArray[np.int64]:
         """Return the place [S] of each stream's policy; -1 where it is frozen or was removed."""
+        place_S = self._places_of(rows)
+        is_frozen_P = np.append(self._kept.counters["is_frozen"], np.True_)
+        return np.where(is_frozen_P[place_S], -1, place_S)
+
+    def _places_of(self, rows: Rows) -> NDArray[np.int64]:
+        """Return the place [S] of each stream's policy; -1 where it was removed."""
         number_S = rows.stream_key_S[:, 0]
         place_S = np.minimum(np.searchsorted(self._number_P, number_S), len(self._number_P) - 1)
-        trains_S = (self._number_P[place_S] == number_S) & ~self._kept.counters["is_frozen"][place_S]
-        return np.where(trains_S, place_S, -1)
+        return np.where(self._number_P[place_S] == number_S, place_S, -1)
 
     def _place(self, number: int) -> int:
         found = np.flatnonzero(self._number_P == number)

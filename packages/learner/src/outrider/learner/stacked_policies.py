@@ -77,6 +77,12 @@ class StackedPolicies:
         }
         self._gather_weights()
         self.first_PD, self.second_PD = torch.zeros_like(self.weight_PD), torch.zeros_like(self.weight_PD)
+        self.copies: dict[str, dict[str, Tensor]] = {}
+        """By what they are for, earlier tensors of each policy, [P, ...]; a new policy's are its first."""
+
+    def keep_copy(self, name: str) -> None:
+        """Begin to keep a copy of all tensors, which goes where the policies go."""
+        self.copies[name] = {key: tensor.clone() for key, tensor in self.stack.tensors.items()}
 
     def __len__(self) -> int:
         return len(self.weight_PD)
@@ -111,6 +117,9 @@ class StackedPolicies:
         nothing = torch.zeros_like(self.weight_PD[:1])
         self.first_PD = torch.cat((self.first_PD, nothing))
         self.second_PD = torch.cat((self.second_PD, nothing))
+        for name, copy in self.copies.items():
+            new = self.stack.tensors
+            self.copies[name] = {key: torch.cat((tensor, new[key][-1:])) for key, tensor in copy.items()}
         for name, column in self.counters.items():
             self.counters[name] = np.append(column, np.zeros(1, column.dtype))
 
@@ -120,14 +129,14 @@ class StackedPolicies:
         self.stack.tensors = {name: t.index_select(0, places) for name, t in self.stack.tensors.items()}
         self._gather_weights()
         self.first_PD, self.second_PD = self.first_PD[places], self.second_PD[places]
+        for name, copy in self.copies.items():
+            self.copies[name] = {key: tensor.index_select(0, places) for key, tensor in copy.items()}
         self.counters = {name: column[place_P] for name, column in self.counters.items()}
 
     def get_state(self) -> StateTree:
         """Copy everything; arrays have a first axis P."""
         return {
-            "module": _arrays(self.stack.tensors),
-            "first_moments": _arrays(self.layout.views(self.first_PD)),
-            "second_moments": _arrays(self.layout.views(self.second_PD)),
+            **{name: _arrays(tensors) for name, tensors in self._parts().items()},
             "counters": {name: column.copy() for name, column in self.counters.items()},
         }
 
@@ -138,9 +147,10 @@ class StackedPolicies:
     def policy_state(self, place: int) -> StateTree:
         """Copy the row of one policy; arrays have no first axis."""
         return {
-            "module": _arrays({name: t[place] for name, t in self.stack.tensors.items()}),
-            "first_moments": _arrays({n: t[place] for n, t in self.layout.views(self.first_PD).items()}),
-            "second_moments": _arrays({n: t[place] for n, t in self.layout.views(self.second_PD).items()}),
+            **{
+                name: _arrays({key: tensor[place] for key, tensor in tensors.items()})
+                for name, tensors in self._parts().items()
+            },
             "counters": {name: np.array(column[place]) for name, column in self.counters.items()},
         }
 
@@ -149,15 +159,20 @@ class StackedPolicies:
         self._write(place, state)
 
     def _write(self, place: int | slice, state: StateTree) -> None:
-        for part, tensors in (
-            ("module", self.stack.tensors),
-            ("first_moments", self.layout.views(self.first_PD)),
-            ("second_moments", self.layout.views(self.second_PD)),
-        ):
+        for part, tensors in self._parts().items():
             for name, tensor in tensors.items():
                 tensor[place] = torch.from_numpy(np.array(state[part][name])).to(tensor)
         for name, column in self.counters.items():
             column[place] = state["counters"][name]
+
+    def _parts(self) -> dict[str, dict[str, Tensor]]:
+        """Return all tensors [P, ...] by the names under which they are saved."""
+        return {
+            "module": self.stack.tensors,
+            "first_moments": self.layout.views(self.first_PD),
+            "second_moments": self.layout.views(self.second_PD),
+            **self.copies,
+        }
 
     def _gather_weights(self) -> None:
         tensors = self.stack.tensors

@@ -32,7 +32,7 @@ class StackedRecord:
         self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, statistics_KB: Tensor, is_finite_B: Tensor, num_rows_B: Tensor) -> None:
-        """Take down a step of the first policies, without waiting for it."""
+        """Take down a step of the first policies, without waiting for it; one without rows took none."""
         self._steps.append((statistics_KB, is_finite_B, num_rows_B))
 
     def end_epoch(self, is_training_B: NDArray[np.bool_]) -> None:
@@ -40,7 +40,7 @@ class StackedRecord:
         sum_BK, num_rows_B = np.zeros_like(self._sum_BK), np.zeros_like(self._num_rows_B)
         for statistics_KB, is_finite, num_rows in self._steps:
             first = len(is_finite)
-            training_B = is_training_B[:first]
+            training_B = is_training_B[:first] & (num_rows.cpu().numpy() > 0)
             finite_B = is_finite.cpu().numpy() & training_B
             bad_B = training_B & ~finite_B
             statistics_BK = statistics_KB.t().cpu().numpy()

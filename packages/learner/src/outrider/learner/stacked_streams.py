@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.learner import shuffles
+from outrider.learner.stacked_rows import RowsByPolicy
 
 
 class StreamsByPolicy:
@@ -47,3 +48,17 @@ class StreamsByPolicy:
         parts = np.full(self._num_streams, -1)
         parts[self._order_S] = part_S
         return parts
+
+
+def streams_of_block(
+    by_policy: RowsByPolicy, place_B: NDArray[np.int64], minibatch_size: int | None
+) -> StreamsByPolicy:
+    """Return the streams of a block's policies, by their places in the block."""
+    place_in_block = np.full(len(by_policy.num_rows_P) + 1, -1)
+    place_in_block[place_B] = np.arange(len(place_B))
+    return StreamsByPolicy(
+        place_in_block[by_policy.place_S],
+        by_policy.length_S,
+        by_policy.num_rows_P[place_B],
+        minibatch_size,
+    )
