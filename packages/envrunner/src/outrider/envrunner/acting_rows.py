@@ -84,6 +84,9 @@ class ActingLayouts:
 
     def rows(self, acting: NDArray[np.bool_]) -> list[ActingRows]:
         """Return the rows of each stack, where `acting` [E * A]; the same object for the same."""
+        num_acting = np.count_nonzero(acting)
+        if num_acting == len(acting) or (len(self._whole) == 1 and 2 * num_acting > len(acting)):
+            return self._whole
         return [
             self._some(whole, kept, acting.take(whole.slots))
             for whole, kept in zip(self._whole, self._kept, strict=True)

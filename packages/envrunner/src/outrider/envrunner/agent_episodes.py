@@ -48,9 +48,8 @@ class EpisodeTotals:
 
     def end_environments(self, environments: Indices) -> None:
         """End the episodes of whole copies."""
-        self._environments.append(
-            (self._by_copy(self._rewards_S)[environments].sum(1), self._steps_E[environments])
-        )
+        returns = np.add.reduce(self._by_copy(self._rewards_S)[environments], 1)
+        self._environments.append((returns, self._steps_E[environments]))
         self.forget(environments)
 
     def forget(self, environments: Indices) -> None:

@@ -52,18 +52,24 @@ class MatchupMapping:
         """
         weights = np.array([weight for weight, _ in matchups.matchups], np.float64)
         self._bounds = np.cumsum(weights) / weights.sum()
-        self._assigned = np.empty((len(weights), len(agents)), np.int32)
-        for index, (_, names) in enumerate(matchups.matchups):
-            for slot, agent in enumerate(agents):
-                name = names.get(agent)
-                if name is None or name not in numbers:
-                    raise no_such_policy(agent, name, numbers, "a matchup has")
-                self._assigned[index, slot] = numbers[name]
+        self._assigned = [_numbers(names, agents, numbers) for _, names in matchups.matchups]
 
     def assign(self, episode: Episode) -> NDArray[np.int32]:
         """Draw one; nothing is drawn where there is one."""
         index = 0
         if len(self._assigned) > 1:
             index = int(np.searchsorted(self._bounds[:-1], episode.rng.random(), side="right"))
-        row: NDArray[np.int32] = self._assigned[index]
-        return row
+        return self._assigned[index]
+
+
+def _numbers(
+    names: Mapping[str, str], agents: Sequence[str], numbers: Mapping[str, int]
+) -> NDArray[np.int32]:
+    """Return the number of the policy of each agent slot [A]."""
+    assigned = np.empty(len(agents), np.int32)
+    for slot, agent in enumerate(agents):
+        name = names.get(agent)
+        if name is None or name not in numbers:
+            raise no_such_policy(agent, name, numbers, "a matchup has")
+        assigned[slot] = numbers[name]
+    return assigned

@@ -114,6 +114,8 @@ class MultiAgentRunner:
             for group in vector.groups
         ]
         self._policy_S = np.full(num_slots, -1, np.int32)
+        self._assigned: list[NDArray[np.int32] | None] = []
+        """What the mapping said last of each copy: most mappings say the same array again."""
         self._num_episodes_E = np.zeros(self._num_envs, np.int64)
         self._step: MultiAgentStep | None = None
         self._version: int | None = None
@@ -185,6 +187,7 @@ class MultiAgentRunner:
         fits no agent.
         """
         self._fit = PolicyFit(self._agents, self._groups, stacks, policies)
+        self._assigned = [None] * self._num_envs
         parts = zip(self._samplers, self._converters, self._recurrent_state, self._buffer.stacks, strict=True)
         here = {stack.name: part for stack, part in zip(self._stacks, parts, strict=True)}
         now = [here.get(stack.name) or self._parts_of(index, stack) for index, stack in enumerate(stacks)]
@@ -248,6 +251,7 @@ class MultiAgentRunner:
         assert isinstance(vector, StatefulEnvironment)
         vector.set_state(state["environment"])
         self._policy_S = np.array(state["policy"], np.int32)
+        self._assigned = [None] * self._num_envs
         self._totals.set_state(state["totals"])
         self._buffer.set_state(state["rows"])
         for columns, saved in zip(self._recurrent_state, state["recurrent_state"], strict=True):
@@ -341,6 +345,9 @@ class MultiAgentRunner:
         for environment in environments.tolist():
             policy = self._mapping.assign(self._episode(environment))
             self._num_episodes_E[environment] += 1
+            if policy is self._assigned[environment]:
+                continue
+            self._assigned[environment] = policy
             if not np.array_equal(policy, before_EA[environment]):
                 self._fit.require(policy)
                 policy_EA = policy_EA.copy() if policy_EA is before_EA else policy_EA

@@ -35,6 +35,7 @@ class PolicyMapping(Protocol):
     def assign(self, episode: Episode) -> NDArray[np.int32]:
         """Return the number of the policy that acts for each agent slot, [A], in this episode.
 
+        The array is not changed later; one that was returned before may be returned again.
         Raises ValueError, naming agent and policy, for a policy that there is not or that does not fit.
         """
         ...

@@ -1,0 +1,72 @@
+"""Who acts for whom is asked once for each episode, and drawn alike in runs alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from outrider.envrunner.function_mapping import FunctionMapping
+from outrider.envrunner.matchups import MatchupMapping, Matchups
+from outrider.envrunner.policy_mapping import Episode
+
+AGENTS = ("red", "blue")
+NUMBERS = {"main": 0, "old": 3}
+
+
+def episode(number: int = 0) -> Episode:
+    return Episode(id_=str(number), environment=4, number=number, seed=(1, 4, number))
+
+
+def test_a_function_says_a_name_for_each_agent() -> None:
+    mapping = FunctionMapping(lambda agent, _: {"red": "main", "blue": "old"}[agent], AGENTS, NUMBERS)
+    assert mapping.assign(episode()).tolist() == [0, 3]
+
+
+def test_a_function_knows_the_episode_and_draws_the_same_for_the_same_one() -> None:
+    def by_environment(_: str, each: Episode) -> str:
+        return "main" if each.rng.random() < 0.5 else "old"
+
+    mapping = FunctionMapping(by_environment, AGENTS, NUMBERS)
+    drawn = [mapping.assign(episode(number)).tolist() for number in range(20)]
+    assert drawn == [mapping.assign(episode(number)).tolist() for number in range(20)]
+    assert [0, 3] in drawn, "agents of one episode draw one after the other"
+    assert [3, 0] in drawn
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "new",
+            "policy_mapping_fn returns for agent 'red' policy 'new', which there is not; the policies are",
+        ),
+        (None, "policy_mapping_fn returns for agent 'red' no policy; the policies are 'main', 'old': name"),
+        (["main"], r"for agent 'red' policy \['main'\], which there is not"),
+    ],
+)
+def test_a_name_that_there_is_not_is_refused_with_the_agent(name: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        FunctionMapping(lambda *_: name, AGENTS, NUMBERS).assign(episode())
+
+
+def test_matchups_are_drawn_by_their_weights() -> None:
+    data = Matchups([(3.0, {"red": "main", "blue": "main"}), (1.0, {"red": "main", "blue": "old"})])
+    mapping = MatchupMapping(Matchups.from_message(data.to_message()), AGENTS, NUMBERS)
+    counts = Counter(tuple(mapping.assign(episode(number)).tolist()) for number in range(400))
+    assert counts.keys() == {(0, 0), (0, 3)}
+    assert 250 < counts[0, 0] < 350
+
+
+def test_a_matchup_without_an_agent_or_of_a_policy_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="a matchup has for agent 'blue' no policy"):
+        MatchupMapping(Matchups([(1.0, {"red": "main"})]), AGENTS, NUMBERS)
+    with pytest.raises(ValueError, match="a matchup has for agent 'red' policy 'new', which there is not"):
+        MatchupMapping(Matchups([(1.0, {"red": "new", "blue": "main"})]), AGENTS, NUMBERS)
+
+
+def test_weights_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="a matchup has weight 0; it must be above 0 and finite"):
+        Matchups([(0, {"red": "main"})])
+    with pytest.raises(ValueError, match="there are no matchups"):
+        Matchups([])
