@@ -13,10 +13,12 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TINY = {
     "async_vectorization.py": (["--num-envs", "2", "--num-steps", "10", "--iterations", "1"], "speed-up"),
     "many_runners.py": (["--num-env-runners", "2", "--iterations", "2"], "   2 runners"),
+    "multi_agent_cartpole.py": (["--num-envs", "2", "--iterations", "2"], "2 policies, most of them from "),
     "num_learners.py": (
         ["--num-learners", "2", "--width", "8", "--num-rows", "256", "--iterations", "1"],
         "2 learners, 256 rows: ",
     ),
+    "simple_spread_mappo.py": (["--num-envs", "2", "--iterations", "1"], "a gain of "),
 }
 """Arguments, and what is printed."""
 NEED_GPU = {
