@@ -130,14 +130,6 @@ def test_settings_without_effect_are_said_once(recwarn: pytest.WarningsRecorder)
     assert len(recwarn.list) == 1
 
 
-def test_the_global_generator_is_left_alone() -> None:
-    torch.manual_seed(3)
-    expected = torch.rand(1)
-    torch.manual_seed(3)
-    PolicyStack(recipe(), [1, 2])
-    same(torch.rand(1), expected)
-
-
 class Plain(nn.Module):
     """A network of the user's own, for others to vary."""
 
@@ -208,6 +200,14 @@ def test_policies_with_dropout_draw_for_themselves() -> None:
     stack = PolicyStack(recipe(Dropping), [1, 1, 1])
     values = stack({"": torch.ones(3, 50, 4)})[1]
     assert not torch.equal(values[0], values[1])
+
+
+def test_making_a_stack_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    PolicyStack(recipe(Dropping), [1, 2])
+    same(torch.rand(1), expected)
 
 
 def test_a_parameter_that_the_user_fixed_is_not_named_for_training() -> None:

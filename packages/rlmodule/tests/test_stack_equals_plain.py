@@ -40,7 +40,10 @@ multi_discrete = st.lists(st.integers(1, 3), min_size=1, max_size=3).map(
     lambda n: MultiDiscreteSpace(num_values=np.array(n), start=np.full(len(n), -1))
 )
 multi_binary = st.builds(MultiBinarySpace, shape=st.sampled_from([(2,), (2, 3)]))
-whole = st.builds(box, shapes, st.just(0), st.just(200), st.sampled_from([np.uint8, np.int32]))
+whole = st.one_of(
+    st.builds(box, shapes, st.just(0), st.just(200), st.just(np.uint8)),
+    st.builds(box, shapes, st.just(-1), st.just(3), st.just(np.int32)),
+)
 actions = st.one_of(floats, discrete, multi_discrete, multi_binary)
 observed = st.one_of(floats, whole, discrete, multi_discrete, multi_binary)
 
@@ -109,16 +112,16 @@ def shaken(recipe: PolicyRecipe, sample: Any) -> PolicyStack:
     return stack
 
 
-def close(a: Tensor, b: Tensor, tolerance: float = 1e-6) -> None:
-    """Compare to a share of the largest number, or of 1: sums are rounded in another order.
-
-    Rows hold numbers up to 200, so that sums of them cancel a few digits.
-    """
+def close(a: Tensor, b: Tensor, tolerance: float) -> None:
+    """Compare to a share of the largest number, or of 1: sums are rounded in another order."""
     torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(1.0, float(b.detach().abs().max())))
 
 
-def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 5e-6) -> None:
-    """Compare outputs, and gradients of a loss over some of the policies in another order."""
+def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 4e-6) -> None:
+    """Compare outputs, and gradients of a loss over some of the policies in another order.
+
+    Layers before the last hold numbers of about 10: the largest difference in 1,200 cases was 1.1e-6.
+    """
     stack, rows = shaken(recipe, sample), rows_of(recipe, sample)
     parameters, values = stack(rows)
     for place in range(NUM_POLICIES):
@@ -141,8 +144,8 @@ def check_equal(recipe: PolicyRecipe, sample: Any, tolerance: float = 5e-6) -> N
             stacked = leaves[name].grad
             assert (stacked is None) == (leaf.grad is None)
             if stacked is not None:
-                # Those of the first layer are products with rows, which may hold 200.
-                close(stacked[index], leaf.grad, 50 * tolerance)
+                # Saturated units give gradients that are small differences of large numbers.
+                close(stacked[index], leaf.grad, 10 * tolerance)
 
 
 @given(recipes())

@@ -49,7 +49,7 @@ def stacked_call(policy: Policy) -> StackedCall:
         raise ValueError(f"{name} uses a parameter in two places, which stacking would part; {CURE}")
     tensors = {name: torch.stack([t] * NUM_TRIED) for name, t in policy.state_dict().items()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             _vmapped(policy, tensors, zero_observations(policy.observation_space, NUM_TRIED, NUM_TRIED))
     except Exception as error:
         reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0]
@@ -72,7 +72,8 @@ def held(module: Module, tensors: Mapping[str, Tensor]) -> Module:
 def _batched(
     policy: Policy, tensors: Mapping[str, Tensor], observations: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    result: tuple[Tensor, Tensor] = functional_call(policy, dict(tensors), (observations,))
+    # Nothing is tied, or it would have been refused; looking for it takes a third of a small call.
+    result: tuple[Tensor, Tensor] = functional_call(policy, dict(tensors), (observations,), tie_weights=False)
     return result
 
 
