@@ -24,6 +24,8 @@ def episodes(*played: tuple[int, float]) -> AgentEpisodes:
         agent=np.zeros(len(policy), np.int32),
         returns=np.array(returns, np.float32),
         lengths=np.arange(len(policy), dtype=np.int64),
+        environment=np.zeros(len(policy), np.int32),
+        episode=np.arange(len(policy), dtype=np.int64),
     )
 
 

@@ -39,10 +39,13 @@ class EpisodeTotals:
         self._actions_S += acted_S
         self._steps_E += 1
 
-    def end_agents(self, slots: Indices, policy: NDArray[np.int32]) -> None:
-        """End the episodes of agents [K] with their policies; those that never acted had none."""
+    def end_agents(self, slots: Indices, policy: NDArray[np.int32], episode: NDArray[np.int64]) -> None:
+        """End the episodes of agents [K] with their policies; those that never acted had none.
+
+        `episode` is the number of the copy's episode for each.
+        """
         rewards, num_actions = self._rewards_S[slots], self._actions_S[slots]
-        self._agents.append((policy, slots, rewards - self._rewards_before_S[slots], num_actions))
+        self._agents.append((policy, slots, rewards - self._rewards_before_S[slots], num_actions, episode))
         self._rewards_before_S[slots] = rewards
         self._actions_S[slots] = 0
 
@@ -58,18 +61,19 @@ class EpisodeTotals:
             self._by_copy(column)[environments] = 0
         self._steps_E[environments] = 0
 
-    def take_agents(self) -> AgentEpisodes:
-        """Return the agents' episodes that ended, of all policies."""
-        policy, slots, returns, lengths = map(np.concatenate, zip(*self._agents, strict=True))
+    def take_agents(self, first_environment: int) -> AgentEpisodes:
+        """Return the agents' episodes that ended, of all policies; copies are counted from the first on."""
+        columns = map(np.concatenate, zip(*self._agents, strict=True))
+        policy, slots, returns, lengths, episode = columns
         acted = lengths > 0
-        policy, agent, returns, lengths = (
-            column[acted] for column in (policy, slots % self._num_agents, returns, lengths)
-        )
+        slots = slots[acted]
         return AgentEpisodes(
-            policy=policy.astype(np.int32),
-            agent=agent.astype(np.int32),
-            returns=returns.astype(np.float32),
-            lengths=lengths.astype(np.int64),
+            policy=policy[acted].astype(np.int32),
+            agent=(slots % self._num_agents).astype(np.int32),
+            returns=returns[acted].astype(np.float32),
+            lengths=lengths[acted].astype(np.int64),
+            environment=(first_environment + slots // self._num_agents).astype(np.int32),
+            episode=episode[acted].astype(np.int64),
         )
 
     def take_environments(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -100,5 +104,5 @@ class EpisodeTotals:
 
     def _forget_finished(self) -> None:
         nothing = np.zeros(0, np.int64)
-        self._agents: list[tuple[NDArray[Any], ...]] = [(nothing, nothing, nothing, nothing)]
+        self._agents: list[tuple[NDArray[Any], ...]] = [(nothing,) * 5]
         self._environments: list[tuple[NDArray[Any], ...]] = [(nothing, nothing)]

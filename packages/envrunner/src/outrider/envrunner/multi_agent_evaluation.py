@@ -166,6 +166,8 @@ class _Play:
                 agent=np.array(columns[2], np.int32),
                 returns=np.array(columns[3], np.float32),
                 lengths=np.array(columns[4], np.int64),
+                environment=np.array(columns[0], np.int32),
+                episode=np.zeros(len(agents), np.int64),
             ),
         )
 

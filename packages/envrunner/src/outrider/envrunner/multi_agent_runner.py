@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from time import perf_counter
 from typing import Any
 
@@ -333,7 +333,8 @@ class MultiAgentRunner:
 
     def _end(self, slots: NDArray[np.intp]) -> None:
         """End the episodes of some agents."""
-        self._totals.end_agents(slots, self._policy_S[slots])
+        episodes = self._num_episodes_E[slots // self._num_agents] - 1
+        self._totals.end_agents(slots, self._policy_S[slots], episodes)
         for state in self._recurrent_state:
             for column in state.values():
                 column[slots] = 0
@@ -389,7 +390,7 @@ class MultiAgentRunner:
     def _fragment(
         self, step: MultiAgentStep, start: float, environment_s: float, policy_s: float
     ) -> Fragment:
-        agents = self._totals.take_agents()
+        agents = self._totals.take_agents(self._first)
         returns, lengths = self._totals.take_environments()
         lost_rows, self._num_lost_rows = self._num_lost_rows, 0
         restarts, self._running.restarts.num_restarts = self._running.restarts.num_restarts, 0
@@ -503,9 +504,4 @@ def _flat(column: NDArray[Any]) -> NDArray[Any]:
 
 
 def _chosen(agents: AgentEpisodes, mask: Flags) -> AgentEpisodes:
-    return AgentEpisodes(
-        policy=agents.policy[mask],
-        agent=agents.agent[mask],
-        returns=agents.returns[mask],
-        lengths=agents.lengths[mask],
-    )
+    return AgentEpisodes(**{each.name: getattr(agents, each.name)[mask] for each in fields(AgentEpisodes)})

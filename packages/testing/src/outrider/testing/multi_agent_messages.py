@@ -62,13 +62,18 @@ def example_team() -> Fragment:
 
 
 def agent_episodes(policies: list[int]) -> AgentEpisodes:
-    """Return an episode for each of these policies: the i-th of agent i, i + 1 steps, returns i + 0.5."""
+    """Return an episode for each of these policies: the i-th of agent i, i + 1 steps, returns i + 0.5.
+
+    Two agents each have played with each other, in the first episode of an environment.
+    """
     places = np.arange(len(policies))
     return AgentEpisodes(
         policy=np.array(policies, np.int32),
         agent=places.astype(np.int32),
         returns=(places + 0.5).astype(np.float32),
         lengths=places + 1,
+        environment=(places // 2).astype(np.int32),
+        episode=np.zeros(len(places), np.int64),
     )
 
 

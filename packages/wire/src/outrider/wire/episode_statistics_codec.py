@@ -19,6 +19,8 @@ _AGENT_FIELDS: dict[str, np.dtype[Any]] = {
     "agent": _INT32,
     "returns": _FLOAT32,
     "lengths": _INT64,
+    "environment": _INT32,
+    "episode": _INT64,
 }
 
 

@@ -54,6 +54,11 @@ class AgentEpisodes:
     """[K] sums of the agent's rewards."""
     lengths: NDArray[np.int64]
     """[K] numbers of the agent's actions."""
+    environment: NDArray[np.int32]
+    """[K] environment copy, counted over all runners of a run."""
+    episode: NDArray[np.int64]
+    """[K] episodes of this copy before the one that the agent took part in. Agents with the same environment
+    and episode played with each other, also where one of them ended earlier."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from outrider.wire.fragment import (
 class FragmentSummary:
     """Counts and statistics of one fragment, its others among them.
 
-    A few hundred bytes, whatever the fragment's size, and ten or so for each agent's episode.
+    A few hundred bytes, whatever the fragment's size, and thirteen or so for each agent's episode.
     """
 
     num_rows: int

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)outrider/wire/v1/episode_statistics.proto\x12\x10outrider.wire.v1\"f\n\x11\x45pisodeStatistics\x12\x0f\n\x07returns\x18\x01 \x03(\x02\x12\x0f\n\x07lengths\x18\x02 \x03(\x04\x12/\n\x06\x61gents\x18\x03 \x01(\x0b\x32\x1f.outrider.wire.v1.AgentEpisodes\"P\n\rAgentEpisodes\x12\x0e\n\x06policy\x18\x01 \x03(\r\x12\r\n\x05\x61gent\x18\x02 \x03(\r\x12\x0f\n\x07returns\x18\x03 \x03(\x02\x12\x0f\n\x07lengths\x18\x04 \x03(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)outrider/wire/v1/episode_statistics.proto\x12\x10outrider.wire.v1\"f\n\x11\x45pisodeStatistics\x12\x0f\n\x07returns\x18\x01 \x03(\x02\x12\x0f\n\x07lengths\x18\x02 \x03(\x04\x12/\n\x06\x61gents\x18\x03 \x01(\x0b\x32\x1f.outrider.wire.v1.AgentEpisodes\"v\n\rAgentEpisodes\x12\x0e\n\x06policy\x18\x01 \x03(\r\x12\r\n\x05\x61gent\x18\x02 \x03(\r\x12\x0f\n\x07returns\x18\x03 \x03(\x02\x12\x0f\n\x07lengths\x18\x04 \x03(\x04\x12\x13\n\x0b\x65nvironment\x18\x05 \x03(\r\x12\x0f\n\x07\x65pisode\x18\x06 \x03(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -24,5 +24,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EPISODESTATISTICS']._serialized_start=63
   _globals['_EPISODESTATISTICS']._serialized_end=165
   _globals['_AGENTEPISODES']._serialized_start=167
-  _globals['_AGENTEPISODES']._serialized_end=247
+  _globals['_AGENTEPISODES']._serialized_end=285
 # @@protoc_insertion_point(module_scope)

@@ -17,13 +17,17 @@ class EpisodeStatistics(_message.Message):
     def __init__(self, returns: _Optional[_Iterable[float]] = ..., lengths: _Optional[_Iterable[int]] = ..., agents: _Optional[_Union[AgentEpisodes, _Mapping]] = ...) -> None: ...
 
 class AgentEpisodes(_message.Message):
-    __slots__ = ("policy", "agent", "returns", "lengths")
+    __slots__ = ("policy", "agent", "returns", "lengths", "environment", "episode")
     POLICY_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
     RETURNS_FIELD_NUMBER: _ClassVar[int]
     LENGTHS_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    EPISODE_FIELD_NUMBER: _ClassVar[int]
     policy: _containers.RepeatedScalarFieldContainer[int]
     agent: _containers.RepeatedScalarFieldContainer[int]
     returns: _containers.RepeatedScalarFieldContainer[float]
     lengths: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, policy: _Optional[_Iterable[int]] = ..., agent: _Optional[_Iterable[int]] = ..., returns: _Optional[_Iterable[float]] = ..., lengths: _Optional[_Iterable[int]] = ...) -> None: ...
+    environment: _containers.RepeatedScalarFieldContainer[int]
+    episode: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, policy: _Optional[_Iterable[int]] = ..., agent: _Optional[_Iterable[int]] = ..., returns: _Optional[_Iterable[float]] = ..., lengths: _Optional[_Iterable[int]] = ..., environment: _Optional[_Iterable[int]] = ..., episode: _Optional[_Iterable[int]] = ...) -> None: ...
