@@ -36,15 +36,13 @@ class BlockSteps:
         self._stack, self._layout, self._block = stack, layout, block
         self._tensors = layout.views(block.weight_BD) | block.others
         self._adam = StackedAdam(
-            block.weight_BD,
-            block.first_BD,
-            block.second_BD,
+            layout,
+            block,
             self.tensor(num_steps_B),
             learning_rate_B=self.tensor(numbers.lr),
             grad_clip_B=self.tensor(numbers.grad_clip),
             epsilon=adam_epsilon,
         )
-        self._gradient_BD = torch.empty_like(block.weight_BD)
         self._leaves: dict[int, dict[str, Tensor]] = {}
         self.is_training_B = torch.ones(len(block.weight_BD), dtype=torch.bool, device=block.weight_BD.device)
         """Those that are not take no steps."""
@@ -84,12 +82,10 @@ class BlockSteps:
         # Policies share no number, so the gradient of the sum is that of each by itself.
         gradients = torch.autograd.grad(loss_B.sum(), list(leaves.values()), allow_unused=True)
         with torch.no_grad():
-            gradient_BD = self._gradient_BD[:num_policies]
-            self._layout.join(dict(zip(leaves, gradients, strict=True)), gradient_BD)
-            norm_B = torch.linalg.vector_norm(gradient_BD, dim=1)
+            may_step_B = means_KB.isfinite().all(0) & self.is_training_B[:num_policies]
+            norm_B = self._adam.take(dict(zip(leaves, gradients, strict=True)), may_step_B)
             statistics_KB = torch.cat((means_KB, norm_B[None]))
             is_finite_B = statistics_KB.isfinite().all(0)
-            self._adam.take(gradient_BD, norm_B, is_finite_B & self.is_training_B[:num_policies])
         return statistics_KB, is_finite_B
 
     @torch.no_grad()
