@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from outrider.envrunner.agents_error import ForgottenEndError
 from outrider.envrunner.function_mapping import FunctionMapping
+from outrider.envrunner.matchups import MatchupMapping, Matchups
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.envrunner.policy_entry import PolicyEntry
@@ -313,45 +315,56 @@ def assert_recorded(setting: Setting, watched: Watched, parts: list[Fragment], n
         for row in rows:
             if row.committed in steps:
                 expected.setdefault((row.policy, FIRST + environment, agent), []).append(row)
-    found: dict[tuple[int, int, int], list[int]] = {}
     for part in parts:
         check_fragment(part)
-        found.clear()
-        streams = part.streams
-        first = 0
-        for index, length in enumerate(streams.lengths.tolist()):
-            key = (streams.policy[index], streams.environment[index], streams.agent[index])
-            found.setdefault(tuple(map(int, key)), []).extend(range(first, first + length))
-            if streams.state:
-                row = expected[tuple(map(int, key))][len(found[tuple(map(int, key))]) - length]
-                assert streams.state["count"][index] == row.count
-            first += length
-        next_at = dict(zip(part.next_rows.tolist(), range(len(part.next_rows)), strict=True))
-        versions = np.broadcast_to(part.policy_version, part.num_rows)
-        for key, places in found.items():
+        next_at = {row: place for place, row in enumerate(part.next_rows.tolist())}
+        for key, places in places_by_agent(part, expected).items():
             happened = expected.pop(key)
             assert len(happened) == len(places)
             for row, place in zip(happened, places, strict=True):
-                assert (part.observations[""][place] == row.observation).all()
-                assert part.rewards[place] == row.reward
-                assert part.terminated[place] == row.terminated
-                assert part.truncated[place] == row.truncated
-                assert versions[place] == row.at // setting.num_steps
-                assert part.action_parameters is not None
-                assert part.action_parameters[place, 0] == np.float32(row.observation[0] + row.policy)
-                _assert_acted(setting, part, place, key, row)
+                assert_row(setting, part, place, row)
+                assert_acted(setting, part, place, key, row)
                 if place in next_at:
-                    assert (part.next_observations[""][next_at[place]] == row.following).all()
-                if part.critic_rows is not None and part.next_critic_rows is not None:
-                    states = part.critic_states[""]
-                    assert (states[part.critic_rows[place]] == row.state).all()
-                    if place in next_at:
-                        follows = states[part.next_critic_rows[next_at[place]]]
-                        assert (follows == row.following_state).all()
+                    assert_followed(part, next_at[place], row)
     assert not expected
 
 
-def _assert_acted(setting: Setting, part: Fragment, place: int, key: tuple[int, int, int], row: Row) -> None:
+def places_by_agent(
+    part: Fragment, expected: dict[tuple[int, int, int], list[Row]]
+) -> dict[tuple[int, int, int], list[int]]:
+    """Return the rows of each policy, environment and agent, and look at the states of their streams."""
+    found: dict[tuple[int, int, int], list[int]] = {}
+    streams, first = part.streams, 0
+    for index, length in enumerate(streams.lengths.tolist()):
+        key = (int(streams.policy[index]), int(streams.environment[index]), int(streams.agent[index]))
+        places = found.setdefault(key, [])
+        if streams.state:
+            assert streams.state["count"][index] == expected[key][len(places)].count
+        places.extend(range(first, first + length))
+        first += length
+    return found
+
+
+def assert_row(setting: Setting, part: Fragment, place: int, row: Row) -> None:
+    assert (part.observations[""][place] == row.observation).all()
+    assert part.rewards[place] == row.reward
+    assert part.terminated[place] == row.terminated
+    assert part.truncated[place] == row.truncated
+    assert np.broadcast_to(part.policy_version, part.num_rows)[place] == row.at // setting.num_steps
+    assert part.action_parameters is not None
+    assert part.action_parameters[place, 0] == np.float32(row.observation[0] + row.policy)
+    assert (part.critic_rows is None) == (row.state is None)
+    if part.critic_rows is not None:
+        assert (part.critic_states[""][part.critic_rows[place]] == row.state).all()
+
+
+def assert_followed(part: Fragment, place: int, row: Row) -> None:
+    assert (part.next_observations[""][place] == row.following).all()
+    if part.next_critic_rows is not None:
+        assert (part.critic_states[""][part.next_critic_rows[place]] == row.following_state).all()
+
+
+def assert_acted(setting: Setting, part: Fragment, place: int, key: tuple[int, int, int], row: Row) -> None:
     group = 0 if key[2] < 2 else 1
     taken = setting.vector.taken[row.at][group][""][key[1] - FIRST, key[2] % 2]
     action = part.actions[""][place]
@@ -398,3 +411,103 @@ def test_rows_are_what_happened(lottery: Lottery, seed: int) -> None:
     num_lost = sum(num_lost for _, _, num_lost in watched.values())
     assert (num_lost > 0) == (lottery.fails > 0)
     assert num_lost == sum(parts[0].statistics.num_lost_rows for parts in (*history, last))
+
+
+def test_the_same_seed_gives_the_same_episodes_to_the_mapping() -> None:
+    first, second = (Setting(Lottery(ends=0.3), num_steps=9) for _ in range(2))
+    first.sample(0)
+    second.sample(0)
+    assert first.mapping.episodes == second.mapping.episodes
+    ids = [episode.id_ for episode in first.mapping.episodes]
+    assert len(set(ids)) == len(ids) > 3
+    assert {episode.environment for episode in first.mapping.episodes} == {10, 11, 12}
+
+
+def test_episodes_of_environments_count_all_agents_and_steps() -> None:
+    setting = Setting(Lottery(acts=1.0, ends=0.2), num_steps=30)
+    episodes = setting.sample(0)[0].episodes
+    expected, begun = [], np.zeros(3, np.intp)
+    for at, step in enumerate(setting.vector.shown[1:], 1):
+        for environment in np.flatnonzero(step.over):
+            steps = setting.vector.shown[begun[environment] + 1 : at + 1]
+            expected.append((float(sum(each.rewards[environment].sum() for each in steps)), len(steps)))
+            begun[environment] = at
+    assert len(expected) > 5
+    assert list(zip(episodes.returns.tolist(), episodes.lengths.tolist(), strict=True)) == expected
+
+
+def test_one_call_is_made_for_each_stack_and_step() -> None:
+    setting = Setting(Lottery(acts=1.0, ends=0.0), num_steps=9)
+    setting.sample(0)
+    assert [stack.num_calls for stack in setting.stacks] == [9, 9]
+
+
+def test_the_outer_fragment_is_that_of_the_first_stack_also_without_rows() -> None:
+    setting = Setting(Lottery(acts=0.0, ends=0.0), num_steps=2)
+    (only,) = setting.sample(3)
+    check_fragment(only)
+    assert only.num_rows == 0
+    assert only.policy_version.tolist() == [3]
+    assert only.observations[""].shape == (0, 3)
+
+
+def test_an_agent_whose_spaces_do_not_fit_its_policy_is_named_with_it() -> None:
+    setting = Setting(Lottery(), num_steps=2)
+    setting.runner = MultiAgentRunner(
+        setting.vector,
+        setting.stacks,
+        MatchupMapping(
+            Matchups([(1.0, {"red_0": "red a", "red_1": "blue b", "blue_0": "blue a"})]), AGENTS, NUMBERS
+        ),
+        ENTRIES,
+        num_steps=2,
+        seed=0,
+        settings=EnvRunnerSettings(),
+    )
+    sentence = (
+        r"agent 'red_1' is played by policy 'blue b', but the agent observes float32\[3\] and the policy was "
+        r"made for float64\[2\]; give agents"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        setting.sample(0)
+
+
+def test_a_forgotten_end_is_told_with_the_policy() -> None:
+    setting = Setting(Lottery(ends=0.0), num_steps=5)
+    setting.sample(0)
+
+    def forget(actions: Any) -> MultiAgentStep:
+        raise ForgottenEndError("blue_0", 1)
+
+    setting.vector.step = forget  # type: ignore[method-assign]
+    name = ENTRIES[setting.mapping.said[FIRST + 1][0][2]].name
+    with pytest.raises(
+        ValueError, match=f"'blue_0' vanished from environment copy 1 .*; policy '{name}' acted"
+    ):
+        setting.sample(1)
+
+
+def test_a_vector_that_fails_as_a_whole_costs_the_rows_that_were_open() -> None:
+    setting = Setting(Lottery(acts=1.0, ends=0.0), num_steps=6)
+    step, calls = setting.vector.step, iter(range(100))
+
+    def fail_once(actions: Any) -> MultiAgentStep:
+        if next(calls) == 3:
+            raise OSError("lost")
+        return step(actions)
+
+    setting.vector.step = fail_once  # type: ignore[method-assign]
+    parts = setting.sample(0)
+    assert [part.num_rows for part in parts] == [5 * 6, 5 * 3]
+    assert [part.truncated.sum() for part in parts] == [6, 3]
+    assert parts[0].statistics.num_lost_rows == 9
+    assert parts[0].statistics.num_restarts == 1
+    assert parts[0].episodes.returns.size == 0
+    assert len(setting.mapping.episodes) == 6
+    for part in parts:
+        check_fragment(part)
+
+
+def test_weights_are_needed_first() -> None:
+    with pytest.raises(RuntimeError, match="no weights yet; call set_weights before sample"):
+        Setting(Lottery(), num_steps=2).runner.sample()

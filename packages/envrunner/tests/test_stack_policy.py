@@ -30,11 +30,12 @@ def stack() -> StackPolicy:
 def alone(number: int, observations: NDArray[np.float32], version: int = 0) -> NDArray[np.float32]:
     """Compute one policy by hand."""
     tensors = stacked_mlp_weights(GRAPH, "s", [number], version=version).tensors
-    hidden = observations[None]
+    hidden: NDArray[np.float32] = observations[None]
     for layer in range(3):
         hidden = hidden @ tensors[f"s/{layer}.weight"][0] + tensors[f"s/{layer}.bias"][0]
         hidden = hidden if layer == 2 else np.tanh(hidden)
-    return hidden[0]
+    (row,) = hidden
+    return np.asarray(row, np.float32)
 
 
 def assert_right(acting: StackPolicy, numbers: Sequence[int], versions: Sequence[int] | None = None) -> None:
