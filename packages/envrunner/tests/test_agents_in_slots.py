@@ -145,6 +145,15 @@ def test_the_next_episode_begins_in_the_step_that_ends_one() -> None:
     assert script.seeds == [7, None]
 
 
+def test_whoever_took_part_before_a_reset_in_the_middle_does_not_end_after_it() -> None:
+    end = turn({}, "", terminated={"a": True, "b": True}, over=True)
+    script = Script(turn({"a": 1, "b": 1}, "ab"), turn({"b": 2}, "b"), end, turn({"a": 3}, "a"))
+    vector = SyncAgents([lambda: script], on_failure=rethrow)
+    vector.reset([0])
+    vector.reset([1])
+    assert names(vector.step([{"": np.zeros((1, 2), np.int64)}]).terminated) == "b"
+
+
 def test_an_agent_may_come_back_and_another_may_join() -> None:
     steps = play(
         Script(

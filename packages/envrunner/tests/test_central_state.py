@@ -82,6 +82,10 @@ def test_who_waits_is_seen_as_it_last_was_and_who_ended_is_not_there() -> None:
     assert found[2][0] == [0, 0, 0, 3, 3, 3, 2, 0, 1, 1]
 
 
+def test_who_is_cut_off_while_the_others_go_on_is_not_there_either() -> None:
+    assert states(step("ab", 1), step("b", 2, cut="a"))[1][0] == [0, 0, 0, 0, 0, 0, 2, 0, 1, 0]
+
+
 def test_the_state_at_the_end_has_those_who_were_cut_off_and_the_next_episode_begins_with_nothing() -> None:
     found = states(step("abc", 1), step("b", 4, ended="a", cut="bc", over=True))
     assert found[1] == ([0, 0, 0, 0, 0, 0, 4, 0, 1, 0], [0, 0, 0, 5, 5, 5, 5, 0, 1, 1])

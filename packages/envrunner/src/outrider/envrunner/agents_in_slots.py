@@ -136,6 +136,8 @@ class AgentsInSlots:
                 self._keep_last(turn, name, is_own=is_own)
         for name in gone:
             del self._playing[name]
+        if not gone and present == self._turn_of and len(self._playing) == len(self._turn_of):
+            return  # all who take part acted, and are there
         if present is not None and not self._playing.keys() <= _names(present):
             forgotten = next(name for name in self._playing if name not in present)
             raise ForgottenEndError(str(forgotten), self._index)

@@ -1,7 +1,7 @@
 """Adapter for environments whose dictionaries are keyed by agent and have "__all__", as RLlib knows them.
 
 An agent acts when an observation of it is shown. "__all__" alone ends an episode; whoever has no flag of
-its own then shares the environment's end.
+its own then shares the environment's end, and so does one that was shown nothing any more.
 """
 
 # ruff: noqa: ANN401 - values of spaces have no common type

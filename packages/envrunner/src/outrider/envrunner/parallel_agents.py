@@ -41,7 +41,8 @@ class ParallelAgents:
         if ALL in terminated:  # it has methods for its spaces and yet ends episodes like the others
             return dictionary_turn(observations, rewards, terminated, truncated)
         agents = self._env.agents
-        over = all(terminated.get(agent) or truncated.get(agent) for agent in agents)
+        over = not agents or bool(terminated.get(agents[0]) or truncated.get(agents[0]))
+        over = over and all(terminated.get(agent) or truncated.get(agent) for agent in agents)
         return AgentsTurn(observations, agents, rewards, terminated, truncated, agents, over)
 
     def get_state(self) -> Any:
