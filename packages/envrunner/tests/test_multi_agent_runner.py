@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -235,6 +235,8 @@ class Ended:
     agent: int
     total: float
     length: int
+    environment: int
+    episode: int
 
 
 def seen(step: MultiAgentStep, environment: int, agent: int) -> Any:
@@ -266,7 +268,7 @@ def watch(setting: Setting, environment: int, agent: int) -> tuple[list[Row], li
     policies = iter(setting.mapping.said[FIRST + environment])
     policy = int(next(policies)[agent])
     row: Row | None = None
-    total, length, num_lost = 0.0, 0, 0
+    total, length, num_lost, episode = 0.0, 0, 0, 0
     shown = setting.vector.shown
     for at, (before, after) in enumerate(pairwise(shown)):
         if before.acting[environment, agent]:
@@ -295,10 +297,10 @@ def watch(setting: Setting, environment: int, agent: int) -> tuple[list[Row], li
                 rows.append(row)
                 row = None
         if terminated or truncated:
-            ended.append(Ended(at, policy, agent, total, length))
+            ended.append(Ended(at, policy, agent, total, length, FIRST + environment, episode))
             total, length = 0.0, 0
         if is_over:
-            total, length = 0.0, 0
+            total, length, episode = 0.0, 0, episode + 1
             policy = int(next(policies)[agent])
     return rows, ended, num_lost
 
@@ -379,8 +381,9 @@ def assert_counted(setting: Setting, watched: Watched, parts: list[Fragment], nu
     for part in parts:
         agents = part.episodes.agents
         assert agents is not None
-        found += list(zip(agents.policy, agents.agent, agents.returns, agents.lengths, strict=True))
-    assert sorted(found) == sorted((each.policy, each.agent, each.total, each.length) for each in ended)
+        columns = (agents.policy, agents.agent, agents.returns, agents.lengths)
+        found += list(zip(*columns, agents.environment, agents.episode, strict=True))
+    assert sorted(found) == sorted(astuple(each)[1:] for each in ended)
 
 
 @pytest.mark.parametrize("seed", range(3))
