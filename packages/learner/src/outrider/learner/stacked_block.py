@@ -31,6 +31,7 @@ class BlockTraining:
         kl_coeff_B: NDArray[np.float64],
     ) -> None:
         self._steps, self._settings = steps, settings
+        self._first_outputs: tuple[Tensor, Tensor] | None = None
         self._discount_B1 = steps.tensor(numbers.gamma)[:, None]
         self._trace_decay_B1 = steps.tensor(numbers.lambda_)[:, None]
         self._coefficients = Coefficients(
@@ -41,11 +42,23 @@ class BlockTraining:
             kl_coeff=steps.tensor(kl_coeff_B),
         )
 
-    @torch.no_grad()
     def targets(self, rows: BlockRows) -> tuple[StackedTargets, Tensor]:
-        """Estimate advantages and what values should have been; also the explained variance [B]."""
+        """Estimate advantages and what values should have been; also the explained variance [B].
+
+        Where a minibatch holds all rows, the first step needs the very pass that this makes; it is kept.
+        """
+        if rows.num_rows_B.max() <= self._settings.minibatch_size:
+            parameters, value_BS = self._steps.forward(rows.observations)
+            self._first_outputs = parameters[:, : rows.width], value_BS[:, : rows.width]
+            return self._targets(rows, parameters.detach(), value_BS.detach())
+        with torch.no_grad():
+            return self._targets(rows, *self._steps.evaluate(rows.observations))
+
+    @torch.no_grad()
+    def _targets(
+        self, rows: BlockRows, parameters: Tensor, value_BS: Tensor
+    ) -> tuple[StackedTargets, Tensor]:
         settings = self._settings
-        parameters, value_BS = self._steps.evaluate(rows.observations)
         value_BR = value_BS[:, : rows.width]
         advantage_BR = gae(
             self._steps.scaled(rows.reward_BR),
@@ -88,7 +101,8 @@ class BlockTraining:
 
         Returns their STEP_STATISTICS [K, B], and whether these are finite [B], without waiting for them.
         """
-        parameters, value_BW = self._steps.forward(minibatch.observations)
+        outputs, self._first_outputs = self._first_outputs, None
+        parameters, value_BW = outputs or self._steps.forward(minibatch.observations)
         loss_B, means_KB = ppo_loss(
             self._steps.distribution,
             parameters,
