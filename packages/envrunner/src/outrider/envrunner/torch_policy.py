@@ -85,6 +85,42 @@ def recipe_from_message(message: Mapping[str, Any], load: Callable[[bytes], Any]
     return PolicyRecipe.from_message(message, load)
 
 
+class TorchStack:
+    """Policies of one recipe, as far as acting needs them: arrays in, arrays out."""
+
+    def __init__(self, recipe: TorchRecipe) -> None:
+        """Raise ImportError where torch or outrider-rlmodule is not installed."""
+        try:
+            import torch
+
+            from outrider.rlmodule import PolicyStack
+        except ImportError as error:
+            raise ImportError(
+                "these policies cannot be exported and act through torch, which is not installed; run "
+                "`pip install 'outrider-envrunner[torch]'`"
+            ) from error
+        self._from_numpy = torch.from_numpy
+        self._no_gradients = torch.inference_mode
+        self._stack = PolicyStack(recipe, [])  # type: ignore[arg-type]  # every recipe is outrider.rlmodule's
+        self.observation_space = self._stack.plain.observation_space
+        self.action_heads = self._stack.plain.action_heads
+        self.fingerprint = self._stack.fingerprint()
+        self.tensors: Mapping[str, NDArray[Any]] = {
+            name: tensor.numpy() for name, tensor in self._stack.tensors.items()
+        }
+        """Empty ones, [0, ...]: their names, shapes and dtypes."""
+
+    def act(self, tensors: Columns, observations: Columns) -> NDArray[np.float32]:
+        """Return action parameters [C, R, k] of policies with tensors [C, ...] for rows [C, R, ...]."""
+        with self._no_gradients():
+            weights, inputs = (
+                {name: self._from_numpy(column) for name, column in columns.items()}
+                for columns in (tensors, observations)
+            )
+            parameters: NDArray[np.float32] = self._stack.forward_with(weights, inputs)[0].numpy()
+            return parameters
+
+
 class TorchPolicy:
     """Executes a torch module. An `ActingPolicy`. The module is this object's own from now on."""
 

@@ -6,18 +6,15 @@ Axes: N = rows, C = chunks, R = rows of a chunk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.row_chunks import row_chunks
 from outrider.envrunner.stacked_weights import StackedWeights
-from outrider.envrunner.torch_policy import TorchRecipe
+from outrider.envrunner.torch_policy import TorchRecipe, TorchStack
 from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights
-
-if TYPE_CHECKING:
-    import torch
 
 
 class TorchStackPolicy:
@@ -25,27 +22,11 @@ class TorchStackPolicy:
 
     def __init__(self, recipe: TorchRecipe, name: str) -> None:
         """Make the stack called `name`. Raises ImportError where torch or outrider-rlmodule is missing."""
-        try:
-            import torch
-
-            from outrider.rlmodule import PolicyStack
-        except ImportError as error:
-            raise ImportError(
-                "these policies cannot be exported and act through torch, which is not installed; run "
-                "`pip install 'outrider-envrunner[torch]'`"
-            ) from error
-        self._from_numpy = torch.from_numpy
-        self._no_gradients = torch.inference_mode
         self._name = name
-        self._stack = PolicyStack(recipe, [])  # type: ignore[arg-type]  # it is outrider.rlmodule's
-        self._plain = self._stack.plain
-        forms = {key: tensor[:0].numpy() for key, tensor in self._stack.tensors.items()}
-        self._weights = StackedWeights(
-            name,
-            self._stack.fingerprint(),
-            {key: (array.shape[1:], array.dtype) for key, array in forms.items()},
-        )
-        self._gathered: dict[str, torch.Tensor] = {}
+        self._stack = TorchStack(recipe)
+        forms = {key: (tensor.shape[1:], tensor.dtype) for key, tensor in self._stack.tensors.items()}
+        self._weights = StackedWeights(name, self._stack.fingerprint, forms)
+        self._gathered: dict[str, NDArray[Any]] = {}
         self._gathered_places = np.zeros(0, np.intp)
 
     @property
@@ -56,12 +37,12 @@ class TorchStackPolicy:
     @property
     def observation_space(self) -> Space:
         """What every policy sees."""
-        return self._plain.observation_space
+        return self._stack.observation_space
 
     @property
     def action_heads(self) -> tuple[ActionHead, ...]:
         """How action parameters are read."""
-        return self._plain.action_heads
+        return self._stack.action_heads
 
     @property
     def state_spec(self) -> Mapping[str, TensorSpec]:
@@ -84,15 +65,11 @@ class TorchStackPolicy:
         chunks = row_chunks(self._weights.places(policy), lambda length: length)
         if not np.array_equal(chunks.places, self._gathered_places):
             self._gathered_places = chunks.places
-            self._gathered = {
-                name: self._from_numpy(tensor[chunks.places])
-                for name, tensor in self._weights.tensors.items()
-            }
+            self._gathered = {name: tensor[chunks.places] for name, tensor in self._weights.tensors.items()}
         inputs = {}
         for path, column in observations.items():
             padded = np.zeros((len(chunks.places), chunks.length, *column.shape[1:]), column.dtype)
             padded[chunks.chunk, chunks.offset] = column
-            inputs[path] = self._from_numpy(padded)
-        with self._no_gradients():
-            parameters = self._stack.forward_with(self._gathered, inputs)[0].numpy()
+            inputs[path] = padded
+        parameters = self._stack.act(self._gathered, inputs)
         return parameters[chunks.chunk, chunks.offset], {}
