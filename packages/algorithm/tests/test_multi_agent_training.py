@@ -56,8 +56,12 @@ def test_agents_are_trained_and_their_policies_reported() -> None:
     assert metrics["entropy"].shape == metrics["episode_return_mean"].shape == (3,)
 
 
-def test_a_run_with_two_stacks_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(tmp_path: Path) -> None:
-    with config(policies=TWO_STACKS).build() as algorithm:
+@pytest.mark.parametrize("module", [{}, {"use_lstm": True}, {"normalize_observations": True}])
+def test_a_run_with_several_stacks_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(
+    tmp_path: Path, module: dict[str, Any]
+) -> None:
+    with config(policies=TWO_STACKS).rl_module(**module).build() as algorithm:
+        algorithm.train()
         algorithm.train()
         algorithm.save(tmp_path / "checkpoint")
         expected = [_lasting(algorithm.train()) for _ in range(2)]

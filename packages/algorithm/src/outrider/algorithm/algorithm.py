@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from outrider.algorithm.loop import TrainingLoop
     from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
     from outrider.algorithm.run_settings import RunSettings
+    from outrider.algorithm.saved_along import SavedAlong
     from outrider.algorithm.several_policies import SeveralPolicies
     from outrider.envrunner.gateway import Gateway
     from outrider.envrunner.video import FilmedEpisode
     from outrider.rlmodule import Policy
-    from outrider.wire import Weights
+    from outrider.wire import AgentEpisodes, Weights
 
 
 class Algorithm:
@@ -66,6 +67,8 @@ class Algorithm:
         self._gateway = gateway
         self._is_stopped = self._is_interrupted = False
         self._totals = Totals(settings, num_env_steps_per_fragment=num_env_steps_per_fragment)
+        self._saved_along: dict[str, SavedAlong] = {}
+        self._unclaimed: dict[str, Any] = {}
 
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
@@ -173,6 +176,29 @@ class Algorithm:
         """Ask another function for episodes that begin from now on; see `MultiAgentSettings`."""
         self._named("set_policy_mapping_fn").set_mapping(policy_mapping_fn)
 
+    @property
+    def agents(self) -> Sequence[str]:
+        """Names of all agents that may take part, by slot."""
+        return self._named("agents").mapping.agents
+
+    @property
+    def newest_agent_episodes(self) -> Sequence[AgentEpisodes]:
+        """The episodes of agents that ended in the newest iteration, by fragment."""
+        return self._named("newest_agent_episodes").newest_episodes
+
+    def save_along(self, name: str, part: SavedAlong) -> bool:
+        """Save the state of something of yours with every checkpoint, under a name of its own.
+
+        Where the checkpoint that this algorithm came from has it, it is set now, and the answer is True.
+        """
+        if name in self._saved_along:
+            raise ValueError(f"{name!r} is saved along already; choose another name")
+        self._saved_along[name] = part
+        if name not in self._unclaimed:
+            return False
+        part.set_state(self._unclaimed.pop(name))
+        return True
+
     def _named(self, what: str) -> SeveralPolicies:
         if self._several is None:
             raise ValueError(
@@ -196,6 +222,9 @@ class Algorithm:
             **self._loop.get_state(),
             **({} if self._several is None else {"policies": self._several.get_state()}),
         }
+        along = self._unclaimed | {name: part.get_state() for name, part in self._saved_along.items()}
+        if along:
+            tree["along"] = along
         return write_checkpoint(path, tree)
 
     @staticmethod
@@ -231,6 +260,7 @@ class Algorithm:
             self._totals.set_state(tree["totals"])
             if self._several is not None:
                 self._several.set_state(tree["policies"])
+            self._unclaimed = dict(tree.get("along", {}))
         except (KeyError, TypeError, ValueError) as error:
             self._is_interrupted = True
             self.stop()

@@ -25,15 +25,15 @@ class CurrentMapping:
         self, chosen: MappingFunction | Matchups, agents: Sequence[str], numbers: Mapping[str, int]
     ) -> None:
         """`numbers` of policies by name is looked into for every episode."""
-        self._agents, self._numbers = agents, numbers
+        self.agents, self._numbers = agents, numbers
         self.set(chosen)
 
     def set(self, chosen: MappingFunction | Matchups) -> None:
         """Map episodes that begin from now on. Raises ValueError for a policy that there is not."""
         if isinstance(chosen, Matchups):
-            self._mapping: PolicyMapping = MatchupMapping(chosen, self._agents, self._numbers)
+            self._mapping: PolicyMapping = MatchupMapping(chosen, self.agents, self._numbers)
         else:
-            self._mapping = FunctionMapping(chosen, self._agents, self._numbers)
+            self._mapping = FunctionMapping(chosen, self.agents, self._numbers)
         self._chosen = chosen
 
     def plays(self, policy: str) -> bool:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from outrider.envrunner.multi_agent_runner import MultiAgentRunner
     from outrider.learner.multi_agent_learner import MultiAgentLearner
     from outrider.rlmodule import Policy
+    from outrider.wire import AgentEpisodes
 
 
 class SeveralPolicies:
@@ -51,10 +52,14 @@ class SeveralPolicies:
         self._acting = dict(acting or {})
         self._republish = republish
         self._returns = PolicyReturns()
+        self.newest_episodes: tuple[AgentEpisodes, ...] = ()
+        """Episodes of agents that ended in the newest iteration, by fragment."""
 
     def results(self, iteration: Iteration) -> dict[str, Any]:
         """Take in what ended in an iteration, and return the metrics of `policy_returns`."""
-        self._returns.add(summary.episodes.agents for summary in iteration.summaries)
+        of_fragments = [summary.episodes.agents for summary in iteration.summaries]
+        self.newest_episodes = tuple(each for each in of_fragments if each is not None)
+        self._returns.add(self.newest_episodes)
         return self._returns.results(self.book)
 
     def metrics(self) -> dict[str, NDArray[Any]]:

@@ -1,7 +1,7 @@
 """Makes what trains and what acts for the policies of a planned stack.
 
 Where policies can be computed together they are one stack; where they cannot (recurrent networks, some of
-the user's own, algorithms that know no stacks), each is a stack of one.
+the user's own), each is a stack of one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from outrider.algorithm.policy_seed import policy_seed
 from outrider.algorithm.runner_assembly import acting_policies, exported
 from outrider.envrunner.sole_policy import SolePolicy
 from outrider.envrunner.stack_policy import StackPolicy
+from outrider.envrunner.torch_stack_policy import TorchStackPolicy
 from outrider.learner.multi_agent_plan import StackPlan
 from outrider.rlmodule import PolicyNotExportable, PolicyStack
 
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from outrider.rlmodule import Policy, PolicyRecipe
     from outrider.wire import PolicyGraph
 
-STACKED_ALGORITHMS = ("ppo",)
-"""Algorithms that train many policies at once."""
-
 log = logging.getLogger(__name__)
 
 
@@ -41,14 +39,11 @@ class StackAssembly:
         """Find out whether its policies can be computed together. Raises ValueError for a bad network."""
         self._planned = planned
         self._algorithm, self._seed, self._device = algorithm, seed, device
-        self._stacked_graph = _stacked_graph(planned) if algorithm in STACKED_ALGORITHMS else None
         self._plain = planned.recipe.build()
-        self._graph = None if self.is_stacked else exported(self._plain)
-
-    @property
-    def is_stacked(self) -> bool:
+        self.is_stacked, self._graph = _together(planned)
         """Whether the policies are one stack; otherwise each is a stack of one."""
-        return self._stacked_graph is not None
+        if not self.is_stacked:
+            self._graph = exported(self._plain)
 
     @property
     def recipe(self) -> PolicyRecipe:
@@ -82,8 +77,10 @@ class StackAssembly:
 
     def acting(self, name: str, policies: Sequence[BookedPolicy]) -> ActingStack:
         """Make what acts in this process for a stack `name` with these policies."""
-        if self._stacked_graph is not None:
-            return StackPolicy(self._stacked_graph, name)
+        if self.is_stacked:
+            if self._graph is None:
+                return TorchStackPolicy(self._planned.recipe, name)
+            return StackPolicy(self._graph, name)
         (policy,) = policies
         return SolePolicy(
             acting_policies(self._plain, self._graph)(),
@@ -94,11 +91,19 @@ class StackAssembly:
         )
 
 
-def _stacked_graph(planned: PlannedStack) -> PolicyGraph | None:
-    """Return how policies act together, or None, and say so, where they are computed one by one."""
+def _together(planned: PlannedStack) -> tuple[bool, PolicyGraph | None]:
+    """Return whether policies are computed together, and how they act so without torch, if they can.
+
+    One that could act so only through torch is better off alone.
+    """
+    is_one = len(planned.policies) == 1
     try:
-        return PolicyStack(planned.recipe, []).policy_graph()
-    except (ValueError, PolicyNotExportable) as error:
-        if len(planned.policies) > 1:
+        return True, PolicyStack(planned.recipe, []).policy_graph()
+    except PolicyNotExportable as error:
+        if not is_one:
+            log.warning("%d policies act through torch, which is slower: %s", len(planned.policies), error)
+        return not is_one, None
+    except ValueError as error:
+        if not is_one:
             log.warning("%d policies are computed one after the other: %s", len(planned.policies), error)
-        return None
+        return False, None

@@ -159,6 +159,8 @@ class MultiAgentRunner:
         explore = self._settings.explore if explore is None else explore
         environment_s = policy_s = 0.0
         acting_S = step.acting.reshape(-1).copy()
+        for sampler in self._samplers:
+            sampler.draw_noise(0, 0)  # what is left from the fragment before is not part of the state
         for number in range(self._num_steps):
             started = perf_counter()
             self._buffer.begin_step(acting_S)
