@@ -140,6 +140,18 @@ def test_a_plan_crosses_as_plain_values() -> None:
     assert_close(dict(ours.tensors), dict(theirs.tensors))
 
 
+def test_a_policy_that_is_alone_has_settings_and_shuffles_of_its_own(lab: Any) -> None:
+    alone = plan().stacks[1]
+    stacks = (alone, replace(alone, name="other", seeds={6: 14}, overrides={6: {"lr": 0.5}}))
+    learner = replace(plan(), stacks=stacks, frozen=frozenset()).make_learner(OneRank(), CPU)
+    generators = [learner.policy_state(number)["generator"] for number in (4, 6)]
+    assert not np.array_equal(*generators)
+    parts = [played(lab, seed).others[0] for seed in range(2)]
+    parts[1] = replace(parts[1], streams=replace(parts[1].streams, policy=np.full(2, 6, np.int32)))
+    learner.update(parts)
+    assert learner.policy_metrics()["learning_rate"].tolist() == [1e-3, 0.5]
+
+
 def test_a_stack_that_is_not_computed_together_has_one_policy() -> None:
     with pytest.raises(ValueError, match="stack 'alone' has 2 policies that are not computed together; give"):
         replace(plan().stacks[1], seeds={4: 1, 6: 1})

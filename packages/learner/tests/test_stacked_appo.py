@@ -130,9 +130,9 @@ def test_rows_that_nobody_needs_are_not_kept(lab: Any) -> None:
     learner = stacked()
     learner.update([played(lab, 0)])
     for seed in range(1, 9):
-        learner.update([take_policies(played(lab, seed), [5])])
+        learner.update([take_policies(played(lab, seed), [0, 1, 5])])
     rows = sum(len(rows) for rows in learner._buffer._newest_first)
-    assert rows <= 2 * 30 + 30 + 38
+    assert rows == 2 * 60 + 8  # policy 2 comes back to its old ones
 
 
 @pytest.mark.parametrize("number", [0, 5])

@@ -13,7 +13,7 @@ from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment, take_policies
 
 SPACE = BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32))
-LENGTHS = {0: (9, 4), 1: (17,), 2: (3, 1, 2, 2), 5: (6, 6, 6, 6, 6)}
+LENGTHS = {0: (10, 6), 1: (17,), 2: (3, 1, 2, 2), 5: (6, 6, 6, 6, 6)}
 OVERRIDES: dict[int, dict[str, Any]] = {
     1: {"lr": [[0, 3e-3], [60, 1e-4]]},
     5: {"gamma": 0.8, "grad_clip": 0.01},

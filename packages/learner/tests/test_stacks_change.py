@@ -120,6 +120,14 @@ def test_a_frozen_policy_stays_and_a_thawed_one_goes_on(learner: MultiAgentLearn
     assert learner.policy_state(2)["counters"]["num_env_steps"] == 18
 
 
+def test_a_policy_that_is_frozen_after_loading_stays(learner: MultiAgentLearner, lab: Any) -> None:
+    _, before = published(learner)
+    loaded = learner.load([played(lab, [0, 2])])
+    learner.freeze([2])
+    assert learner.update_rows(loaded)["num_env_steps_trained"] == 9.0
+    np.testing.assert_array_equal(published(learner)[1][2], before[2])
+
+
 def test_the_state_of_a_policy_makes_another_one_the_same(learner: MultiAgentLearner, lab: Any) -> None:
     learner.update([played(lab, [0])])
     learner.set_policy_state(4, learner.policy_state(0))
