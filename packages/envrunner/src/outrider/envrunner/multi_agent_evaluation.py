@@ -117,16 +117,15 @@ class _Play:
             acted_S = step.acting.reshape(-1).copy()
             self._act(step, state)
             step = self._vector.step(self._actions)
-            if step.failed is not None:
-                self._begin_again(step.failed, state, (total_S, actions_S), (returns_E, steps_E))
-                failed = {numbers[copy] for copy in np.flatnonzero(step.failed)}
-                self._agents = [one for one in self._agents if one[0] not in failed]
-                acted_S &= ~np.repeat(step.failed, num_agents)
             counts_E = ~is_over_E if step.failed is None else ~is_over_E & ~step.failed
             total_S += step.rewards.reshape(-1)
             actions_S += acted_S
             returns_E[counts_E] += step.rewards.sum(1, dtype=np.float64)[counts_E]
             steps_E += counts_E
+            if step.failed is not None:
+                self._begin_again(step.failed, state, (total_S, actions_S), (returns_E, steps_E))
+                failed = {numbers[copy] for copy in np.flatnonzero(step.failed)}
+                self._agents = [one for one in self._agents if one[0] not in failed]
             is_cut_E = counts_E & (steps_E >= max_episode_steps) & ~step.over
             ended_S = (step.terminated | step.truncated | is_cut_E[:, None]).reshape(-1)
             for slot in np.flatnonzero(ended_S & np.repeat(counts_E, num_agents)).tolist():

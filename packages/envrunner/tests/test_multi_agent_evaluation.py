@@ -1,0 +1,218 @@
+"""Over a scripted vector: an episode of seed s lasts s % 5 + 1 steps, in each of which agent a gets a + 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from outrider.envrunner.multi_agent_evaluation import evaluate_agents
+from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.sync_vector import OnFailure
+from outrider.wire import ActionHead, BoxSpace, Columns, EpisodeStatistics, Space, TensorSpec, Weights
+
+SPACE = gym.spaces.Box(-1, 1, (1,), np.float32)
+POLICIES = [PolicyEntry(name="zero", number=0, stack="s"), PolicyEntry(name="two", number=2, stack="s")]
+
+
+class Scripted:
+    """Two agents alike; agent 1 ends a step before agent 0 where the episode has more than one step."""
+
+    agents = ("a", "b")
+    state_space = None
+
+    def __init__(
+        self,
+        num_envs: int,
+        on_failure: OnFailure,
+        *,
+        fails_at: int | None = None,
+        fails_again: bool = False,
+    ) -> None:
+        self.num_envs = num_envs
+        self.groups = [
+            AgentGroup(slots=np.arange(2), observation_space=SPACE, action_space=gym.spaces.Discrete(2))
+        ]
+        self.actions: list[NDArray[Any]] = []
+        self.is_closed = False
+        self._on_failure, self._fails_at, self._fails_again = on_failure, fails_at, fails_again
+        self._seeds: list[int] = []
+        self._ages = np.zeros(num_envs, np.int64)
+
+    def reset(self, seeds: Sequence[int]) -> MultiAgentStep:
+        self._seeds = list(seeds)
+        self._ages[:] = 0
+        return self._step(np.zeros((self.num_envs, 2), np.bool_), np.zeros(self.num_envs, np.bool_))
+
+    def step(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> MultiAgentStep:
+        self.actions.append(actions[0][""].copy())
+        self._ages += 1
+        lengths = np.array([seed % 5 + 1 for seed in self._seeds])
+        failed = np.zeros(self.num_envs, np.bool_)
+        if self._fails_at is not None and self._ages[0] == self._fails_at and lengths[0] > self._fails_at:
+            failed[0] = True
+            self._fails_at = self._fails_at if self._fails_again else None
+            self._seeds[0] = self._on_failure(0, RuntimeError("broken"))
+            self._ages[0] = 0
+        over = (self._ages >= lengths) & ~failed
+        ended = np.stack([over, (self._ages == np.maximum(lengths - 1, 1)) & ~failed], 1)
+        return self._step(ended, over, rewards=self._took_part(lengths) * [1.0, 2.0], failed=failed)
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _took_part(self, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return np.stack([np.ones(self.num_envs, np.bool_), self._ages <= np.maximum(lengths - 1, 1)], 1)
+
+    def _step(
+        self,
+        ended: NDArray[np.bool_],
+        over: NDArray[np.bool_],
+        *,
+        rewards: Any = 0.0,
+        failed: NDArray[np.bool_] | None = None,
+    ) -> MultiAgentStep:
+        self._ages[over] = 0
+        lengths = np.array([seed % 5 + 1 for seed in self._seeds])
+        empty = np.zeros(0, np.intp)
+        observations = np.zeros((self.num_envs, 2, 1), np.float32)
+        observations[:] = np.array(self._seeds, np.float32)[:, None, None]
+        return MultiAgentStep(
+            observations=[{"": observations}],
+            acting=np.stack([np.ones(self.num_envs, np.bool_), self._ages < np.maximum(lengths - 1, 1)], 1),
+            rewards=np.broadcast_to(np.asarray(rewards, np.float32), (self.num_envs, 2)).copy(),
+            terminated=ended,
+            truncated=np.zeros_like(ended),
+            over=over,
+            last=[
+                LastObservations(environments=empty, members=empty, observations={"": observations[:0, 0]})
+            ],
+            failed=failed if failed is not None and failed.any() else None,
+        )
+
+
+class Stack:
+    """Prefers action 1 where the policy's number is 2; remembers how often each has acted since its start."""
+
+    name = "s"
+    observation_space: Space = BoxSpace(low=np.full(1, -1, np.float32), high=np.ones(1, np.float32))
+    action_heads = (ActionHead(path="", kind="categorical", sizes=(2,), shape=(), start=0, stop=2),)
+    state_spec: Mapping[str, TensorSpec] = {"age": TensorSpec(shape=(), dtype=np.dtype(np.float32))}
+
+    def __init__(self) -> None:
+        self.oldest = 0.0
+
+    def set_weights(self, weights: Weights) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def act(
+        self, observations: Columns, policy: NDArray[np.int32], state: Columns
+    ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
+        assert (np.diff(policy) >= 0).all()
+        self.oldest = max(self.oldest, float(state["age"].max()))
+        prefers = policy == 2
+        return np.stack([~prefers, prefers], 1).astype(np.float32), {"age": state["age"] + 1}
+
+
+class Turns:
+    """Lets the policies change sides with the number of the episode."""
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        return np.array([0, 2] if episode.environment % 2 else [2, 0], np.int32)
+
+
+def evaluated(num_envs: int, num_episodes: int = 7, **given: Any) -> EpisodeStatistics:
+    failing = {name: given.pop(name) for name in ("fails_at", "fails_again") if name in given}
+    vectors: list[Scripted] = []
+
+    def make(number: int, on_failure: OnFailure) -> Scripted:
+        vectors.append(Scripted(number, on_failure, **failing))
+        return vectors[-1]
+
+    settings = {"seed": 10, "max_env_restarts": 2, **given}
+    try:
+        return evaluate_agents(
+            make, [Stack()], Turns(), POLICIES, num_episodes=num_episodes, num_envs=num_envs, **settings
+        )
+    finally:
+        assert all(vector.is_closed for vector in vectors)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 3, 7, 50])
+def test_every_seed_is_played_once_however_many_copies_there_are(num_envs: int) -> None:
+    episodes = evaluated(num_envs)
+    assert episodes.lengths.tolist() == [1, 2, 3, 4, 5, 1, 2]
+    assert episodes.returns.tolist() == [3.0, 4.0, 7.0, 10.0, 13.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_agents_get_what_was_theirs_under_the_policy_that_acted(num_envs: int) -> None:
+    agents = evaluated(num_envs, num_episodes=3).agents
+    assert agents is not None
+    got = sorted(
+        zip(
+            agents.environment.tolist(),
+            agents.agent.tolist(),
+            agents.policy.tolist(),
+            agents.returns.tolist(),
+            agents.lengths.tolist(),
+            strict=True,
+        )
+    )
+    assert got == [
+        (0, 0, 2, 1.0, 1),
+        (0, 1, 0, 2.0, 1),
+        (1, 0, 0, 2.0, 2),
+        (1, 1, 2, 2.0, 1),
+        (2, 0, 2, 3.0, 3),
+        (2, 1, 0, 4.0, 2),
+    ]
+
+
+def test_policies_take_their_most_likely_actions() -> None:
+    made: list[Scripted] = []
+
+    def make(number: int, on_failure: OnFailure) -> Scripted:
+        made.append(Scripted(number, on_failure))
+        return made[-1]
+
+    evaluate_agents(
+        make, [Stack()], Turns(), POLICIES, num_episodes=2, num_envs=2, seed=10, max_env_restarts=0
+    )
+    assert made[0].actions[0].tolist() == [[1, 0], [0, 1]]
+
+
+def test_what_a_policy_remembers_ends_with_the_agents_episode() -> None:
+    stack = Stack()
+    evaluate_agents(
+        Scripted, [stack], Turns(), POLICIES, num_episodes=5, num_envs=1, seed=10, max_env_restarts=0
+    )
+    assert stack.oldest == 4.0
+
+
+def test_an_episode_in_which_the_environment_failed_is_played_again() -> None:
+    whole, failing = evaluated(1, num_episodes=4), evaluated(1, num_episodes=4, fails_at=2)
+    assert failing.returns.tolist() == whole.returns.tolist()
+    assert failing.agents is not None
+    assert whole.agents is not None
+    assert failing.agents.returns.tolist() == whole.agents.returns.tolist()
+
+
+def test_an_environment_that_fails_again_and_again_ends_the_evaluation() -> None:
+    with pytest.raises(EnvironmentsFailedError):
+        evaluated(1, num_episodes=3, fails_at=2, fails_again=True)
+
+
+def test_an_episode_without_end_is_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    episodes = evaluated(2, num_episodes=5, max_episode_steps=2)
+    assert episodes.lengths.tolist() == [1, 2, 2, 2, 2]
+    assert episodes.returns.tolist() == [3.0, 4.0, 6.0, 6.0, 6.0]
+    assert "cut after 2 steps" in caplog.text
