@@ -56,9 +56,9 @@ class Scripted:
         self._ages += 1
         lengths = np.array([seed % 5 + 1 for seed in self._seeds])
         failed = np.zeros(self.num_envs, np.bool_)
-        if self._fails_at is not None and self._ages[0] == self._fails_at and lengths[0] > self._fails_at:
+        number = len(self.actions)
+        if self._fails_at is not None and (number == self._fails_at or self._fails_again):
             failed[0] = True
-            self._fails_at = self._fails_at if self._fails_again else None
             self._seeds[0] = self._on_failure(0, RuntimeError("broken"))
             self._ages[0] = 0
         over = (self._ages >= lengths) & ~failed
@@ -199,11 +199,16 @@ def test_what_a_policy_remembers_ends_with_the_agents_episode() -> None:
 
 
 def test_an_episode_in_which_the_environment_failed_is_played_again() -> None:
-    whole, failing = evaluated(1, num_episodes=4), evaluated(1, num_episodes=4, fails_at=2)
+    whole, failing = evaluated(1, num_episodes=4), evaluated(1, num_episodes=4, fails_at=5)
     assert failing.returns.tolist() == whole.returns.tolist()
     assert failing.agents is not None
     assert whole.agents is not None
     assert failing.agents.returns.tolist() == whole.agents.returns.tolist()
+
+
+def test_a_copy_that_fails_after_its_episode_loses_nothing() -> None:
+    # Copy 0 has seed 10, whose episode has one step, and plays on until that of copy 1 is over.
+    assert evaluated(2, num_episodes=2, fails_at=2).returns.tolist() == [3.0, 4.0]
 
 
 def test_an_environment_that_fails_again_and_again_ends_the_evaluation() -> None:

@@ -123,9 +123,10 @@ class _Play:
             returns_E[counts_E] += step.rewards.sum(1, dtype=np.float64)[counts_E]
             steps_E += counts_E
             if step.failed is not None:
-                self._begin_again(step.failed, state, (total_S, actions_S), (returns_E, steps_E))
-                failed = {numbers[copy] for copy in np.flatnonzero(step.failed)}
-                self._agents = [one for one in self._agents if one[0] not in failed]
+                broken_E = step.failed & ~is_over_E
+                self._begin_again(broken_E, state, (total_S, actions_S), (returns_E, steps_E))
+                broken = {numbers[copy] for copy in np.flatnonzero(broken_E)}
+                self._agents = [one for one in self._agents if one[0] not in broken]
             is_cut_E = counts_E & (steps_E >= max_episode_steps) & ~step.over
             ended_S = (step.terminated | step.truncated | is_cut_E[:, None]).reshape(-1)
             for slot in np.flatnonzero(ended_S & np.repeat(counts_E, num_agents)).tolist():
