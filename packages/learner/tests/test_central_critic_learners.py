@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from outrider.learner import make_learner, settings_class
+from outrider.learner import make_learner, make_stacked_learner, settings_class
 from outrider.learner.algorithms import ALGORITHMS
-from outrider.rlmodule import ModuleSettings, Policy, build_policy
-from outrider.wire import BoxSpace, DiscreteSpace, Fragment
+from outrider.rlmodule import ModuleSettings, Policy, PolicyRecipe, PolicyStack, build_policy
+from outrider.wire import BoxSpace, DiscreteSpace, Fragment, take_policies
 
 BOX = BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32))
 STATE = BoxSpace(low=np.full(2, -np.inf, np.float32), high=np.full(2, np.inf, np.float32))
@@ -73,3 +73,29 @@ def test_values_come_to_depend_on_the_state(lab: Any, name: str) -> None:
     seen = {"": torch.zeros(2, 3), "critic": torch.tensor([[-1.0, 0.0], [1.0, 0.0]])}
     low, high = trained.policy(seen)[1].tolist()
     assert high - low > 0.5
+
+
+@every_algorithm
+def test_stacked_policies_share_states_and_learn_what_each_learns_alone(lab: Any, name: str) -> None:
+    recipe = PolicyRecipe(
+        observation_space=BOX,
+        action_space=DiscreteSpace(num_values=2),
+        settings=ModuleSettings(fcnet_hiddens=(16,), vf_share_layers=False, normalize_observations=True),
+        seed=0,
+        critic_space=STATE,
+    )
+    settings = settings_class(name)(minibatch_size=32, lr=0.01)
+    stack = PolicyStack(recipe, [0, 1])
+    together = make_stacked_learner(stack, settings, numbers=[0, 1], name="both", seed=0)
+    alone = [make_learner(name, replace(recipe, seed=seed).build(), settings, seed=0) for seed in (0, 1)]
+    for seed in range(3):
+        fragment = with_states(lab, lab.fragment(alone[0].policy, (12, 12), seed=seed), seed=seed)
+        policies = np.array([0, 1], np.int32)
+        fragment = replace(fragment, streams=replace(fragment.streams, policy=policies))
+        together.update([fragment])
+        for number, each in enumerate(alone):
+            each.update([take_policies(fragment, [number])])
+    for number, each in enumerate(alone):
+        ours, theirs = (one["module"] for one in (together.policy_state(number), each.get_state()))
+        for key, array in ours.items():
+            np.testing.assert_allclose(array, theirs[key], rtol=0, atol=1e-5, err_msg=key)
