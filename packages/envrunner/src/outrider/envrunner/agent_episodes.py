@@ -31,6 +31,10 @@ class EpisodeTotals:
         self._rewards_before_S = np.zeros(num_envs * num_agents)
         self._actions_S = np.zeros(num_envs * num_agents, np.int64)
         self._steps_E = np.zeros(num_envs, np.int64)
+        self._by_copy = [
+            column.reshape(num_envs, num_agents)
+            for column in (self._rewards_S, self._rewards_before_S, self._actions_S)
+        ]
         self._forget_finished()
 
     def add(self, rewards_S: NDArray[np.float32], acted_S: Flags) -> None:
@@ -51,14 +55,14 @@ class EpisodeTotals:
 
     def end_environments(self, environments: Indices) -> None:
         """End the episodes of whole copies."""
-        returns = np.add.reduce(self._by_copy(self._rewards_S)[environments], 1)
+        returns = np.add.reduce(self._by_copy[0][environments], 1)
         self._environments.append((returns, self._steps_E[environments]))
         self.forget(environments)
 
     def forget(self, environments: Indices) -> None:
         """Drop what is unfinished in some copies."""
-        for column in (self._rewards_S, self._rewards_before_S, self._actions_S):
-            self._by_copy(column)[environments] = 0
+        for column in self._by_copy:
+            column[environments] = 0
         self._steps_E[environments] = 0
 
     def take_agents(self, first_environment: int) -> AgentEpisodes:
@@ -98,9 +102,6 @@ class EpisodeTotals:
         self._actions_S[:] = state["actions"]
         self._steps_E[:] = state["steps"]
         self._forget_finished()
-
-    def _by_copy(self, column_S: NDArray[Any]) -> NDArray[Any]:
-        return column_S.reshape(-1, self._num_agents)
 
     def _forget_finished(self) -> None:
         nothing = np.zeros(0, np.int64)

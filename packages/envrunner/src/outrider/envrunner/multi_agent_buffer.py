@@ -87,6 +87,7 @@ class MultiAgentBuffer:
         self._place = np.zeros(0, np.intp)
         self._state = np.zeros(0, np.intp)
         self._kept = np.zeros(0, np.intp)
+        self._ramp = np.arange(0)
         self._kept_observations: list[list[Columns]] = []
         self._kept_states: list[list[Indices]] = []
         self._states = StateLog()
@@ -148,12 +149,12 @@ class MultiAgentBuffer:
         places = self.stacks[stack].reserve(len(acting.slots))
         rows = self._new_rows(len(acting.slots))
         self._stream[rows] = acting.streams
-        self._place[rows] = np.arange(places.start, places.stop)
+        self._place[rows] = self._ramp[places]
         self.versions[rows] = version
         if self._has_states:
             self._state[rows] = self._first_state_now + acting.slots // self._num_agents
         if not self._waits:  # whoever else is written to is not open
-            self._open_row_S[acting.slots] = np.arange(rows.start, rows.stop)
+            self._open_row_S[acting.slots] = self._ramp[rows]
             self._blocks.append((rows, acting.slots))
         else:
             acts = self._acted_S[acting.slots]
@@ -370,6 +371,7 @@ class MultiAgentBuffer:
         self._waits = bool(len(slots))
 
     def _grow(self, size: int) -> None:
+        self._ramp = np.arange(size)  # no stack has more rows than all together
         for name in (
             *("rewards", "terminated", "truncated", "versions"),
             *("_is_committed", "_stream", "_place", "_state", "_kept"),

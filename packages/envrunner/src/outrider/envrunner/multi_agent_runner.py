@@ -294,7 +294,9 @@ class MultiAgentRunner:
         for name, column in next_state.items():
             self._recurrent_state[index][name][rows.slots[acts]] = column[acts]
         for part in rows.parts:
-            chosen = {path: column[part.rows] for path, column in actions.items()}
+            chosen = actions
+            if len(rows.parts) > 1:
+                chosen = {path: column[part.rows] for path, column in actions.items()}
             for path, column in self._converters[index][part.group].in_environment_units(chosen).items():
                 _flat(self._actions[part.group][path])[part.places] = column
 
