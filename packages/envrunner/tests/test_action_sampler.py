@@ -200,3 +200,14 @@ def test_bounds_at_the_ends_of_their_dtype_are_no_bounds() -> None:
     most = np.finfo(np.float32).max
     sampler = sampler_of(gs.Box(-most, most, (1,)))
     assert sampler.to_environment({"": np.float32([[0.5]])}).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    "space", [gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiBinary(3), gym.spaces.Box(-1, 1, (2,))]
+)
+@pytest.mark.parametrize("box", ["gaussian", "squashed_gaussian"])
+def test_no_rows_have_no_log_probabilities(space: gym.Space[Any], box: Any) -> None:
+    heads = action_heads(space_from_gymnasium(space), box=box)
+    sampler = ActionSampler(heads, space, np.random.default_rng(0))
+    nothing = np.zeros((0, heads[-1].stop), np.float32)
+    assert sampler.log_probs(nothing, sampler.most_likely(nothing)).shape == (0,)

@@ -108,7 +108,7 @@ class MultiCategorical:
     def log_probs(self, parameters: Floats, actions: NDArray[Any]) -> Floats:
         """Sum the components' log-probabilities."""
         logits = parameters[..., self._columns]
-        actions_n = actions.reshape(*logits.shape[:-1], -1)
+        actions_n = actions.reshape(*logits.shape[:-1], len(self._components))
         total = np.zeros(logits.shape[:-1], np.float32)
         for index, component in enumerate(self._components):
             total += _categorical_log_probs(logits[..., component], actions_n[..., index])
@@ -147,7 +147,7 @@ class Bernoulli:
     def log_probs(self, parameters: Floats, actions: NDArray[Any]) -> Floats:
         """Sum log sigmoid(logit) where the action is 1 and log sigmoid(-logit) where it is 0."""
         logits = parameters[..., self._columns]
-        actions_n = actions.reshape(*logits.shape[:-1], -1)
+        actions_n = actions.reshape(logits.shape)
         signed = np.where(actions_n != 0, logits, -logits)
         total: Floats = np.logaddexp(np.float32(0), -signed).sum(-1, dtype=np.float32)
         return -total
@@ -196,7 +196,7 @@ class SquashedGaussian(Gaussian):
 
     def log_probs(self, parameters: Floats, actions: NDArray[Any]) -> Floats:
         """Subtract log(1 - tanh(a)^2), written as 2 * (log 2 - a - softplus(-2 a)), from the normal's."""
-        actions_n = actions.reshape(*parameters.shape[:-1], -1)
+        actions_n = actions.reshape(*parameters.shape[:-1], self._size)
         softplus = np.logaddexp(np.float32(0), -2 * actions_n)
         log_slopes = 2 * (np.float32(math.log(2)) - actions_n - softplus)
         log_slope: Floats = log_slopes.sum(-1, dtype=np.float32)
