@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from outrider.algorithm import Algorithm, CheckpointError, PPOConfig, load_policy
+from outrider.algorithm import (
+    Algorithm,
+    APPOConfig,
+    CheckpointError,
+    IMPALAConfig,
+    PPOConfig,
+    load_policy,
+)
 from outrider.algorithm.multi_agent_settings import PolicySpec
 
 
@@ -159,3 +167,52 @@ def test_one_policy_has_no_name() -> None:
             algorithm.policies["0"]
         with pytest.raises(ValueError, match="add_policy is of runs with policies by name"):
             algorithm.add_policy("new")
+
+
+@pytest.mark.parametrize("kind", [IMPALAConfig, APPOConfig])
+@pytest.mark.parametrize("critic", ["own", "central"])
+def test_other_algorithms_train_several_agents_too(
+    kind: type[IMPALAConfig | APPOConfig], critic: Literal["own", "central"]
+) -> None:
+    few = (
+        kind()
+        .environment("CartPole-v1")
+        .env_runners(num_envs_per_env_runner=2)
+        .rl_module(fcnet_hiddens=(8,))
+        .training(train_batch_size_per_learner=32)
+        .debugging(seed=1)
+        .multi_agent(num_agents=2, policies="per_agent", critic=critic)
+    )
+    with few.build() as algorithm:
+        before = weights(algorithm)
+        algorithm.train()
+        algorithm.train()
+        assert not any(are_equal(weights(algorithm)[name], before[name]) for name in before)
+
+
+class OwnNetwork(torch.nn.Module):
+    """A network of the user's: one layer."""
+
+    def __init__(self, observation_space: Any, action_space: Any, num_action_parameters: int) -> None:
+        super().__init__()
+        self.both = torch.nn.Linear(4, num_action_parameters + 1)
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        both = self.both(observation)
+        return both[..., :-1], both[..., -1]
+
+
+def test_networks_of_the_users_own_are_stacked_and_read_from_checkpoints(tmp_path: Path) -> None:
+    with (
+        config(policies=["0", "1", "2"])
+        .rl_module(fcnet_hiddens=(64, 64), network=OwnNetwork)
+        .build() as algorithm
+    ):
+        before = weights(algorithm)
+        algorithm.train()
+        assert not any(are_equal(weights(algorithm)[name], before[name]) for name in before)
+        assert algorithm.evaluate()["num_episodes"] == 3
+        path = algorithm.save(tmp_path / "checkpoint")
+        expected = weights(algorithm)["1"]
+    policy = load_policy(path, "1")
+    assert are_equal({key: t.numpy() for key, t in policy.state_dict().items()}, expected)
