@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
     from outrider.algorithm.checkpointed_policy import load_policy
     from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
+    from outrider.algorithm.league import League, LeagueSettings
     from outrider.algorithm.multi_agent_settings import PolicySpec
     from outrider.algorithm.ppo import PPOConfig, PPORunSettings
     from outrider.algorithm.run_directory import RunDirectory
@@ -24,6 +25,8 @@ __all__ = [
     "CheckpointError",
     "IMPALAConfig",
     "IMPALARunSettings",
+    "League",
+    "LeagueSettings",
     "NotWrittenError",
     "Outcome",
     "PPOConfig",
@@ -44,6 +47,8 @@ _HOMES = {
     "CheckpointError": "checkpoint",
     "IMPALAConfig": "impala",
     "IMPALARunSettings": "impala",
+    "League": "league",
+    "LeagueSettings": "league",
     "NotWrittenError": "whole_file",
     "Outcome": "training_run",
     "PPOConfig": "ppo",

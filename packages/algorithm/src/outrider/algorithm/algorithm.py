@@ -181,6 +181,10 @@ class Algorithm:
         """Names of all agents that may take part, by slot."""
         return self._named("agents").mapping.agents
 
+    def policy_number(self, name: str) -> int:
+        """Return the number of a policy, as episodes and fragments have it; no other ever gets it."""
+        return self._named("policy_number").book[name].number
+
     @property
     def newest_agent_episodes(self) -> Sequence[AgentEpisodes]:
         """The episodes of agents that ended in the newest iteration, by fragment."""
