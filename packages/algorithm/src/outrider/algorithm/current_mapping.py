@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from outrider.algorithm.imagined_episodes import imagined_episodes
 from outrider.algorithm.setting_value import FUNCTION, convert, to_json
 from outrider.envrunner.function_mapping import FunctionMapping
 from outrider.envrunner.matchups import MatchupMapping, Matchups
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from outrider.envrunner.policy_mapping import Episode, PolicyMapping
@@ -28,13 +30,27 @@ class CurrentMapping:
         self.agents, self._numbers = agents, numbers
         self.set(chosen)
 
-    def set(self, chosen: MappingFunction | Matchups) -> None:
-        """Map episodes that begin from now on. Raises ValueError for a policy that there is not."""
+    def set(
+        self,
+        chosen: MappingFunction | Matchups,
+        *,
+        require_fit: Callable[[NDArray[np.int32]], None] = lambda _: None,
+    ) -> None:
+        """Map episodes that begin from now on. Raises ValueError for a policy that there is not.
+
+        `require_fit` is shown every matchup as numbers [A], and what a function returns for imagined
+        episodes. Where it raises, all stays as it was.
+        """
+        mapping: PolicyMapping
         if isinstance(chosen, Matchups):
-            self._mapping: PolicyMapping = MatchupMapping(chosen, self.agents, self._numbers)
+            mapping = MatchupMapping(chosen, self.agents, self._numbers)
+            for _, names in chosen.matchups:
+                require_fit(np.array([self._numbers[names[agent]] for agent in self.agents], np.int32))
         else:
-            self._mapping = FunctionMapping(chosen, self.agents, self._numbers)
-        self._chosen = chosen
+            mapping = FunctionMapping(chosen, self.agents, self._numbers)
+            for episode in imagined_episodes(len(self.agents)):
+                require_fit(mapping.assign(episode))
+        self._mapping, self._chosen = mapping, chosen
 
     def plays(self, policy: str) -> bool:
         """Tell whether a policy is in a matchup; what a function returns nobody knows."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from outrider.algorithm.imagined_episodes import NUM_IMAGINED_EPISODES, imagined_episodes
 from outrider.algorithm.multi_agent_settings import PER_AGENT, SHARED, PolicySpec
 from outrider.algorithm.own_settings import own_settings, own_values
-from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.rlmodule import PolicyRecipe
 
@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from outrider.envrunner.policy_mapping import PolicyMapping
     from outrider.learner.algorithms import AlgorithmSettings
     from outrider.wire import Space
-
-NUM_IMAGINED_EPISODES = 100
-MAX_ASKED = 20_000
-"""Most agents that the mapping is asked for before the start, over all imagined episodes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +90,7 @@ def default_mapping(names: Sequence[str], agents: Sequence[str]) -> dict[str, st
 def agents_of_policies(mapping: PolicyMapping, num_policies: int, num_agents: int) -> NDArray[np.bool_]:
     """Ask the mapping for imagined episodes, and return [P, A] which policy acted for which agent."""
     played = np.zeros((num_policies, num_agents), np.bool_)
-    for number in range(max(1, min(NUM_IMAGINED_EPISODES, MAX_ASKED // num_agents))):
-        episode = Episode(id_=f"imagined-{number}", environment=number, number=0, seed=(number,))
+    for episode in imagined_episodes(num_agents):
         played[mapping.assign(episode), np.arange(num_agents)] = True
     return played
 

@@ -122,8 +122,14 @@ class SeveralPolicies:
         return tuple(policy.name for policy in self.book if policy.number in self._learner.frozen)
 
     def set_mapping(self, chosen: MappingFunction | Matchups) -> None:
-        """Map the agents of episodes that begin from now on. Raises ValueError for unknown policies."""
-        self.mapping.set(chosen)
+        """Map the agents of episodes that begin from now on.
+
+        Raises ValueError for policies that there are not, or that do not fit their agents.
+        """
+        if self._runner is None:
+            self.mapping.set(chosen)
+        else:
+            self.mapping.set(chosen, require_fit=self._runner.require_fit)
 
     def get_state(self) -> dict[str, Any]:
         """Return what a checkpoint holds beside what learner and runner do."""

@@ -200,6 +200,10 @@ class MultiAgentRunner:
         if self._step is not None and not np.isin(self._policy_S, [one.number for one in policies]).all():
             self._step = None
 
+    def require_fit(self, policy_A: NDArray[np.int32]) -> None:
+        """Raise ValueError, naming agent and policy, unless these policies [A] can act for all agents."""
+        self._fit.require(policy_A)
+
     def get_state(self) -> dict[str, Any]:
         """Return a tree of what the next fragment depends on, weights excepted.
 
