@@ -178,3 +178,11 @@ def test_it_must_be_said_whose_architecture_a_new_policy_has_where_there_are_sev
 def test_matchups_that_do_not_fit_are_refused(matchups: Any, sentence: str) -> None:
     with config().build() as algorithm, pytest.raises(ValueError, match=sentence):
         algorithm.set_matchups(matchups)
+
+
+def test_a_run_that_samples_ahead_trains_and_keeps_its_policies() -> None:
+    with config().env_runners(sample_ahead=True).build() as algorithm:
+        algorithm.train()
+        with pytest.raises(ValueError, match=r"add_policy\(\) with sample_ahead=True"):
+            algorithm.add_policy("new")
+        algorithm.train()

@@ -111,8 +111,8 @@ class Algorithm:
             assert self._several is not None
             raise ValueError(
                 f"this run has {len(self._several.book)} policies by name; take one of "
-                f"algorithm.policies, such as algorithm.policies[{next(iter(self.policies))!r}], or say which "
-                "(export_policy(policy=NAME), outrider export --policy NAME)"
+                f"algorithm.policies, such as algorithm.policies[{next(iter(self.policies))!r}], or say "
+                "which (export_policy(policy=NAME), outrider export --policy NAME)"
             )
         if self._policy_version != self._loop.weights.version:
             self._policy.load_weights(self._loop.weights.load())

@@ -87,7 +87,12 @@ def build_several(
             pool = LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
             parts.enter_context(closing(pool))
             loop: Any = SynchronousLoop(pool, LocalLearnerGroup(learner))
-            changes: dict[str, Any] = {"runner": runner, "acting": acting, "republish": loop.republish}
+            changes: dict[str, Any] = {
+                "runner": runner,
+                "acting": acting,
+                "republish": loop.republish,
+                "samples_ahead": settings.env_runners.sample_ahead,
+            }
         else:
             loop, changes = RestingPolicies(learner), {}
         several = SeveralPolicies(blueprint.book, blueprint.mapping, blueprint.assemblies, learner, **changes)

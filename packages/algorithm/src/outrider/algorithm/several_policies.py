@@ -42,6 +42,7 @@ class SeveralPolicies:
         runner: MultiAgentRunner | None = None,
         acting: Mapping[str, ActingStack] | None = None,
         republish: Callable[[], None] = lambda: None,
+        samples_ahead: bool = False,
     ) -> None:
         """`acting` are the stacks that the runner acts with; without a runner nothing is changed.
 
@@ -51,6 +52,7 @@ class SeveralPolicies:
         self._assemblies, self._learner, self._runner = assemblies, learner, runner
         self._acting = dict(acting or {})
         self._republish = republish
+        self._samples_ahead = samples_ahead
         self._returns = PolicyReturns()
         self.newest_episodes: tuple[AgentEpisodes, ...] = ()
         """Episodes of agents that ended in the newest iteration, by fragment."""
@@ -169,6 +171,11 @@ class SeveralPolicies:
             raise ValueError(
                 f"{what}() on an algorithm that was loaded without runners and learners; load it with "
                 "to_train=True"
+            )
+        if self._samples_ahead:
+            raise ValueError(
+                f"{what}() with sample_ahead=True, by which weights act that know of no change yet; leave "
+                "sample_ahead out"
             )
 
 
