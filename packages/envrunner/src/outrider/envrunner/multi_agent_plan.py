@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from outrider.envrunner.acting_stack import ActingStack
+from outrider.envrunner.cast import Cast, Mapped, mapping_message, mapping_of, policies_of
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.function_mapping import FunctionMapping
 from outrider.envrunner.matchups import MatchupMapping, Matchups
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.multi_agent_vector import MultiAgentVector
 from outrider.envrunner.onnx_policy import OnnxPolicy
+from outrider.envrunner.planned_runner import PlannedRunner
 from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode, PolicyMapping
+from outrider.envrunner.policy_mapping import PolicyMapping
 from outrider.envrunner.runner_plan import OBEYED_BY_RUNNERS
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.sole_policy import SolePolicy
@@ -57,23 +59,26 @@ class MultiAgentPlan:
     """Whether fragments hold the global state; where the environment has none, what all agents observe."""
     stacks: tuple[StackPlan, ...]
     policies: tuple[PolicyEntry, ...]
-    mapping: Matchups | Callable[[str, Episode], str]
-    """Who acts for whom; a function is called for each agent when an episode begins."""
+    mapping: Mapped
+    """Who acts for whom."""
     num_steps: int
     """Vector steps of one fragment."""
     seed: int
     """Seed of the run."""
     first_runner: int = 0
     """Number within the run of the runner that `make_runner` knows as 0, where others are made elsewhere."""
+    load: Callable[[bytes], Any] | None = None
+    """Reads the pickles of whoever made the plan, where this process takes any."""
 
-    def make_runner(self, index: int, incarnation: int) -> MultiAgentRunner:
+    def make_runner(self, index: int, incarnation: int) -> PlannedRunner:
         """Make the runner number `index` of this plan, which was made `incarnation` times before in the run.
 
         Blocks while its environments are made. Raises ValueError where they cannot be made.
         """
-        return MultiAgentRunner(
+        acting = {stack.name: self.acting(stack) for stack in self.stacks}
+        runner = MultiAgentRunner(
             self._make_vector,
-            [self._acting(stack) for stack in self.stacks],
+            list(acting.values()),
             self.policy_mapping(),
             self.policies,
             num_steps=self.num_steps,
@@ -83,6 +88,27 @@ class MultiAgentPlan:
             settings=self.settings,
             has_central_critic=self.has_central_critic,
         )
+        return PlannedRunner(self, runner, acting, self.load)
+
+    def recast(self, cast: Cast) -> MultiAgentPlan:
+        """Return the plan with other policies and another mapping. Raises ValueError for unknown stacks."""
+        planned = {stack.name: stack for stack in self.stacks}
+        unknown = set(cast.stacks.values()) - planned.keys()
+        if unknown:
+            raise ValueError(f"the plan has no stack {min(unknown)!r}; it has {', '.join(planned)}")
+        return replace(
+            self,
+            stacks=tuple(replace(planned[like], name=name) for name, like in cast.stacks.items()),
+            policies=cast.policies,
+            mapping=self.mapping if cast.mapping is None else cast.mapping,
+        )
+
+    def played(self) -> frozenset[int] | None:
+        """Return the numbers of the policies that may act; None where only a function knows."""
+        if not isinstance(self.mapping, Matchups):
+            return None
+        numbers = {policy.name: policy.number for policy in self.policies}
+        return frozenset(numbers[name] for _, names in self.mapping.matchups for name in names.values())
 
     def policy_mapping(self) -> PolicyMapping:
         """Make what says who acts for whom. Raises ValueError for matchups that do not fit."""
@@ -105,7 +131,7 @@ class MultiAgentPlan:
             "has_central_critic": self.has_central_critic,
             "stacks": [_stack_message(stack, dump) for stack in self.stacks],
             "policies": [[policy.name, policy.number, policy.stack] for policy in self.policies],
-            "mapping": _mapping_message(self.mapping, dump),
+            "mapping": mapping_message(self.mapping, dump),
             "num_steps": self.num_steps,
             "seed": self.seed,
             "first_runner": self.first_runner,
@@ -119,7 +145,6 @@ class MultiAgentPlan:
 
         Raises ValueError for settings that are not known here, and for pickles unless `load` is given.
         """
-        mapping = message["mapping"]
         return MultiAgentPlan(
             environment=decode_settings(EnvironmentSettings, message["environment"], load=load),
             settings=decode_settings(EnvRunnerSettings, message["settings"]),
@@ -127,18 +152,12 @@ class MultiAgentPlan:
             num_agents=message["num_agents"],
             has_central_critic=message["has_central_critic"],
             stacks=tuple(_stack_plan(stack, load) for stack in message["stacks"]),
-            policies=tuple(
-                PolicyEntry(name=name, number=number, stack=stack)
-                for name, number, stack in message["policies"]
-            ),
-            mapping=(
-                Matchups.from_message(mapping)
-                if isinstance(mapping, list)
-                else decode_settings(_Function, mapping, load=load).function
-            ),
+            policies=policies_of(message["policies"]),
+            mapping=mapping_of(message["mapping"], load),
             num_steps=message["num_steps"],
             seed=message["seed"],
             first_runner=message["first_runner"],
+            load=load,
         )
 
     def _make_vector(self, on_failure: OnFailure) -> MultiAgentVector:
@@ -154,7 +173,8 @@ class MultiAgentPlan:
         )
         return central_state(vector) if self.has_central_critic else vector
 
-    def _acting(self, stack: StackPlan) -> ActingStack:
+    def acting(self, stack: StackPlan) -> ActingStack:
+        """Make what acts for one of the stacks."""
         if stack.is_stacked:
             if isinstance(stack.policy, PolicyGraph):
                 return StackPolicy(stack.policy, stack.name)
@@ -177,21 +197,6 @@ class MultiAgentPlan:
             observation_space=module.observation_space,
             action_heads=module.action_heads,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Function:
-    """A mapping function, written as environments given as callables are."""
-
-    function: Callable[[str, Episode], str]
-
-
-def _mapping_message(
-    mapping: Matchups | Callable[[str, Episode], str], dump: Callable[[Any], bytes] | None
-) -> list[Any] | dict[str, Any]:
-    if isinstance(mapping, Matchups):
-        return mapping.to_message()
-    return encode_settings(_Function(mapping), dump=dump)
 
 
 def _stack_message(stack: StackPlan, dump: Callable[[Any], bytes] | None) -> dict[str, Any]:

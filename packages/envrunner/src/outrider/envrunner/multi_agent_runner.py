@@ -204,6 +204,15 @@ class MultiAgentRunner:
         """Raise ValueError, naming agent and policy, unless these policies [A] can act for all agents."""
         self._fit.require(policy_A)
 
+    def set_mapping(self, mapping: PolicyMapping) -> None:
+        """Ask another mapping for episodes that begin from now on."""
+        self._mapping = mapping
+        self._assigned = [None] * self._num_envs
+
+    def want_weights(self) -> None:
+        """Wait for weights of whatever version before the next fragment; policies keep what is as new."""
+        self._version = None
+
     def get_state(self) -> dict[str, Any]:
         """Return a tree of what the next fragment depends on, weights excepted.
 

@@ -21,7 +21,6 @@ from math import inf
 from time import monotonic
 from typing import Any
 
-from outrider.envrunner.fragment_rules import check_versions
 from outrider.envrunner.invitation import Invitation
 from outrider.envrunner.seats import Seated
 from outrider.transport import FragmentReference, WeightsReference
@@ -345,12 +344,12 @@ class RunnerSession:
         """Raise ValueError for rows that nobody asked for; return the newest version that acted."""
         assert self.seated.index is not None
         fragment = reference.load()
-        self._invitation.rules.check(fragment, runner=self._invitation.runner(self.seated.index))
-        if not fragment.num_rows:
-            return self._newest_acted
-        if ask.weights is not None:
-            return check_versions(fragment, ask.weights.version, ask.weights.version)
-        return check_versions(fragment, self._newest_acted, self._newest_given)
+        rules = self._invitation.rules
+        rules.check(fragment, runner=self._invitation.runner(self.seated.index))
+        exact = ask.weights and ask.weights.version
+        oldest, newest = (self._newest_acted, self._newest_given) if exact is None else (exact, exact)
+        acted = rules.check_versions(fragment, oldest, newest)
+        return self._newest_acted if acted is None else acted
 
     def _call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:
         with self._changed:
