@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from outrider.learner.learner_group import LearnerGroupSettings
+from outrider.learner.sharing import SHARED_ROWS, Sharing
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
@@ -29,6 +30,11 @@ class LearnerPlan:
     settings: LearnerGroupSettings
     seed: int
     """Of everything random in learning; each rank adds its number."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """What ranks share out."""
+        return SHARED_ROWS
 
     def make_learner(self, ranks: Ranks, device: torch.device) -> Learner:
         """Make the learner of one rank."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.policy_slices import rank_of
+from outrider.learner.sharing import SHARED_POLICIES, Sharing
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
@@ -122,6 +123,11 @@ class MultiAgentPlan:
     settings: LearnerGroupSettings
     seed: int
     """Of everything random in learning, with the number of the policy; ranks have it in common."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """What ranks share out."""
+        return SHARED_POLICIES
 
     def of_rank(self, rank: int, num_ranks: int) -> MultiAgentPlan:
         """Return the plan of those policies that belong to a rank, of all architectures it has any of."""

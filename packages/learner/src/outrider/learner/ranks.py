@@ -1,4 +1,4 @@
-"""The learners that train one policy together, as sums over them."""
+"""The learners that train together, as sums over them."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -44,3 +44,11 @@ class OneRank:
 
     def start_sum(self, tensor: Tensor) -> Callable[[], Tensor]:
         return lambda: tensor
+
+
+class ApartRank(OneRank):
+    """One of several learners that train policies of their own, and so sum nothing."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self.rank = rank
+        self.size = size

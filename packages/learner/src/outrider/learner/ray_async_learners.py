@@ -30,7 +30,6 @@ from outrider.learner.ray_learners import (
     deal,
     made_anew,
     num_rows_of,
-    published,
     recovery_from,
     statistics_of,
 )
@@ -122,7 +121,7 @@ class RayAsyncLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._ranks.set_state(state)
         self._recovery.set_state(copied(for_all(state)))
-        self._weights = published(self._ranks)
+        self._weights = self._ranks.publish()
         self._portions.restart(self._weights.version)
 
     def close(self) -> None:
@@ -145,7 +144,9 @@ class RayAsyncLearnerGroup:
     def _deal(self, portions: Iterable[Portion]) -> None:
         for portion in portions:
             held = [put_fragment(fragment) for fragment in portion.fragments]
-            for rank, shard in enumerate(deal(held, self._ranks.num_ranks, max(portion.staleness))):
+            for rank, shard in enumerate(
+                deal(held, self._ranks.sharing, self._ranks.num_ranks, max(portion.staleness))
+            ):
                 self._calls[self._ranks.call(rank, "put", *shard)] = rank
 
     def _ask(self) -> None:

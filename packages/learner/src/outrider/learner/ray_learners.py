@@ -2,10 +2,11 @@
 
     driver                     ranks                       object store
     update: references ------> each pulls its shard <----- fragments
-    answer                  <- weights of rank 0 --------> weights, once per node that reads them
+    answer                  <- weights ------------------> weights, once per node that reads them
 
-The driver reads no fragment and no weights; of a snapshot it keeps a copy in its own memory, so that the
-group can be made anew when a rank dies.
+What ranks share out, and whose answers and weights are the group's, says `outrider.learner.sharing`. The
+driver reads no fragment and no weights; of a snapshot it keeps a copy in its own memory, so that the group
+can be made anew when a rank dies.
 """
 
 from __future__ import annotations
@@ -21,12 +22,11 @@ import ray
 
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
-from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied, for_all
-from outrider.learner.ray_ranks import Options, RayRanks, read_answer
+from outrider.learner.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.learner.recovery import Recovery
-from outrider.learner.shards import deal_streams
+from outrider.learner.sharing import Sharing
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
@@ -36,7 +36,7 @@ _LOGGER = logging.getLogger("outrider.learner")
 class RayLearnerGroup:
     """Ranks that the training loop waits for; obeys `LearnerGroup`."""
 
-    def __init__(self, plan: LearnerPlan, *, num_learners: int, options: Options, run: str = "") -> None:
+    def __init__(self, plan: Plan, *, num_learners: int, options: Options, run: str = "") -> None:
         """Start the ranks and wait until they are up; `run` tags their metrics. Ray is connected.
 
         Raises what `RayRanks` raises.
@@ -45,9 +45,9 @@ class RayLearnerGroup:
         self._ranks = self._start()
         state = copied(self._ranks.get_state("get_state"))
         self._recovery = recovery_from(state, plan)
-        self._snapshot: Any = None
-        """A snapshot under way, as a reference."""
-        self._weights = self._publish()
+        self._snapshot: list[Any] = []
+        """A snapshot under way, as references."""
+        self._weights = self._ranks.publish()
 
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
         """Train on all ranks. After the loss of a rank, train again from the newest snapshot.
@@ -58,17 +58,14 @@ class RayLearnerGroup:
         held = [put_fragment(fragment) for fragment in fragments]
         while True:
             try:
-                answers, weights = self._update(held)
+                metrics, self._weights = self._update(held)
             except LostRankError as error:
                 held = self._go_back_with(held, error)
                 if not held:
                     return {}
                 continue
-            version = int(answers[0]["version"])
-            self._recovery.learned(version)
-            self._weights = RayWeights(weights, version)
+            self._recovery.learned(self._weights.version)
             self._take_snapshot()
-            metrics: dict[str, float] = answers[0]["metrics"]
             return metrics
 
     def publish(self) -> WeightsReference:
@@ -86,16 +83,16 @@ class RayLearnerGroup:
                 self._go_back(error)
 
     def set_state(self, state: StateTree) -> None:
-        self._snapshot = None
+        self._snapshot = []
         self._ranks.set_state(state)
         self._recovery.set_state(copied(for_all(state)))
-        self._weights = self._publish()
+        self._weights = self._ranks.publish()
 
     def close(self) -> None:
         self._ranks.kill()
 
     def _go_back(self, error: LostRankError) -> None:
-        self._snapshot = None
+        self._snapshot = []
         self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
 
     def _go_back_with(self, held: Sequence[RayFragment], error: LostRankError) -> list[RayFragment]:
@@ -103,42 +100,44 @@ class RayLearnerGroup:
         while True:
             self._go_back(error)
             try:
-                self._weights = self._publish()
+                self._weights = self._ranks.publish()
                 there = self._ranks.still_there(held)
             except LostRankError as again:
                 error = again
                 continue
-            if sum(each.summary.num_streams for each in there) < self._ranks.num_ranks:
+            num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
+            if sum(each.summary.num_streams for each in there) < num_needed:
                 _LOGGER.warning("this update is left out: too few of its fragments are left")
                 there = []
             self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
             return there
 
-    def _update(self, held: Sequence[RayFragment]) -> tuple[list[Any], Any]:
+    def _update(self, held: Sequence[RayFragment]) -> tuple[dict[str, float], RayWeights]:
+        ranks = self._ranks
         calls = [
-            self._ranks.call_with_weights(rank, "update", *shard)
-            for rank, shard in enumerate(deal(held, self._ranks.num_ranks))
+            ranks.call_with_weights(rank, "update", *shard)
+            for rank, shard in enumerate(deal(held, ranks.sharing, ranks.num_ranks))
         ]
-        answers = self._ranks.answers([answer for answer, _ in calls])
-        return answers, calls[0][1]
-
-    def _publish(self) -> RayWeights:
-        return published(self._ranks)
+        answers = ranks.answers([answer for answer, _ in calls])
+        weights = ranks.joined_weights([calls[rank][1] for rank in ranks.holders], answers[0]["version"])
+        return ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in ranks.holders]), weights
 
     def _take_snapshot(self) -> None:
         """Ask for a snapshot where it is time, and keep the one before once it is here."""
-        if self._snapshot is not None and ray.wait([self._snapshot], timeout=0)[0]:
-            snapshot, self._snapshot = self._snapshot, None
+        asked = self._snapshot
+        if asked and not ray.wait(asked, num_returns=len(asked), timeout=0)[1]:
+            self._snapshot = []
             with suppress(LostRankError):  # the next update finds that out
-                self._recovery.keep(copied(read_answer(snapshot, 0)["state"]))
-        if self._snapshot is None and self._recovery.is_due:
-            self._snapshot = self._ranks.call(0, "get_state", None)
+                states = [read_answer(part, rank)["state"] for rank, part in enumerate(asked)]
+                self._recovery.keep(copied(self._ranks.sharing.join_states(states)))
+        if not self._snapshot and self._recovery.is_due:
+            self._snapshot = [self._ranks.call(rank, "get_state", None) for rank in self._ranks.holders]
 
 
-def deal(held: Sequence[RayFragment], num_ranks: int, *staleness: int) -> list[list[Any]]:
+def deal(held: Sequence[RayFragment], sharing: Sharing, num_ranks: int, *staleness: int) -> list[list[Any]]:
     """Return for each rank the arguments of its call: shards, what else there is, the shards' fragments."""
     dealt = []
-    for shards in deal_streams([each.summary.num_streams for each in held], num_ranks):
+    for shards in sharing.deal([each.summary.num_streams for each in held], num_ranks):
         used = sorted({shard.fragment for shard in shards})
         plain = [(used.index(shard.fragment), shard.first, shard.stop) for shard in shards]
         dealt.append([plain, *staleness, *(held[number].ref for number in used)])
@@ -163,12 +162,7 @@ def made_anew(
         return ranks
 
 
-def published(ranks: RayRanks) -> RayWeights:
-    answer, weights = ranks.call_with_weights(0, "publish")
-    return RayWeights(weights, int(ranks.answers([answer])[0]["version"]))
-
-
-def recovery_from(state: StateTree, plan: LearnerPlan) -> Recovery:
+def recovery_from(state: StateTree, plan: Plan) -> Recovery:
     return Recovery(
         for_all(state),
         num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,

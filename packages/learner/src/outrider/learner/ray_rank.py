@@ -4,13 +4,16 @@
     call("greet", hello) -------------------------------->  {"welcome": bytes}
     call("meet", timeout_s) ----------------------------->  {"host", "port"} where rank 0 awaits the others
     call("join", plan, rank, num_ranks, host, port, run) >  {}             once all have joined
+    call("join_apart", the same, plan of policies) ------>  {}             of ranks that sum nothing
     call("set_state", state of all, what differs here) -->  {}
     call("get_state", digests of rank 0, or None) ------->  {"state", "digests"}
     call("fetch", fragment) ----------------------------->  {}             an error where it is lost
 
-    of a group that is waited for:
-    call_with_weights("update", shards, *fragments) ----->  {"metrics", "version"}, weights of rank 0
     call_with_weights("publish") ------------------------>  {"version"}, weights
+    call_with_weights("join_weights", *weights) --------->  {"version"}, weights of all policies
+
+    of a group that is waited for:
+    call_with_weights("update", shards, *fragments) ----->  {"metrics", "version"}, weights
 
     of a group that trains by itself:
     call_with_weights("begin", num_updates_between_snapshots)
@@ -20,7 +23,8 @@
     report(timeout_s) ----------------------------------->  {"num_updates", ...}, weights of rank 0
 
 Shards are lists of (argument number, first stream, stop stream); fragments are arguments of the call, so
-that Ray has fetched them when it begins. What went wrong is answered as {"error": kind, "text": sentence,
+that Ray has fetched them when it begins. Of ranks that share rows, rank 0 alone answers with weights and
+metrics. What went wrong is answered as {"error": kind, "text": sentence,
 "traceback": text}. Only plain values, arrays, bytes and buffers cross: the two sides may be of different
 releases, and this drawing is a contract as the protos are.
 """
@@ -43,24 +47,26 @@ from outrider.learner.introduction import introduction
 from outrider.learner.learner_loop import LearnerLoop
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.mesh_ranks import MeshRanks
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import error_message
 from outrider.learner.rank_state import digests, own_part
-from outrider.learner.ranks import OneRank, Ranks
+from outrider.learner.ranks import ApartRank, OneRank, Ranks
 from outrider.learner.ray_learner_metrics import LearnerMetrics
 from outrider.transport import LocalFragment
-from outrider.transport.ray_references import Message, read_fragment, to_message
+from outrider.transport.ray_references import Message, read_fragment, read_weights, to_message
 from outrider.wire import (
     Fragment,
+    all_parts,
     answer_hello,
     decode_hello,
     encode_weights,
     encode_welcome,
-    take_streams,
 )
 
 if TYPE_CHECKING:
     from outrider.learner.learner import Learner, StateTree
     from outrider.learner.learner_group import LearnerGroupSettings
+    from outrider.learner.sharing import Sharing
 
 REPORTS_GROUP = "reports"
 """Calls of `report` have a thread of their own and do not wait for an update."""
@@ -103,6 +109,7 @@ class RankProcess:
     def __init__(self) -> None:
         self._learner: Learner
         self._ranks: Ranks
+        self._sharing: Sharing
         self._metrics: LearnerMetrics
         self._store: Any = None
         self._loop: LearnerLoop[_Published] | None = None
@@ -116,6 +123,7 @@ class RankProcess:
             "greet": self.greet,
             "meet": self.meet,
             "join": self.join,
+            "join_apart": self.join_apart,
             "set_state": self.set_state,
             "get_state": self.get_state,
             "fetch": self.fetch,
@@ -132,6 +140,7 @@ class RankProcess:
         calls: dict[str, Callable[..., _WithWeights]] = {
             "update": self.update,
             "publish": self.publish,
+            "join_weights": self.join_weights,
             "begin": self.begin,
             "report": self.report,
         }
@@ -156,11 +165,14 @@ class RankProcess:
     ) -> Answer:
         """Make the learner and wait until all ranks have."""
         read = LearnerPlan.from_message(plan, load=cloudpickle.loads)
-        torch.set_num_threads(max(1, int(read.settings.num_cpus_per_learner)))
-        self._ranks = _join_ranks(read.settings, rank, num_ranks, host, port)
-        self._learner = read.make_learner(self._ranks, choose_device(read.settings))
-        self._metrics = LearnerMetrics(run, rank)
-        return {}
+        return self._make(read, _join_ranks(read.settings, rank, num_ranks, host, port), run)
+
+    def join_apart(
+        self, plan: Mapping[str, Any], rank: int, num_ranks: int, host: str, port: int, run: str
+    ) -> Answer:
+        """Make the learner of this rank's own policies, which needs none of the others."""
+        read = MultiAgentPlan.from_message(plan, load=cloudpickle.loads)
+        return self._make(read, ApartRank(rank, num_ranks), run)
 
     def set_state(self, common: StateTree, own: StateTree) -> Answer:
         self._learner.set_state({**common, **own})
@@ -168,7 +180,7 @@ class RankProcess:
 
     def get_state(self, of_rank_0: Mapping[str, str] | None) -> Answer:
         """Return the state; of another rank only the entries whose digests are not those of rank 0."""
-        return _state_answer(self._learner.get_state(), of_rank_0)
+        return self._state_answer(self._learner.get_state(), of_rank_0)
 
     def fetch(self, fragment: Message) -> Answer:
         """Do nothing; Ray has fetched the fragment."""
@@ -176,16 +188,20 @@ class RankProcess:
 
     def update(self, shards: Shards, *fragments: Message) -> _WithWeights:
         """Train once, together with all ranks."""
-        shard = _take(shards, fragments)
+        shard = self._take(shards, fragments)
         metrics = self._learner.update(shard)
-        self._metrics.record(1, sum(fragment.num_rows for fragment in shard))
-        if self._ranks.rank:
+        self._metrics.record(1, sum(part.num_rows for fragment in shard for part in all_parts(fragment)))
+        if not self._is_holder:
             return {}, None
         answer, weights = self._publish()
         return {"metrics": metrics} | answer, weights
 
     def publish(self) -> _WithWeights:
         return self._publish()
+
+    def join_weights(self, *weights: Message) -> _WithWeights:
+        joined = self._sharing.join_weights([read_weights(part) for part in weights])
+        return {"version": joined.version}, to_message(encode_weights(joined, checksum=False))
 
     def begin(self, num_updates_between_snapshots: int) -> _WithWeights:
         """Train from now on without being asked."""
@@ -197,13 +213,13 @@ class RankProcess:
 
     def put(self, shards: Shards, staleness: int, *fragments: Message) -> Answer:
         """Let the shards of one update queue up, the oldest of which is `staleness` versions old."""
-        self._running().put([LocalFragment(fragment) for fragment in _take(shards, fragments)])
+        self._running().put([LocalFragment(fragment) for fragment in self._take(shards, fragments)])
         self._staleness = staleness
         return {}
 
     def state_after_all(self, of_rank_0: Mapping[str, str] | None, timeout_s: float) -> Answer:
         state = self._running().between_updates(self._learner.get_state, timeout_s)
-        return _state_answer(state, of_rank_0)
+        return self._state_answer(state, of_rank_0)
 
     def report(self, timeout_s: float) -> _WithWeights:
         """Return what was learned since the last call, and wait for the first update to end."""
@@ -235,8 +251,8 @@ class RankProcess:
         return {"version": weights.version}, to_message(encode_weights(weights, checksum=False))
 
     def _publish_between_updates(self) -> _Published:
-        """Return weights, and a snapshot where it is time for one; of other ranks than 0 neither."""
-        if self._ranks.rank:
+        """Return weights, and a snapshot where it is time for one; of no holder neither."""
+        if not self._is_holder:
             return 0, None, None
         answer, weights = self._publish()
         snapshot = None
@@ -244,6 +260,30 @@ class RankProcess:
             snapshot = self._learner.get_state()
             self._snapshot_version = answer["version"]
         return answer["version"], weights, snapshot
+
+    @property
+    def _is_holder(self) -> bool:
+        return self._ranks.rank in self._sharing.holders(self._ranks.size)
+
+    def _take(self, shards: Shards, fragments: Sequence[Message]) -> list[Fragment]:
+        rank, size = self._ranks.rank, self._ranks.size
+        return [
+            self._sharing.take(read_fragment(fragments[number]), first, stop, rank=rank, num_ranks=size)
+            for number, first, stop in shards
+        ]
+
+    def _state_answer(self, state: StateTree, of_rank_0: Mapping[str, str] | None) -> Answer:
+        if of_rank_0 is not None:
+            return {"state": own_part(state, of_rank_0)}
+        others = self._ranks.size - len(self._sharing.holders(self._ranks.size))
+        return {"state": state, "digests": digests(state) if others else {}}
+
+    def _make(self, plan: LearnerPlan | MultiAgentPlan, ranks: Ranks, run: str) -> Answer:
+        torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
+        self._ranks, self._sharing = ranks, plan.sharing
+        self._learner = plan.make_learner(ranks, choose_device(plan.settings))
+        self._metrics = LearnerMetrics(run, ranks.rank)
+        return {}
 
     def _running(self) -> LearnerLoop[_Published]:
         assert self._loop is not None, "begin comes first"
@@ -270,13 +310,3 @@ def _join_ranks(settings: LearnerGroupSettings, rank: int, num_ranks: int, host:
     device = "cuda" if settings.num_gpus_per_learner else "cpu"
     mesh = init_device_mesh(device, (num_ranks,), mesh_dim_names=("data",))
     return MeshRanks(mesh)
-
-
-def _take(shards: Shards, fragments: Sequence[Message]) -> list[Fragment]:
-    return [take_streams(read_fragment(fragments[number]), first, stop) for number, first, stop in shards]
-
-
-def _state_answer(state: StateTree, of_rank_0: Mapping[str, str] | None) -> Answer:
-    if of_rank_0 is None:
-        return {"state": state, "digests": digests(state)}
-    return {"state": own_part(state, of_rank_0)}

@@ -30,13 +30,15 @@ from ray.exceptions import (
 from outrider.learner.introduction import introduction
 from outrider.learner.learner import StateTree
 from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import LostRankError, read_error
-from outrider.learner.rank_state import for_all, join_ranks, part_for
+from outrider.learner.rank_state import join_ranks
 from outrider.learner.ray_rank import REPORTS_GROUP, Answer, RankActor
 from outrider.transport import FragmentReference
-from outrider.transport.ray_references import RayFragment, put_fragment
+from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 from outrider.wire import decode_welcome, encode_hello
 
+Plan: TypeAlias = LearnerPlan | MultiAgentPlan
 Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 """What to pass to Ray's `.options` for the actor of a rank: resources, placement, runtime environment."""
 
@@ -48,9 +50,9 @@ _NEVER = (ActorUnschedulableError, ActorPlacementGroupRemoved)
 
 
 class RayRanks:
-    """Ranks that are up, in one torch.distributed group."""
+    """Ranks that are up; those that sum are in one torch.distributed group."""
 
-    def __init__(self, plan: LearnerPlan, *, num_ranks: int, options: Options, run: str) -> None:
+    def __init__(self, plan: Plan, *, num_ranks: int, options: Options, run: str) -> None:
         """Start all ranks at once and wait until each has joined.
 
         Raises ValueError where a rank refuses its settings or its release does not fit, LostRankError
@@ -58,6 +60,7 @@ class RayRanks:
         """
         # A sum fails after learner_timeout_s; then those who waited in it shall say so.
         self._timeout_s = plan.settings.learner_timeout_s + _GRACE_S
+        self.sharing = plan.sharing
         start_s = plan.settings.learner_start_timeout_s
         remote: Any = ray.remote  # whose overloads know no concurrency groups
         actor = remote(concurrency_groups={REPORTS_GROUP: 1}, max_restarts=0)(RankActor)
@@ -76,6 +79,11 @@ class RayRanks:
         if not self._actors:
             raise ValueError("the learners are closed; make new ones")
         return len(self._actors)
+
+    @property
+    def holders(self) -> range:
+        """The ranks that together know the whole."""
+        return self.sharing.holders(self.num_ranks)
 
     def call(self, rank: int, name: str, *args: Any) -> Any:  # noqa: ANN401 - a reference of Ray's
         """Ask one rank and return at once with the reference of its answer."""
@@ -97,17 +105,30 @@ class RayRanks:
 
     def set_state(self, state: StateTree) -> None:
         """Let all ranks go on from a group's state, each with its part."""
-        common = ray.put(for_all(state))
-        self.answers(
-            [self.call(rank, "set_state", common, part_for(state, rank)) for rank in range(self.num_ranks)]
-        )
+        for_all, own = self.sharing.deal_state(state, self.num_ranks)
+        common = ray.put(for_all)
+        self.answers([self.call(rank, "set_state", common, part) for rank, part in enumerate(own)])
 
     def get_state(self, method: str, *args: Any) -> StateTree:  # noqa: ANN401 - arguments of the method
         """Return the group's state by a method of the ranks that takes rank 0's digests first."""
-        (first,) = self.answers([self.call(0, method, None, *args)])
-        others = range(1, self.num_ranks)
-        parts = self.answers([self.call(rank, method, first["digests"], *args) for rank in others])
-        return join_ranks(first["state"], [part["state"] for part in parts])
+        known = self.answers([self.call(rank, method, None, *args) for rank in self.holders])
+        others = range(len(known), self.num_ranks)
+        parts = self.answers([self.call(rank, method, known[0]["digests"], *args) for rank in others])
+        whole = self.sharing.join_states([part["state"] for part in known])
+        return join_ranks(whole, [part["state"] for part in parts])
+
+    def joined_weights(self, weights: Sequence[Any], version: int) -> RayWeights:
+        """Return the group's weights, where the holders' are under these references."""
+        if len(weights) == 1:
+            return RayWeights(weights[0], version)
+        answer, joined = self.call_with_weights(0, "join_weights", *weights)
+        return RayWeights(joined, int(self.answers([answer])[0]["version"]))
+
+    def publish(self) -> RayWeights:
+        """Return the group's weights. Raises what `answers` raises."""
+        calls = [self.call_with_weights(rank, "publish") for rank in self.holders]
+        answers = self.answers([answer for answer, _ in calls])
+        return self.joined_weights([weights for _, weights in calls], int(answers[0]["version"]))
 
     def still_there(self, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
         """Return those fragments that can be fetched; others went with the node that held them.
@@ -137,7 +158,7 @@ class RayRanks:
         for actor in actors:
             ray.kill(actor)
 
-    def _start(self, plan: LearnerPlan, run: str, deadline: float) -> None:
+    def _start(self, plan: Plan, run: str, deadline: float) -> None:
         def left_s() -> float:
             return max(0.0, deadline - time.monotonic())
 
@@ -149,9 +170,10 @@ class RayRanks:
                 raise ValueError(f"a learner refused: {refusal.sentence}")
         (place,) = settle([self.call(0, "meet", left_s())], left_s())
         message = plan.to_message(cloudpickle.dumps)
+        join = "join_apart" if isinstance(plan, MultiAgentPlan) else "join"
         settle(
             [
-                self.call(rank, "join", message, rank, num, place["host"], place["port"], run)
+                self.call(rank, join, message, rank, num, place["host"], place["port"], run)
                 for rank in range(num)
             ],
             left_s(),

@@ -119,6 +119,11 @@ def read_fragment(message: Message) -> Fragment:
     return decode_fragment_frame(from_message(message), _LIMITS)
 
 
+def read_weights(message: Message) -> Weights:
+    """Return the weights of a message that arrived; their arrays are read-only views of shared memory."""
+    return decode_weights_frame(from_message(message), _LIMITS)
+
+
 def read_fragment_summary(message: bytes) -> FragmentSummary:
     """Return the summary that a runner sent, however many agents' episodes it lists."""
     return decode_fragment_summary(message, _LIMITS)
