@@ -7,6 +7,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from outrider.envrunner.cast import Cast
+from outrider.envrunner.casting import Casting
 from outrider.envrunner.pool import PoolStatistics, WaitInterruptedError, check_num_states
 from outrider.envrunner.remote_runners import RemoteRunners, Sampled
 from outrider.envrunner.roster import Roster
@@ -31,6 +33,7 @@ class AsyncRunnerFleet:
         self._clock = clock
         num_rows = num_steps * settings.num_envs_per_env_runner
         self._roster = Roster(remote, settings, num_rows=num_rows, clock=clock)
+        self._casting = Casting(remote, self._roster, timeout_s=2 * settings.sample_timeout_s)
         self._finished: deque[Sampled] = deque()
         self._has_weights = self._is_interrupted = False
 
@@ -55,6 +58,13 @@ class AsyncRunnerFleet:
         taken = [self._finished.popleft().fragment for _ in range(num_taken)]
         self._ask()
         return taken
+
+    def recast(self, cast: Cast) -> None:
+        """Let all runners act with other policies, from the next fragment on that they are asked for.
+
+        Raises ValueError for what they cannot be told.
+        """
+        self._casting.change(cast)
 
     def interrupt(self) -> None:
         """Wait no more for runners that have not started."""
@@ -90,5 +100,7 @@ class AsyncRunnerFleet:
             return
         num_finished = Counter(sampled.index for sampled in self._finished)
         for index in self._roster.up:
+            if not self._casting.reaches(index):
+                continue
             while self._roster.num_requests(index) + num_finished[index] < self._num_in_flight:
                 self._roster.ask(index, None)

@@ -45,13 +45,14 @@ class ColumnRules:
     def row_bytes(self) -> int:
         """Most bytes of a row."""
         forms = (*self._observations.values(), *self._observations.values(), *self._actions.values())
-        row_bytes = _NUMBERS_BYTES + sum(dtype.itemsize * prod(shape) for dtype, shape in forms)
-        return row_bytes + 4 * (self._num_parameters or 0)
+        row_bytes: int = sum(dtype.itemsize * prod(shape) for dtype, shape in forms)
+        return _NUMBERS_BYTES + row_bytes + 4 * (self._num_parameters or 0)
 
     @property
     def stream_bytes(self) -> int:
         """Bytes of the recurrent state before a stream."""
-        return sum(dtype.itemsize * prod(shape) for dtype, shape in self._state.values())
+        stream_bytes: int = sum(dtype.itemsize * prod(shape) for dtype, shape in self._state.values())
+        return stream_bytes
 
     def check(self, fragment: Fragment) -> None:
         """Raise ValueError with the first rule that a column of a fragment, its others left out, breaks."""

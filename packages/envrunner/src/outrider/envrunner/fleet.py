@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from outrider.envrunner.cast import Cast
+from outrider.envrunner.casting import Casting
 from outrider.envrunner.pool import PoolStatistics, WaitInterruptedError, as_array, check_num_states
 from outrider.envrunner.remote_runners import RemoteRunners
 from outrider.envrunner.roster import Roster
@@ -50,6 +52,7 @@ class RunnerFleet:
         self._clock = clock
         num_rows = num_steps * settings.num_envs_per_env_runner
         self._roster = Roster(remote, settings, num_rows=num_rows, clock=clock)
+        self._casting = Casting(remote, self._roster, timeout_s=2 * settings.sample_timeout_s)
         self._awaited: set[int] = set()
         self._late: set[int] = set()
         self._arrived: list[tuple[int, FragmentReference]] = []
@@ -75,6 +78,13 @@ class RunnerFleet:
         if self._settings.sample_ahead:
             self._ask(weights)
         return fragments
+
+    def recast(self, cast: Cast) -> None:
+        """Let all runners act with other policies, from the next fragment on that they are asked for.
+
+        Raises ValueError for what they cannot be told.
+        """
+        self._casting.change(cast)
 
     def interrupt(self) -> None:
         """Wait no more for runners that have not started."""
@@ -136,6 +146,8 @@ class RunnerFleet:
         while self._roster.are_starting:
             self._await_others()
         for index in self._free():
+            if not self._casting.reaches(index):
+                continue
             self._roster.ask(index, weights)
             self._awaited.add(index)
             self._num_asks += 1
@@ -208,6 +220,8 @@ class RunnerFleet:
 
     def _state_of(self, index: int) -> Mapping[str, Any] | None:
         if index not in self._roster.up:
+            return None
+        if not self._casting.reaches(index):
             return None
         try:
             return self._remote.get_state(index, self._settings.sample_timeout_s) or None  # it has none

@@ -14,10 +14,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from outrider.envrunner.act_session import ActSessions
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.matchups import Matchups
+from outrider.envrunner.planned_runner import CAST
 from outrider.envrunner.remote_runners import Admission, RunnerEvent
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_service import RunnerService
@@ -30,6 +33,9 @@ from outrider.transport.connection import Receiver
 from outrider.transport.security import ServerSecurity
 from outrider.wire import Limits, Welcome
 from outrider.wire.session import Goodbye, GoodbyeReason, Join
+
+if TYPE_CHECKING:
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 _TEND_S = 0.05
@@ -67,7 +73,7 @@ class Gateway:
 
     def __init__(
         self,
-        plan: RunnerPlan,
+        plan: RunnerPlan | MultiAgentPlan,
         settings: EnvRunnerSettings,
         *,
         num_seats: int,
@@ -90,7 +96,7 @@ class Gateway:
         self._runners = RunnerService(self._seats, self._invitation, self._tally)
         services: dict[str, Receiver] = {SAMPLE: self._runners}
         self._acting: ActSessions | None = None
-        if self._invitation.is_exported:
+        if isinstance(plan, RunnerPlan) and self._invitation.is_exported:
             services[ACT] = self._acting = ActSessions(
                 plan,
                 self._seats,
@@ -165,6 +171,19 @@ class Gateway:
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._seats.occupant(index).set_state(state, timeout_s)
+
+    def check_cast(self, cast: Cast) -> None:
+        """Refuse functions: none crosses a network."""
+        if cast.mapping is not None and not isinstance(cast.mapping, Matchups):
+            raise ValueError(
+                "runners that are connected cannot be given a policy_mapping_fn; use set_matchups, which are "
+                "plain data, or give the function before the run starts"
+            )
+        self._invitation.recast(cast)
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies; see `RemoteRunners`."""
+        self._seats.occupant(index).set_state({CAST: cast.to_message()}, timeout_s)
 
     def stop(self, index: int, reason: str = "") -> None:
         """Close a seat; whoever sits there is sent away, told why, and may come again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import TYPE_CHECKING
 
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.fragment_rules import FragmentRules
 from outrider.envrunner.introduction import introduction
+from outrider.envrunner.invited_policy import Invited, InvitedPolicy, Rules
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
@@ -15,16 +15,15 @@ from outrider.transport.received import weights_pieces
 from outrider.wire import (
     Bytes,
     Limits,
-    PolicyGraph,
-    Refusal,
-    RefusalReason,
     Welcome,
     answer_hello,
     capabilities,
-    encode_policy_graph,
-    space_difference,
 )
 from outrider.wire.session import Assignment, Join, Terms
+
+if TYPE_CHECKING:
+    from outrider.envrunner.cast import Cast
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 
 _HEARTBEAT_S, _SILENCE_S = 2.0, 10.0
 """A peer that is frozen is noticed within 12 s."""
@@ -37,7 +36,12 @@ class Invitation:
     """Made once for a run; safe to use from any thread."""
 
     def __init__(
-        self, plan: RunnerPlan, settings: EnvRunnerSettings, limits: Limits, *, is_guarded: bool = False
+        self,
+        plan: RunnerPlan | MultiAgentPlan,
+        settings: EnvRunnerSettings,
+        limits: Limits,
+        *,
+        is_guarded: bool = False,
     ) -> None:
         """Write down what is the same for all. Builds a policy that cannot be exported, which needs torch.
 
@@ -46,27 +50,27 @@ class Invitation:
         self._is_guarded = is_guarded
         self._plan = plan
         self._settings = settings
-        self._graph, self.is_exported = _graph(plan)
+        self._invited: Invited
+        if isinstance(plan, RunnerPlan):
+            self._invited = InvitedPolicy(plan)
+        else:
+            from outrider.envrunner.invited_policies import InvitedPolicies
+
+            self._invited = InvitedPolicies(plan)
+        self.is_exported = self._invited.is_exported
+        """Whether strangers can act, too."""
         self.limits = limits
         self.terms = Terms(
             heartbeat_interval_s=_HEARTBEAT_S,
             silence_timeout_s=_SILENCE_S,
             session_timeout_s=settings.reconnect_timeout_s,
         )
-        self.graph: Sequence[Bytes] = encode_policy_graph(self._graph).pieces()
+        self.graph = self._invited.attachment
         """To be attached to an assignment."""
-        self.rules = FragmentRules(
-            observation_space=self._graph.observation_space,
-            action_heads=self._graph.action_heads,
-            state=self._graph.state,
-            num_steps=plan.num_steps,
-            num_environments=plan.settings.num_envs_per_env_runner,
-            record_action_parameters=plan.settings.record_action_parameters,
-        )
-        self.fragment_limits = self.rules.limits(limits)
+        self.fragment_limits = self._invited.rules.limits(limits)
         """How much of a fragment is read."""
         hello = introduction("the training run", capabilities())
-        self._hello = replace(hello, policy_fingerprint=self._graph.fingerprint)
+        self._hello = replace(hello, policy_fingerprint=self._invited.fingerprint)
         self.capabilities = self._hello.capabilities
         """What this side can do."""
 
@@ -78,24 +82,15 @@ class Invitation:
         welcome = answer_hello(join.hello, self._hello)
         if welcome.refusal is not None:
             return welcome
-        if is_stranger and not self.is_exported:
-            return self._refuse(
-                RefusalReason.CAPABILITY,
-                f"{self._hello.component} trains a policy that cannot be exported, with which "
-                f"{join.hello.component} cannot act; use a network that can be exported, or runners that the "
-                "run starts",
-            )
-        for name in ("observation_space", "action_space"):
-            difference = space_difference(
-                getattr(join, name), getattr(self._graph, name), there="on the farm", here="in the run"
-            )
-            if difference is not None:
-                return self._refuse(
-                    RefusalReason.ENVIRONMENT,
-                    f"the {name} of {join.hello.component} differs from that of the run: {difference}; "
-                    "give both the same environment and arguments",
-                )
-        return welcome
+        misfit = self._invited.misfit(join, run=self._hello.component, is_stranger=is_stranger)
+        if misfit is None:
+            return welcome
+        return Welcome(component=self._hello.component, protocol=self._hello.protocol, refusal=misfit)
+
+    @property
+    def rules(self) -> Rules:
+        """What fragments look like."""
+        return self._invited.rules
 
     def assignment(self, index: int, incarnation: int, agreed: frozenset[str]) -> Assignment:
         """Say what the runner at a seat is to sample; `agreed` are the capabilities that both sides have."""
@@ -118,40 +113,22 @@ class Invitation:
         """Return the number within the run of the runner at a seat."""
         return self._plan.first_runner + index
 
-    def weights(self, weights: WeightsReference, agreed: frozenset[str]) -> Sequence[Bytes]:
-        """Return weights as they are sent, encoded once for all who get them; may block the first time."""
+    def weights(
+        self, weights: WeightsReference, agreed: frozenset[str], since: int | None = None
+    ) -> Sequence[Bytes]:
+        """Return weights as they are sent, encoded once for all who get them; may block the first time.
+
+        A runner that has acted with version `since` gets what is otherwise than then.
+        """
         is_halved = self._settings.weights_dtype == "bfloat16" and "bfloat16" in agreed
-        return weights_pieces(weights, bfloat16=is_halved, checksum=not self._is_guarded)
+        needed = self._invited.needed(weights, since)
+        return weights_pieces(needed, bfloat16=is_halved, checksum=not self._is_guarded)
 
     def check_weights(self, weights: WeightsReference) -> None:
         """Raise ValueError for weights of another module; may block while they are fetched."""
-        fingerprint = weights.load().fingerprint
-        if fingerprint != self._graph.fingerprint:
-            raise ValueError(
-                f"weights fit the module {fingerprint}, and runners act with {self._graph.fingerprint}; "
-                "export the policy again"
-            )
+        self._invited.check_weights(weights)
 
-    def _refuse(self, reason: RefusalReason, sentence: str) -> Welcome:
-        welcome = Welcome(component=self._hello.component, protocol=self._hello.protocol)
-        return replace(welcome, refusal=Refusal(reason=reason, sentence=sentence))
-
-
-def _graph(plan: RunnerPlan) -> tuple[PolicyGraph, bool]:
-    """Return how runners act, and whether that is all that they need.
-
-    Where it is not, the graph has no model: whoever gets it has the recipe.
-    """
-    if isinstance(plan.policy, PolicyGraph):
-        return plan.policy, True
-    module = plan.policy.build()
-    spaces = spaces_of(plan.environment, plan.settings.gym_env_vectorize_mode)
-    graph = PolicyGraph(
-        model=b"",
-        fingerprint=module.fingerprint(),
-        observation_space=module.observation_space,
-        action_space=spaces[1],
-        action_heads=tuple(module.action_heads),
-        state=module.state_spec,
-    )
-    return graph, False
+    def recast(self, cast: Cast) -> None:
+        """Go on with other policies. Raises ValueError where there is one without a name."""
+        self._invited.recast(cast)
+        self.fragment_limits = self._invited.rules.limits(self.limits)

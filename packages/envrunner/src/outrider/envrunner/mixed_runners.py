@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.remote_runners import Admission, RemoteRunners, RunnerEvent
 from outrider.transport import WeightsReference
 
@@ -90,6 +91,16 @@ class MixedRunners:
         """Let a runner continue from a state."""
         part, within = self._place(index)
         part.set_state(within, state, timeout_s)
+
+    def check_cast(self, cast: Cast) -> None:
+        """Ask all parts."""
+        for part in self._parts:
+            part.check_cast(cast)
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies."""
+        part, within = self._place(index)
+        part.recast(within, cast, timeout_s)
 
     def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process."""

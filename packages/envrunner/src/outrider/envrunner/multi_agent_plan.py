@@ -103,6 +103,10 @@ class MultiAgentPlan:
             mapping=self.mapping if cast.mapping is None else cast.mapping,
         )
 
+    def without_pickles(self) -> MultiAgentPlan:
+        """Return the plan of runners that read no pickle from here on."""
+        return replace(self, load=None)
+
     def played(self) -> frozenset[int] | None:
         """Return the numbers of the policies that may act; None where only a function knows."""
         if not isinstance(self.mapping, Matchups):
@@ -170,6 +174,7 @@ class MultiAgentPlan:
             num_envs=self.settings.num_envs_per_env_runner,
             num_agents=self.num_agents,
             on_failure=on_failure,
+            with_states=self.has_central_critic,
         )
         return central_state(vector) if self.has_central_critic else vector
 

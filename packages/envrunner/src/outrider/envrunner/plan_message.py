@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from outrider.envrunner.runner_plan import RunnerPlan
-from outrider.envrunner.runner_protocol import SamplingPlan
+
+if TYPE_CHECKING:
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 
 
-def plan_from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None) -> SamplingPlan:
+def plan_from_message(
+    message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None
+) -> RunnerPlan | MultiAgentPlan:
     """Read what a plan's `to_message` returned, maybe of another release. Raises ValueError as those do."""
     if "stacks" not in message:
         return RunnerPlan.from_message(message, load)

@@ -21,10 +21,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from subprocess import Popen, TimeoutExpired
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.gateway import Gateway
 from outrider.envrunner.gateway_settings import GatewaySettings
 from outrider.envrunner.remote_runners import (
@@ -40,6 +41,9 @@ from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 from outrider.transport.security import ServerSecurity
+
+if TYPE_CHECKING:
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 _LONGEST_PATH = 107
@@ -61,7 +65,9 @@ class _Runner:
 class ProcessRunners:
     """Runner processes and the gateway that they dial. For one thread."""
 
-    def __init__(self, plan: RunnerPlan, settings: EnvRunnerSettings, *, num_runners: int) -> None:
+    def __init__(
+        self, plan: RunnerPlan | MultiAgentPlan, settings: EnvRunnerSettings, *, num_runners: int
+    ) -> None:
         """Open the socket; no process is made before `start`."""
         self._folder = _make_folder()
         try:
@@ -144,6 +150,14 @@ class ProcessRunners:
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._gateway.set_state(index, state, timeout_s)
+
+    def check_cast(self, cast: Cast) -> None:
+        """See `RemoteRunners`."""
+        self._gateway.check_cast(cast)
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies; see `RemoteRunners`."""
+        self._gateway.recast(index, cast, timeout_s)
 
     def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process now."""

@@ -29,7 +29,10 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.introduction import introduction
+from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.planned_runner import CAST
 from outrider.envrunner.ray_runner_actor import (
     WEIGHTS_GROUP,
     Answer,
@@ -49,6 +52,7 @@ from outrider.envrunner.remote_runners import (
 )
 from outrider.envrunner.runner_protocol import SamplingPlan
 from outrider.envrunner.weights_loading import LostWeightsError
+from outrider.envrunner.weights_selection import WeightsSelection
 from outrider.transport import WeightsReference
 from outrider.transport.ray_references import (
     Message,
@@ -57,7 +61,7 @@ from outrider.transport.ray_references import (
     put_weights,
     read_fragment_summary,
 )
-from outrider.wire import decode_welcome, encode_hello
+from outrider.wire import FragmentSummary, decode_welcome, encode_hello
 
 Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 """What to pass to Ray's `.options` for the actor of a runner: resources, placement, runtime environment."""
@@ -105,6 +109,10 @@ class _Actor:
     """In the order in which they will be answered."""
     version_sent: int | None = None
     """Newest weights that a request brought."""
+    acted: int | None = None
+    """Version of the weights that it has all that it needs of; None: nobody knows."""
+    num_before: int = 0
+    """Samples to come that say nothing of that: the runner was told to begin anew since."""
 
 
 class RayRunners:
@@ -129,13 +137,16 @@ class RayRunners:
         self._options = options
         self._start_timeout_s = start_timeout_s
         self._run = run
+        self._given_plan = plan
+        self._selection = WeightsSelection(plan.played() if isinstance(plan, MultiAgentPlan) else None)
         self._plan = ray.put(plan.to_message(dump=cloudpickle.dumps))
         self._hello = encode_hello(introduction("the training process"))
         self._actors: dict[int, _Actor] = {}
         self._events: list[RunnerEvent] = []
         self._given: WeightsReference | None = None
-        self._put: RayWeights
-        self._offered: RayWeights | None = None
+        self._put: dict[int | None, RayWeights] = {}
+        """What is in the object store of the weights given last, by what runners have already."""
+        self._offered: WeightsReference | None = None
 
     @property
     def num_runners(self) -> int:
@@ -163,17 +174,17 @@ class RayRunners:
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask a runner for a fragment; weights go into the object store once, whoever is asked."""
         actor = self._actors[index]
-        acting = self._offered if weights is None else self._in_store(weights)
+        acting = self._offered if weights is None else weights
         assert acting is not None, "offer weights before asking for a fragment without them"
         is_new = actor.version_sent is None or acting.version > actor.version_sent
-        refs = [acting.ref] if is_new else []
+        refs = [self._in_store(acting, actor.acted).ref] if is_new else []
         answer, fragment = actor.handle.sample.remote(weights is not None, acting.version, refs)
         actor.calls.append(_Call("sample", answer, fragment, acting.version))
         actor.version_sent = acting.version
 
     def offer(self, weights: WeightsReference) -> None:
         """Give newer weights to all runners."""
-        self._offered = self._in_store(weights)
+        self._offered = weights
         for actor in self._actors.values():
             if actor.start_deadline is None:
                 self._send_offer(actor)
@@ -196,7 +207,18 @@ class RayRunners:
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._call_now(index, "set_state", timeout_s, state)
-        self._actors[index].version_sent = None  # weights have to be set again
+        actor = self._actors[index]
+        actor.version_sent = actor.acted = None  # weights have to be set again
+        actor.num_before = sum(call.method == "sample" for call in actor.calls)
+
+    def check_cast(self, cast: Cast) -> None:
+        """Let runners have the weights of more policies."""
+        assert isinstance(self._given_plan, MultiAgentPlan)
+        self._selection.also(self._given_plan.recast(cast).played())
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies; see `RemoteRunners`."""
+        self.set_state(index, {CAST: cast.to_message(cloudpickle.dumps)}, timeout_s)
 
     def stop(self, index: int, reason: str = "") -> None:
         """Kill a runner's process."""
@@ -219,17 +241,21 @@ class RayRunners:
             self.stop(index)
         self._events.clear()
         self._given = self._offered = None
+        self._put = {}
 
-    def _in_store(self, weights: WeightsReference) -> RayWeights:
-        """Put weights into the object store, unless they are those of the last call."""
+    def _in_store(self, weights: WeightsReference, since: int | None) -> RayWeights:
+        """Put what runners need that acted with version `since` into the object store, once for all."""
         if weights is not self._given:
-            self._put, self._given = put_weights(weights), weights
-        return self._put
+            self._put, self._given = {}, weights
+        if since not in self._put:
+            is_there = isinstance(weights, RayWeights)
+            self._put[since] = put_weights(weights if is_there else self._selection.of(weights, since))
+        return self._put[since]
 
     def _send_offer(self, actor: _Actor) -> None:
         if self._offered is not None:
             offer = actor.handle.offer.options(num_returns=0)
-            offer.remote(self._offered.version, [self._offered.ref])
+            offer.remote(self._offered.version, [self._in_store(self._offered, actor.acted).ref])
 
     def _take_answers(self, deadline: float) -> None:
         """Wait once for all calls that are not answered, and turn answers into events."""
@@ -261,11 +287,19 @@ class RayRunners:
                 case "sample":
                     assert call.fragment is not None
                     summary = read_fragment_summary(answer["summary"])
+                    self._note_acted(actor, summary)
                     if summary.policy_version < call.version:
                         actor.version_sent = None  # the weights did not reach it; send them once more
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
         except Exception as error:  # noqa: BLE001 - all of it is told
             self._tell(index, error)
+
+    def _note_acted(self, actor: _Actor, summary: FragmentSummary) -> None:
+        """Note which weights a runner has: at least those of its oldest row."""
+        if actor.num_before:
+            actor.num_before -= 1
+        elif summary.num_rows:
+            actor.acted = max(summary.policy_version, actor.acted or 0)
 
     def _welcome(self, index: int, actor: _Actor, welcome: bytes) -> None:
         """Read the answer to the Hello, and go on to make the environments."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from outrider.envrunner.cast import Cast
 from outrider.transport import FragmentReference, WeightsReference
 
 
@@ -140,6 +141,17 @@ class RemoteRunners(Protocol):
 
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state. Raises ConnectionError or TimeoutError."""
+        ...
+
+    def check_cast(self, cast: Cast) -> None:
+        """Raise ValueError in one sentence for other policies of which runners cannot be told."""
+        ...
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies from the next fragment on, also while one is under way.
+
+        Raises ConnectionError or TimeoutError.
+        """
         ...
 
     def stop(self, index: int, reason: str = "") -> None:

@@ -33,14 +33,15 @@ from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner, runner_maker
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.introduction import introduction
-from outrider.envrunner.runner import EnvRunner
+from outrider.envrunner.plan_message import plan_from_message
 from outrider.envrunner.runner_events import RunnerEvents
 from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.trial_step import one_line
 from outrider.transport.grpc_dialer import dial
 from outrider.transport.security import ClientSecurity
-from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
+from outrider.wire import DictSpace, PolicyGraph, Space, capabilities, decode_settings
 from outrider.wire.session import Assignment, Join
 
 _LOGGER = logging.getLogger("outrider.envrunner")
@@ -116,13 +117,16 @@ def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
 def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
     """Return the same where the run that asks has started this process, and says all of it."""
     assert orders.plan is not None
-    plan = RunnerPlan.from_message(orders.plan, load=pickle.loads)
-    if isinstance(plan.policy, PolicyGraph):
+    plan = plan_from_message(orders.plan, load=pickle.loads)
+    if not isinstance(plan, RunnerPlan):
+        plan = plan.without_pickles()
+        spaces: tuple[Space, Space] = DictSpace(spaces={}), DictSpace(spaces={})  # nobody looks at them
+    elif isinstance(plan.policy, PolicyGraph):
         spaces = plan.policy.observation_space, plan.policy.action_space
     else:
         spaces = spaces_of(plan.environment, plan.settings.gym_env_vectorize_mode)
 
-    def make(assignment: Assignment, _: memoryview) -> EnvRunner:
+    def make(assignment: Assignment, _: memoryview) -> SamplingRunner:
         return plan.make_runner(assignment.runner - plan.first_runner, assignment.incarnation)
 
     return make, spaces

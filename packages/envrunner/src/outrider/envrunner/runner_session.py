@@ -79,6 +79,10 @@ class RunnerSession:
         """Version of the weights that the runner was sent last."""
         self._is_there_soon = True
         """Whether those weights are small."""
+        self._base: int | None = None
+        """Version of the weights that the runner has all that it needs of; None: nobody knows."""
+        self._num_before_base = 0
+        """Asks up to this one say nothing of that: the runner was told to begin anew since."""
         self._newest_given = -1
         self._newest_acted = -1
         self._offered: WeightsReference | None = None
@@ -210,7 +214,8 @@ class RunnerSession:
         """Send a state and wait until the runner has taken it over; its weights are sent again after it."""
         self._call(encode_tree(dict(state)).pieces(), timeout_s)
         with self._changed:
-            self._given = None
+            self._given = self._base = None
+            self._num_before_base = self.seated.num_asked
 
     def stop(self, goodbye: Goodbye) -> None:
         """Say goodbye; the session is over."""
@@ -292,7 +297,7 @@ class RunnerSession:
         if self._connection is not None:
             self._given = weights.version
             self._newest_given = max(self._newest_given, weights.version)
-            pieces = self._invitation.weights(weights, self._agreed)
+            pieces = self._invitation.weights(weights, self._agreed, self._base)
             self._is_there_soon = _size_bytes(pieces) <= _SOON_BYTES
             self._send(session.WeightsDelivery(weights.version), pieces)
 
@@ -335,6 +340,8 @@ class RunnerSession:
             return None
         with self._changed:
             self._newest_acted = newest_acted
+            if ask.sequence > self._num_before_base:
+                self._base = newest_acted
             self.acknowledged = ask.sequence
             self._asks.popleft()
             self._send(session.Acknowledgement(ask.sequence))
@@ -346,9 +353,10 @@ class RunnerSession:
         fragment = reference.load()
         rules = self._invitation.rules
         rules.check(fragment, runner=self._invitation.runner(self.seated.index))
-        exact = ask.weights and ask.weights.version
-        oldest, newest = (self._newest_acted, self._newest_given) if exact is None else (exact, exact)
-        acted = rules.check_versions(fragment, oldest, newest)
+        if ask.weights is None:
+            acted = rules.check_versions(fragment, self._newest_acted, self._newest_given)
+        else:
+            acted = rules.check_versions(fragment, ask.weights.version, ask.weights.version)
         return self._newest_acted if acted is None else acted
 
     def _call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from outrider.envrunner.cast import Cast
+from outrider.envrunner.planned_runner import CAST
 from outrider.envrunner.remote_runners import (
     Admission,
     Failed,
@@ -208,6 +210,13 @@ class FakeRunners:
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state."""
         self._idle(index, timeout_s).set_state(state)
+
+    def check_cast(self, cast: Cast) -> None:
+        """Take any."""
+
+    def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
+        """Let a runner act with other policies."""
+        self._idle(index, timeout_s).set_state({CAST: cast.to_message()})
 
     def stop(self, index: int, reason: str = "") -> None:
         """End a runner's process; no further event comes from it."""
