@@ -2,11 +2,11 @@
 
     python packages/algorithm/benchmarks/simple_spread.py --seeds 3 --steps 100000
 
-The environment is mpe2's, with discrete actions, three agents and episodes of 25 steps, the same build for
-all. In every contender one policy plays all three agents. Each trains in a process of its own with one
-thread, all in turn within a seed, for the same number of environment steps. At the start and after each fifth of the
-steps one evaluation, the same for all and not counted, plays 200 episodes with fixed seeds and most likely
-actions. Returns are sums over the agents; gains are over uniformly random actions in the same episodes.
+The environment is that of mpe2, with discrete actions, three agents and episodes of 25 steps, the same build
+for all. In every contender one policy plays all three agents. Each trains in a process of its own with one
+thread, all in turn within a seed, for the same number of environment steps. At the start and after each fifth
+of the steps one evaluation, the same for all and not counted, plays 200 episodes with fixed seeds and most
+likely actions. Returns are sums over the agents; gains are over random actions in the same episodes.
 
 outrider mappo         values from the environment's global state (critic="central")
 outrider ippo          values from what an agent sees; all else the same
