@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import TypeVar
 
 from outrider.learner.group import UpdateReport
 from outrider.learner.learner import Learner, StateTree
 from outrider.learner.learner_loop import LearnerLoop
 from outrider.learner.portions import Portion, Portions
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+
+R = TypeVar("R")
 
 
 class LocalAsyncLearnerGroup:
@@ -63,7 +66,7 @@ class LocalAsyncLearnerGroup:
         if report is None:
             return []
         self._num_learned += report.num_updates
-        self._weights = report.weights
+        self._weights = max(self._weights, report.weights, key=attrgetter("version"))
         learned = self._portions.learned(report.num_updates)
         return [
             UpdateReport(
@@ -89,6 +92,14 @@ class LocalAsyncLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._weights = self._loop.between_updates(lambda: self._take_over(state), self._timeout_s)
         self._portions.restart(self._weights.version)
+
+    def between_updates(self, function: Callable[[], R]) -> R:
+        """Call `function`, which may change the learner, after all that was put; return its result."""
+        result, self._weights = self._loop.between_updates(
+            lambda: (function(), LocalWeights(self._learner.publish())), self._timeout_s
+        )
+        self._portions.go_on_at(self._weights.version)
+        return result
 
     def close(self) -> None:
         self._loop.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from outrider.learner.learner import Learner, StateTree
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +135,10 @@ class LocalLearnerGroup:
 
     def publish(self) -> WeightsReference:
         return LocalWeights(self._learner.publish())
+
+    def between_updates(self, function: Callable[[], R]) -> R:
+        """Call `function`, which may change the learner, while it rests; return its result."""
+        return function()
 
     def statistics(self) -> LearnerGroupStatistics:
         return LearnerGroupStatistics()

@@ -132,6 +132,10 @@ class MultiAgentLearner:
         self._frozen.discard(number)
         self._restructured(name)
 
+    def count_change(self) -> None:
+        """Count a change of policies that are not here, so that learners of one run stay in step."""
+        self._version += 1
+
     def freeze(self, numbers: Sequence[int]) -> None:
         """Let these policies stay as they are."""
         self._freeze(numbers, is_frozen=True)

@@ -77,10 +77,14 @@ class StackPlan:
 
     def of_rank(self, rank: int, num_ranks: int) -> StackPlan:
         """Return the plan of those policies that belong to a rank."""
+        return self.only(lambda number: rank_of(number, num_ranks) == rank)
+
+    def only(self, is_kept: Callable[[int], bool]) -> StackPlan:
+        """Return the plan of some of the policies, by their numbers."""
         return replace(
             self,
-            seeds={n: seed for n, seed in self.seeds.items() if rank_of(n, num_ranks) == rank},
-            overrides={n: own for n, own in self.overrides.items() if rank_of(n, num_ranks) == rank},
+            seeds={number: seed for number, seed in self.seeds.items() if is_kept(number)},
+            overrides={number: own for number, own in self.overrides.items() if is_kept(number)},
         )
 
     def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
@@ -131,9 +135,19 @@ class MultiAgentPlan:
 
     def of_rank(self, rank: int, num_ranks: int) -> MultiAgentPlan:
         """Return the plan of those policies that belong to a rank, of all architectures it has any of."""
-        stacks = tuple(stack.of_rank(rank, num_ranks) for stack in self.stacks)
-        frozen = frozenset(number for number in self.frozen if rank_of(number, num_ranks) == rank)
-        return replace(self, stacks=tuple(stack for stack in stacks if stack.seeds), frozen=frozen)
+        return self._only(lambda number: rank_of(number, num_ranks) == rank)
+
+    def without(self, number: int) -> MultiAgentPlan:
+        """Return the plan without a policy."""
+        return self._only(lambda other: other != number)
+
+    def with_policy(self, stack: StackPlan) -> MultiAgentPlan:
+        """Return the plan with the policies of `stack`, too, in a stack of that name."""
+        stacks = {known.name: known for known in self.stacks}
+        if (known := stacks.get(stack.name)) is not None:
+            seeds, overrides = {**known.seeds, **stack.seeds}, {**known.overrides, **stack.overrides}
+            stack = replace(known, seeds=seeds, overrides=overrides)
+        return replace(self, stacks=tuple((stacks | {stack.name: stack}).values()))
 
     def make_learner(self, ranks: Ranks, device: torch.device) -> MultiAgentLearner:
         """Make the learner of one rank, which has its own policies and sums nothing with the others."""
@@ -145,6 +159,11 @@ class MultiAgentPlan:
             for stack in own.stacks
         }
         return MultiAgentLearner(stacks, frozen=sorted(own.frozen))
+
+    def _only(self, is_kept: Callable[[int], bool]) -> MultiAgentPlan:
+        stacks = tuple(stack.only(is_kept) for stack in self.stacks)
+        frozen = frozenset(number for number in self.frozen if is_kept(number))
+        return replace(self, stacks=tuple(stack for stack in stacks if stack.seeds), frozen=frozen)
 
     def to_message(self, dump: Callable[[Any], bytes] | None = None) -> dict[str, Any]:
         """Return plain values; `dump` pickles a network of the user's (see `PolicyRecipe`)."""

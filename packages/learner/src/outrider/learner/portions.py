@@ -103,6 +103,10 @@ class Portions:
         """Note that so many of those which `restart` returned are gone and will not be added."""
         self._num_taken += num_fragments
 
+    def go_on_at(self, version: int) -> None:
+        """Note that the learner, which has trained on all that was dealt, is at another version now."""
+        self._version = version
+
     def restart(self, version: int) -> list[FragmentReference]:
         """Begin anew with a learner that is at `version`; return what none has trained on, to be added."""
         fragments = [fragment for portion in self._dealt for fragment in portion.fragments] + self._growing

@@ -24,6 +24,7 @@ from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied, for_all
+from outrider.learner.ray_rank import Answer
 from outrider.learner.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.learner.recovery import Recovery
 from outrider.learner.sharing import Sharing
@@ -41,7 +42,7 @@ class RayLearnerGroup:
 
         Raises what `RayRanks` raises.
         """
-        self._start = partial(RayRanks, plan, num_ranks=num_learners, options=options, run=run)
+        self._start = partial(RayRanks, plan=plan, num_ranks=num_learners, options=options, run=run)
         self._ranks = self._start()
         state = copied(self._ranks.get_state("get_state"))
         self._recovery = recovery_from(state, plan)
@@ -67,6 +68,38 @@ class RayLearnerGroup:
             self._recovery.learned(self._weights.version)
             self._take_snapshot()
             return metrics
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        return self._ranks.num_ranks
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing."""
+        while True:
+            try:
+                return self._ranks.answers([self._ranks.call(rank, name, *arguments)])[0]
+            except LostRankError as error:
+                self._go_back(error)
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: Plan) -> None:
+        """Make calls, each a rank, a name and arguments, all of one sequence at once and one after another.
+
+        `plan` is what ranks are made of after that. Raises what the first sequence of calls raises; then
+        nothing has changed.
+        """
+        while True:
+            try:
+                for at_once in calls:
+                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
+                state = copied(self._ranks.get_state("get_state"))
+                break
+            except LostRankError as error:
+                self._go_back(error)
+        self._start = partial(self._start, plan=plan)
+        self._snapshot = []
+        self._recovery.set_state(for_all(state))
+        self._weights = self._ranks.publish()
 
     def publish(self) -> WeightsReference:
         return self._weights

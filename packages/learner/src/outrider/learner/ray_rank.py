@@ -9,6 +9,16 @@
     call("get_state", digests of rank 0, or None) ------->  {"state", "digests"}
     call("fetch", fragment) ----------------------------->  {}             an error where it is lost
 
+    of ranks that have policies of their own:
+    call("policies") ------------------------------------>  {"numbers", "frozen", "metrics"}
+    call("policy_state", number) ------------------------>  {"state"}
+    call("add_policy", plan, state or None) ------------->  {}
+    call("remove_policy", number) ----------------------->  {}
+    call("freeze", numbers), call("thaw", numbers) ------>  {}
+    call("count_change") -------------------------------->  {}             of another rank's policy
+
+    of all:
+
     call_with_weights("publish") ------------------------>  {"version"}, weights
     call_with_weights("join_weights", *weights) --------->  {"version"}, weights of all policies
 
@@ -49,6 +59,7 @@ from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.mesh_ranks import MeshRanks
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import error_message
+from outrider.learner.rank_policies import RankPolicies
 from outrider.learner.rank_state import digests, own_part
 from outrider.learner.ranks import ApartRank, OneRank, Ranks
 from outrider.learner.ray_learner_metrics import LearnerMetrics
@@ -112,6 +123,7 @@ class RankProcess:
         self._sharing: Sharing
         self._metrics: LearnerMetrics
         self._store: Any = None
+        self._policy_calls: Mapping[str, Callable[..., Answer]] = {}
         self._loop: LearnerLoop[_Published] | None = None
         self._every = 0
         self._snapshot_version = 0
@@ -129,6 +141,7 @@ class RankProcess:
             "fetch": self.fetch,
             "put": self.put,
             "state_after_all": self.state_after_all,
+            **self._policy_calls,
         }
         try:
             return _known(calls, name)(*arguments)
@@ -165,14 +178,18 @@ class RankProcess:
     ) -> Answer:
         """Make the learner and wait until all ranks have."""
         read = LearnerPlan.from_message(plan, load=cloudpickle.loads)
-        return self._make(read, _join_ranks(read.settings, rank, num_ranks, host, port), run)
+        ranks = _join_ranks(read.settings, rank, num_ranks, host, port)
+        return self._begin(read.make_learner(ranks, choose_device(read.settings)), ranks, read, run)
 
     def join_apart(
         self, plan: Mapping[str, Any], rank: int, num_ranks: int, host: str, port: int, run: str
     ) -> Answer:
         """Make the learner of this rank's own policies, which needs none of the others."""
         read = MultiAgentPlan.from_message(plan, load=cloudpickle.loads)
-        return self._make(read, ApartRank(rank, num_ranks), run)
+        ranks, device = ApartRank(rank, num_ranks), choose_device(read.settings)
+        learner = read.make_learner(ranks, device)
+        self._policy_calls = RankPolicies(learner, read, device=device, load=cloudpickle.loads).calls
+        return self._begin(learner, ranks, read, run)
 
     def set_state(self, common: StateTree, own: StateTree) -> Answer:
         self._learner.set_state({**common, **own})
@@ -278,10 +295,9 @@ class RankProcess:
         others = self._ranks.size - len(self._sharing.holders(self._ranks.size))
         return {"state": state, "digests": digests(state) if others else {}}
 
-    def _make(self, plan: LearnerPlan | MultiAgentPlan, ranks: Ranks, run: str) -> Answer:
+    def _begin(self, learner: Learner, ranks: Ranks, plan: LearnerPlan | MultiAgentPlan, run: str) -> Answer:
         torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
-        self._ranks, self._sharing = ranks, plan.sharing
-        self._learner = plan.make_learner(ranks, choose_device(plan.settings))
+        self._learner, self._ranks, self._sharing = learner, ranks, plan.sharing
         self._metrics = LearnerMetrics(run, ranks.rank)
         return {}
 

@@ -1,0 +1,125 @@
+"""Policies that are looked at, added, removed and frozen between updates, wherever they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from outrider.learner.learner import StateTree
+from outrider.learner.multi_agent_plan import StackPlan
+
+if TYPE_CHECKING:
+    import torch
+
+    from outrider.learner.multi_agent_learner import MultiAgentLearner
+
+R = TypeVar("R")
+
+
+class LearnedPolicies(Protocol):
+    """The policies of a learner group, by number. The group publishes what is changed here at once."""
+
+    @property
+    def frozen(self) -> frozenset[int]:
+        """Numbers of the policies that do not train."""
+        ...
+
+    def policy_metrics(self) -> dict[str, NDArray[Any]]:
+        """Return the newest update's metrics [P], policies ascending; nan where one did not train."""
+        ...
+
+    def add(self, stack: StackPlan, *, like: int | None) -> None:
+        """Take in the one policy of `stack`: a copy of policy `like`, with its optimiser, or a new one."""
+        ...
+
+    def remove(self, number: int) -> None:
+        """Forget a policy, and its stack with the last one. Its number is never used again."""
+        ...
+
+    def freeze(self, numbers: Sequence[int]) -> None:
+        """Let these policies stay as they are."""
+        ...
+
+    def thaw(self, numbers: Sequence[int]) -> None:
+        """Let these policies train again, from where they stopped."""
+        ...
+
+
+class BetweenUpdates(Protocol):
+    """A learner group in this process."""
+
+    def between_updates(self, function: Callable[[], R]) -> R:
+        """Call `function` while the learner rests, publish what has changed, and return its result."""
+        ...
+
+
+class PoliciesHere:
+    """The policies of a group in this process; obeys `LearnedPolicies`."""
+
+    def __init__(
+        self,
+        learner: MultiAgentLearner,
+        group: BetweenUpdates,
+        *,
+        algorithm: str,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """`learner` is the group's. What is given besides is as `StackPlan.make_learner` has it."""
+        self._learner = learner
+        self._between_updates = group.between_updates
+        self._take_in = partial(take_in, learner, algorithm=algorithm, seed=seed, device=device)
+
+    @property
+    def frozen(self) -> frozenset[int]:
+        return self._learner.frozen
+
+    def policy_metrics(self) -> dict[str, NDArray[Any]]:
+        return self._between_updates(self._learner.policy_metrics)
+
+    def add(self, stack: StackPlan, *, like: int | None) -> None:
+        def add() -> None:
+            self._take_in(stack, None if like is None else self._learner.policy_state(like))
+
+        self._between_updates(add)
+
+    def remove(self, number: int) -> None:
+        self._between_updates(partial(self._learner.remove, number))
+
+    def freeze(self, numbers: Sequence[int]) -> None:
+        self._between_updates(partial(self._learner.freeze, numbers))
+
+    def thaw(self, numbers: Sequence[int]) -> None:
+        self._between_updates(partial(self._learner.thaw, numbers))
+
+
+def take_in(
+    learner: MultiAgentLearner,
+    stack: StackPlan,
+    like: StateTree | None,
+    *,
+    algorithm: str,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Give `learner` the one policy of `stack`, which may be there already or not.
+
+    `like` is the state of a policy that it is a copy of.
+    """
+    (number,) = stack.seeds
+    if stack.is_stacked and stack.name in learner.stacks:
+        learner.add(number, stack=stack.name, seed=stack.seeds[number], overrides=stack.overrides.get(number))
+    else:
+        learner.add_stack(stack.name, stack.make_learner(algorithm, seed=seed, device=device))
+    if like is not None:
+        new = learner.policy_state(number)
+        learner.set_policy_state(number, _as_copy(like, new) if stack.is_stacked else like)
+
+
+def _as_copy(state: StateTree, new: StateTree) -> StateTree:
+    """Return a state in which rows are shuffled, and returns gathered, as a new policy does."""
+    counters = state["counters"] | {"shuffle_key": new["counters"]["shuffle_key"]}
+    return state | {"counters": counters, "reward_scale": new["reward_scale"]}
