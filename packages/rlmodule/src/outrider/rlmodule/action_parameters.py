@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def action_parameters(
     num_features: int, heads: tuple[ActionHead, ...], settings: ModuleSettings
 ) -> nn.Module:
-    """Make the layer from features [B, F] to action parameters [B, k], from torch's present generator."""
+    """Make the layer from features [B, F] to action parameters [B, k]."""
     is_log_std = [k >= _first_log_std(head) for head in heads for k in range(head.start, head.stop)]
     if settings.free_log_std and any(is_log_std):
         return _WithFreeLogStd(num_features, is_log_std, settings)
@@ -36,7 +36,7 @@ class _AllFromFeatures(nn.Module):
 
     def __init__(self, num_features: int, is_log_std: list[bool], settings: ModuleSettings) -> None:
         super().__init__()
-        self.linear = layers.linear(num_features, len(is_log_std), gain=layers.POLICY_HEAD_GAIN)
+        self.linear = layers.Linear(num_features, len(is_log_std), gain=layers.POLICY_HEAD_GAIN)
         self.clip = settings.log_std_clip_param
         mask = torch.tensor(is_log_std)
         self.linear.bias.data[mask] = settings.initial_log_std
@@ -69,7 +69,7 @@ class _WithFreeLogStd(nn.Module):
         super().__init__()
         num_log_std = sum(is_log_std)
         num_others = len(is_log_std) - num_log_std
-        self.linear = layers.linear(num_features, num_others, gain=layers.POLICY_HEAD_GAIN)
+        self.linear = layers.Linear(num_features, num_others, gain=layers.POLICY_HEAD_GAIN)
         self.log_std = nn.Parameter(torch.full((num_log_std,), settings.initial_log_std))
         self.register_buffer("no_weights", torch.zeros(num_log_std, num_features), persistent=False)
         columns = sorted(range(len(is_log_std)), key=is_log_std.__getitem__)

@@ -20,7 +20,7 @@ def catalog_network(
     settings: ModuleSettings,
     critic_space: Space | None = None,
 ) -> nn.Module:
-    """Make the network that the settings ask for, initialised from torch's present generator."""
+    """Make the network that the settings ask for; `first_weights` draws its weights."""
     if critic_space is not None and settings.vf_share_layers:
         raise ValueError(
             "vf_share_layers=True leaves a central critic no layers of its own through which to see more "

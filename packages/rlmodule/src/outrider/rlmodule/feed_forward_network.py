@@ -29,7 +29,7 @@ class FeedForwardNetwork(nn.Module):
         settings: ModuleSettings,
         critic_space: Space | None = None,
     ) -> None:
-        """Initialise from torch's present generator."""
+        """Make the layers; `first_weights` draws their weights."""
         super().__init__()
         policy_encoder = encoder(space, settings)
         self.policy_encoder = policy_encoder.layers
@@ -39,7 +39,7 @@ class FeedForwardNetwork(nn.Module):
             value_encoder = encoder(space, settings, critic_space=critic_space)
         self.value_encoder = None if value_encoder is None else value_encoder.layers
         width = (value_encoder or policy_encoder).width
-        self.value_head = layers.linear(width, 1, gain=layers.VALUE_HEAD_GAIN)
+        self.value_head = layers.Linear(width, 1, gain=layers.VALUE_HEAD_GAIN)
 
     def forward(self, observation: Observation, *critic: Observation) -> tuple[Tensor, Tensor]:
         """Return action parameters [B, k] and values [B]; `critic` is what a central one sees besides."""

@@ -1,4 +1,4 @@
-"""Building blocks with orthogonal initialisation.
+"""Building blocks, whose weights are zeros until `first_weights` draws them.
 
 Axes: P policies, B rows, F features, C channels, H height, W width. Layers without an image among their
 axes also compute P policies at once: their tensors have a first axis P then, and rows are [P, B, ...].
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from outrider.rlmodule.settings import Activation
-
-Layer = TypeVar("Layer", bound="nn.Linear | nn.Conv2d")
 
 HIDDEN_GAIN = math.sqrt(2.0)
 POLICY_HEAD_GAIN = 0.01
@@ -43,6 +41,15 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 class Linear(nn.Linear):
     """A linear layer of one policy, or of P with a weight [P, out, in] and a bias [P, out]."""
+
+    def __init__(self, num_in: int, num_out: int, *, gain: float = HIDDEN_GAIN) -> None:
+        """`gain` multiplies the orthogonal matrix that it begins with."""
+        super().__init__(num_in, num_out)
+        self.gain = gain
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+        zero(self)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Map rows [B, in], or [P, B, in] where weights are stacked."""
@@ -67,16 +74,27 @@ def flat(rows: Tensor, num_axes: int, width: int) -> Tensor:
     return rows.reshape(rows.shape[0], rows.shape[1], width)
 
 
-def linear(num_in: int, num_out: int, *, gain: float = HIDDEN_GAIN) -> Linear:
-    """Make a linear layer with an orthogonal matrix and no bias to begin with."""
-    return _orthogonal(Linear(num_in, num_out), gain)
+class Conv2d(nn.Conv2d):
+    """A convolution of one policy; flat, its filters are a matrix [channels out, numbers in]."""
+
+    gain = HIDDEN_GAIN
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+        zero(self)
+
+
+def zero(layer: nn.Module) -> None:
+    """Make all parameters zeros."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def mlp(num_in: int, widths: Sequence[int], activation: Activation) -> nn.Sequential:
     """Make hidden layers, each with its nonlinearity; features [B, num_in] to [B, widths[-1]]."""
     layers: list[nn.Module] = []
     for before, after in pairwise((num_in, *widths)):
-        layers += [linear(before, after), _ACTIVATIONS[activation]()]
+        layers += [Linear(before, after), _ACTIVATIONS[activation]()]
     return nn.Sequential(*layers)
 
 
@@ -86,14 +104,14 @@ def nature_cnn(num_channels: int, height: int, width: int) -> nn.Sequential:
     for kernel, stride in ((8, 4), (4, 2), (3, 1)):
         sides = [(side - kernel) // stride + 1 for side in sides]
     return nn.Sequential(
-        _orthogonal(nn.Conv2d(num_channels, 32, 8, 4), HIDDEN_GAIN),
+        Conv2d(num_channels, 32, 8, 4),
         nn.ReLU(),
-        _orthogonal(nn.Conv2d(32, 64, 4, 2), HIDDEN_GAIN),
+        Conv2d(32, 64, 4, 2),
         nn.ReLU(),
-        _orthogonal(nn.Conv2d(64, 64, 3, 1), HIDDEN_GAIN),
+        Conv2d(64, 64, 3, 1),
         nn.ReLU(),
         nn.Flatten(),
-        linear(64 * sides[0] * sides[1], NATURE_CNN_WIDTH),
+        Linear(64 * sides[0] * sides[1], NATURE_CNN_WIDTH),
         nn.ReLU(),
     )
 
@@ -103,7 +121,7 @@ def impala_resnet(num_channels: int, height: int, width: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (16, 32, 32):
         layers += [
-            _orthogonal(nn.Conv2d(num_channels, channels, 3, padding=1), HIDDEN_GAIN),
+            Conv2d(num_channels, channels, 3, padding=1),
             nn.MaxPool2d(3, stride=2, padding=1),
             _Residual(channels),
             _Residual(channels),
@@ -113,7 +131,7 @@ def impala_resnet(num_channels: int, height: int, width: int) -> nn.Sequential:
         *layers,
         nn.ReLU(),
         nn.Flatten(),
-        linear(num_channels * height * width, IMPALA_RESNET_WIDTH),
+        Linear(num_channels * height * width, IMPALA_RESNET_WIDTH),
         nn.ReLU(),
     )
 
@@ -123,16 +141,9 @@ class _Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = _orthogonal(nn.Conv2d(channels, channels, 3, padding=1), HIDDEN_GAIN)
-        self.second = _orthogonal(nn.Conv2d(channels, channels, 3, padding=1), HIDDEN_GAIN)
+        self.first = Conv2d(channels, channels, 3, padding=1)
+        self.second = Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         residual_BCHW: Tensor = self.second(torch.relu(self.first(torch.relu(x_BCHW))))
         return x_BCHW + residual_BCHW
-
-
-def _orthogonal(layer: Layer, gain: float) -> Layer:
-    nn.init.orthogonal_(layer.weight, gain)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer

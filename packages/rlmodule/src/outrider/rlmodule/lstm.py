@@ -11,23 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from outrider.rlmodule.layers import zero
+
 
 class Lstm(nn.LSTM):
     """One layer; `step` traces into a graph with a free batch axis, `sequence` trains fast."""
 
+    gain = 1.0
     weight_ih_l0: Tensor
     weight_hh_l0: Tensor
     bias_ih_l0: Tensor
     bias_hh_l0: Tensor
 
     def __init__(self, num_features: int, cell_size: int) -> None:
-        """Initialise both matrices orthogonally and biases with zeros."""
+        """Make zeros; `first_weights` draws both matrices."""
         super().__init__(num_features, cell_size)
-        for name, weight in self.named_parameters():
-            if name.startswith("weight"):
-                nn.init.orthogonal_(weight, 1.0)
-            else:
-                nn.init.zeros_(weight)
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+        zero(self)
 
     def step(self, features_BF: Tensor, h_BH: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next (h, c); the next h is also the output."""

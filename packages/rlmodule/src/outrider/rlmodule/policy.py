@@ -17,6 +17,7 @@ from outrider.rlmodule.catalog import catalog_network
 from outrider.rlmodule.central_critic import CentralCritic, critic_leaves
 from outrider.rlmodule.distribution import Distribution
 from outrider.rlmodule.fingerprint import fingerprint
+from outrider.rlmodule.first_weights import draw_weights, gains
 from outrider.rlmodule.ignored_settings import warn_of_ignored
 from outrider.rlmodule.network_check import check_network, require_factory, require_module
 from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
@@ -69,13 +70,16 @@ def build_policy(
     """
     heads = action_heads(action_space, box=settings.box_distribution)
     warn_of_ignored(settings, heads, is_own_network=network is not None)
+    if network is None:
+        module = catalog_network(observation_space, heads, settings, critic_space)
+        policy = Policy(observation_space, action_space, module, settings, critic_space)
+        alone = {name: parameter.unsqueeze(0) for name, parameter in policy.named_parameters()}
+        draw_weights(gains(policy), [seed], alone)
+        return policy
+    require_factory(network)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which also notes for each other kind of device where it was called: 0.5 ms.
         torch.default_generator.manual_seed(seed)
-        if network is None:
-            module = catalog_network(observation_space, heads, settings, critic_space)
-            return Policy(observation_space, action_space, module, settings, critic_space)
-        require_factory(network)
         module = network(observation_space, action_space, heads[-1].stop)
         require_module(module, network)
         policy = Policy(observation_space, action_space, module, settings, critic_space)

@@ -32,7 +32,7 @@ class RecurrentNetwork(nn.Module):
         settings: ModuleSettings,
         critic_space: Space | None = None,
     ) -> None:
-        """Initialise from torch's present generator."""
+        """Make the layers; `first_weights` draws their weights."""
         super().__init__()
         self.cell_size = settings.lstm_cell_size
         self.policy_memory = _Memory(space, settings)
@@ -44,7 +44,7 @@ class RecurrentNetwork(nn.Module):
             self.value_encoder, value_width = value_encoder.layers, value_encoder.width
         elif not settings.vf_share_layers:
             self.value_memory = _Memory(space, settings)
-        self.value_head = layers.linear(value_width, 1, gain=layers.VALUE_HEAD_GAIN)
+        self.value_head = layers.Linear(value_width, 1, gain=layers.VALUE_HEAD_GAIN)
 
     def initial_state(self) -> dict[str, Tensor]:
         """Return zeros."""

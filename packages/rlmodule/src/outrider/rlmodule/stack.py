@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
+from outrider.rlmodule.first_weights import draw_weights, gains
 from outrider.rlmodule.stacked_call import held, stacked_call
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class PolicyStack:
         self.recipe = recipe
         self.plain = recipe.build()
         """One policy of this architecture: spaces, distribution, what it is built of. Its weights mean
-        nothing."""
+        nothing; new policies begin with all else of its state."""
         self._call = stacked_call(self.plain)
         self.parameter_names = tuple(name for name, p in self.plain.named_parameters() if p.requires_grad)
         """Names of those tensors that are trained."""
@@ -124,17 +125,32 @@ class PolicyStack:
     def grow(self, seeds: Sequence[int]) -> range:
         """Add a policy for each seed behind the others; return their places."""
         first = self.num_policies
-        grown = {
+        self.tensors = {
             name: torch.cat((tensor, tensor.new_empty((len(seeds), *tensor.shape[1:]))))
             for name, tensor in self.tensors.items()
         }
+        new = {name: tensor[first:] for name, tensor in self.tensors.items()}
+        if self.recipe.network is None:
+            self._begin(seeds, new)
+        else:
+            self._build_each(seeds, new)
+        return range(first, first + len(seeds))
+
+    def _begin(self, seeds: Sequence[int], into: Tensors) -> None:
+        """Write what `build_policy` begins with, without building any: 0.2 instead of 1.8 ms a policy."""
+        gain_of = gains(self.plain)
+        for name, tensor in self.plain.state_dict().items():
+            if name not in gain_of:
+                into[name].copy_(tensor)
+        draw_weights(gain_of, seeds, into)
+
+    def _build_each(self, seeds: Sequence[int], into: Tensors) -> None:
+        """Write what networks of the user's begin with; only they know."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of the first
-            for place, seed in enumerate(seeds, first):
+            for place, seed in enumerate(seeds):
                 for name, tensor in dataclasses.replace(self.recipe, seed=seed).build().state_dict().items():
-                    grown[name][place] = tensor
-        self.tensors = grown
-        return range(first, first + len(seeds))
+                    into[name][place] = tensor
 
     def remove(self, places: Collection[int]) -> None:
         """Drop policies; those behind them move up."""
