@@ -63,10 +63,8 @@ def test_what_is_of_several_agents_needs_policies(settings: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("section", "settings", "sentence"),
     [
-        ("env_runners", {"num_env_runners": 2}, "num_env_runners=2 .* raise num_envs_per_env_runner"),
-        ("env_runners", {"listen": "127.0.0.1:0"}, "listen='127.0.0.1:0' asks for runners"),
-        ("learners", {"num_learners": 2}, "num_learners=2 asks for learners in other processes"),
-        ("learners", {"learner_address": "host:1"}, "learner_address='host:1' asks for learners"),
+        ("env_runners", {"listen": "127.0.0.1:0"}, "listen='127.0.0.1:0' lets in runners of farms"),
+        ("learners", {"learner_address": "host:1"}, "learner_address='host:1' is of a learner service"),
         ("environment", {"env": None}, "env is None"),
     ],
 )

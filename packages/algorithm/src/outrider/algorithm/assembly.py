@@ -61,7 +61,7 @@ def build(
     if settings.multi_agent.is_on:
         from outrider.algorithm.multi_agent_assembly import build_several
 
-        return build_several(name, settings, recorded=recorded)
+        return build_several(name, settings, run_name=run_name, recorded=recorded)
     check_one_agent(settings.multi_agent)
     settings, seed = with_seed(settings)
     settings = with_backend(with_num_learners(settings))
@@ -83,7 +83,7 @@ def build(
         )
         # The gateway first: farms join while the cluster and the learners are made.
         blueprint = replace(blueprint, gateway=_gateway(blueprint, parts))
-        blueprint = replace(blueprint, cluster=_cluster(settings, parts))
+        blueprint = replace(blueprint, cluster=join_cluster(settings, parts))
         return Algorithm(
             name,
             settings,
@@ -128,7 +128,7 @@ def _gateway(blueprint: Blueprint, parts: ExitStack) -> Gateway | None:
     return gateway
 
 
-def _cluster(settings: RunSettings, parts: ExitStack) -> Cluster | None:
+def join_cluster(settings: RunSettings, parts: ExitStack) -> Cluster | None:
     """Reserve what actors need; without any, Ray is not even imported."""
     num_learners = settings.learners.num_learners
     assert num_learners != "auto"

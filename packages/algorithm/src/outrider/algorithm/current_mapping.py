@@ -52,6 +52,11 @@ class CurrentMapping:
                 require_fit(mapping.assign(episode))
         self._mapping, self._chosen = mapping, chosen
 
+    @property
+    def chosen(self) -> MappingFunction | Matchups:
+        """What was set last."""
+        return self._chosen
+
     def plays(self, policy: str) -> bool:
         """Tell whether a policy is in a matchup; what a function returns nobody knows."""
         chosen = self._chosen

@@ -13,11 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outrider.algorithm.algorithm import Algorithm
-from outrider.algorithm.assembly import reward_threshold, use_threads, with_seed
+from outrider.algorithm.assembly import join_cluster, reward_threshold, use_threads, with_seed
 from outrider.algorithm.current_mapping import CurrentMapping, recorded_choice
 from outrider.algorithm.multi_agent_checks import check_several_agents
 from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
+from outrider.algorithm.player_assembly import make_players
 from outrider.algorithm.policy_book import PolicyBook
+from outrider.algorithm.policy_learners import learner_here, make_policy_learners, policies_here
 from outrider.algorithm.policy_plan import (
     agents_of_policies,
     default_mapping,
@@ -28,24 +30,20 @@ from outrider.algorithm.policy_plan import (
 from outrider.algorithm.resources import check_resources
 from outrider.algorithm.resting import RestingPolicies
 from outrider.algorithm.run_settings import RunSettings
+from outrider.algorithm.runner_backend import with_backend
 from outrider.algorithm.several_policies import SeveralPolicies
 from outrider.algorithm.stack_assembly import StackAssembly
 from outrider.algorithm.synchronous import SynchronousLoop
-from outrider.envrunner import LocalRunnerPool
 from outrider.envrunner.central_state import central_space, central_state
 from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
-from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.learner import LocalLearnerGroup, choose_device
-from outrider.learner.multi_agent_learner import MultiAgentLearner
+from outrider.learner import LocalLearnerGroup
 from outrider.learner.per_policy import MAY_DIFFER
 
 if TYPE_CHECKING:
-    from outrider.envrunner.acting_stack import ActingStack
     from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
     from outrider.envrunner.sync_vector import OnFailure
-    from outrider.learner.stack_learner import StackLearner
     from outrider.wire import Space
 
 R = TypeVar("R", bound=RunSettings)
@@ -61,10 +59,19 @@ class MultiAgentBlueprint:
     book: PolicyBook
     mapping: CurrentMapping
     assemblies: Sequence[StackAssembly]
+    groups: Sequence[AgentGroup]
+    """Agents with equal spaces."""
+    num_steps: int
+    """Vector steps of one fragment."""
 
 
 def build_several(
-    name: str, settings: RunSettings, *, recorded: Mapping[str, Any] | None = None, to_train: bool = True
+    name: str,
+    settings: RunSettings,
+    *,
+    run_name: str | None = None,
+    recorded: Mapping[str, Any] | None = None,
+    to_train: bool = True,
 ) -> Algorithm:
     """Make an algorithm that is ready to train, or only to evaluate.
 
@@ -72,30 +79,32 @@ def build_several(
     and leaves nothing.
     """
     check_several_agents(settings)
-    settings, seed = with_seed(_with_own_learner(settings))
+    settings, seed = with_seed(with_backend(_with_own_learner(settings)))
     num_steps = check_resources(settings)
     use_threads(settings)
-    blueprint = plan_policies(name, settings, seed, recorded)
-    learner = _learner(blueprint)
+    blueprint = plan_policies(name, settings, seed, recorded, num_steps)
     with ExitStack() as parts:
         if to_train:
-            acting = {
-                stack: blueprint.assemblies[policies[0].planned].acting(stack, policies)
-                for stack, policies in blueprint.book.by_stack().items()
-            }
-            runner = _runner(blueprint, num_steps, list(acting.values()))
-            pool = LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
-            parts.enter_context(closing(pool))
-            loop: Any = SynchronousLoop(pool, LocalLearnerGroup(learner))
+            cluster = join_cluster(settings, parts)
+            run_name = run_name or f"{name}-{settings.environment.name}"
+            pool, players = make_players(blueprint, cluster, parts, run_name=run_name)
+            learners, policies = make_policy_learners(blueprint, cluster, run_name=run_name)
+            loop: Any = SynchronousLoop(pool, parts.enter_context(closing(learners)))
             changes: dict[str, Any] = {
-                "runner": runner,
-                "acting": acting,
+                "players": players,
                 "republish": loop.republish,
                 "samples_ahead": settings.env_runners.sample_ahead,
             }
         else:
-            loop, changes = RestingPolicies(learner), {}
-        several = SeveralPolicies(blueprint.book, blueprint.mapping, blueprint.assemblies, learner, **changes)
+            learner = learner_here(blueprint)
+            loop, policies, changes = (
+                RestingPolicies(learner),
+                policies_here(blueprint, learner, LocalLearnerGroup(learner)),
+                {},
+            )
+        several = SeveralPolicies(
+            blueprint.book, blueprint.mapping, blueprint.assemblies, policies, **changes
+        )
         return Algorithm(
             name,
             settings,
@@ -110,7 +119,7 @@ def build_several(
 
 
 def plan_policies(
-    name: str, settings: RunSettings, seed: int, recorded: Mapping[str, Any] | None
+    name: str, settings: RunSettings, seed: int, recorded: Mapping[str, Any] | None, num_steps: int
 ) -> MultiAgentBlueprint:
     """Find out which policies there are, who acts for whom, and which can be computed together."""
     multi_agent = settings.multi_agent
@@ -130,8 +139,7 @@ def plan_policies(
         critic_space=_critic_space(settings, agents, groups, state_space),
         seed=seed,
     )
-    device = choose_device(settings.learners)
-    assemblies = [StackAssembly(stack, algorithm=name, seed=seed, device=device) for stack in planned]
+    assemblies = [StackAssembly(stack, seed=seed) for stack in planned]
     if recorded is None:
         book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])
     else:
@@ -139,7 +147,14 @@ def plan_policies(
         chosen = recorded_choice(recorded["mapping"], chosen)
     mapping = CurrentMapping(chosen, agents, book.numbers)
     return MultiAgentBlueprint(
-        algorithm=name, settings=settings, seed=seed, book=book, mapping=mapping, assemblies=assemblies
+        algorithm=name,
+        settings=settings,
+        seed=seed,
+        book=book,
+        mapping=mapping,
+        assemblies=assemblies,
+        groups=groups,
+        num_steps=num_steps,
     )
 
 
@@ -171,32 +186,6 @@ def _critic_space(
     if settings.multi_agent.critic == "own":
         return None
     return space_from_gymnasium(central_space(agents, groups) if state_space is None else state_space)
-
-
-def _learner(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
-    stacks: dict[str, StackLearner] = {
-        name: blueprint.assemblies[policies[0].planned].learner(name, policies)
-        for name, policies in blueprint.book.by_stack().items()
-    }
-    trained = blueprint.settings.multi_agent.policies_to_train
-    frozen = [] if trained is None else [one.number for one in blueprint.book if one.name not in trained]
-    return MultiAgentLearner(stacks, frozen=frozen)
-
-
-def _runner(
-    blueprint: MultiAgentBlueprint, num_steps: int, acting: Sequence[ActingStack]
-) -> MultiAgentRunner:
-    settings = blueprint.settings
-    return MultiAgentRunner(
-        partial(make_vector, settings, settings.env_runners.num_envs_per_env_runner),
-        acting,
-        blueprint.mapping,
-        [policy.entry for policy in blueprint.book],
-        num_steps=num_steps,
-        seed=blueprint.seed,
-        settings=settings.env_runners,
-        has_central_critic=settings.multi_agent.critic == "central",
-    )
 
 
 def _evaluator(blueprint: MultiAgentBlueprint) -> MultiAgentEvaluator:

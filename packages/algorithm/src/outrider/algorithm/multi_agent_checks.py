@@ -22,26 +22,17 @@ def check_one_agent(settings: MultiAgentSettings) -> None:
 
 
 def check_several_agents(settings: RunSettings) -> None:
-    """Raise ValueError for parts that are elsewhere: all of a run with several agents is in one process."""
+    """Raise ValueError for what a run with several agents does not do yet, and what makes no sense in it."""
     runners, learners = settings.env_runners, settings.learners
-    if runners.num_env_runners or runners.listen is not None:
-        what = (
-            f"listen={runners.listen!r}" if runners.listen else f"num_env_runners={runners.num_env_runners}"
-        )
+    if runners.listen is not None:
         raise ValueError(
-            f"{what} asks for runners in other processes, and with several agents there is one, in this "
-            "process; leave it out, and raise num_envs_per_env_runner, or give each copy a process "
-            'with gym_env_vectorize_mode="async"'
+            f"listen={runners.listen!r} lets in runners of farms, which sample for one agent, and there are "
+            "several; leave it out, and let the run start its runners (num_env_runners=N)"
         )
-    if learners.learner_address is not None or learners.num_learners not in (0, "auto"):
-        what = (
-            f"num_learners={learners.num_learners}"
-            if learners.learner_address is None
-            else f"learner_address={learners.learner_address!r}"
-        )
+    if learners.learner_address is not None:
         raise ValueError(
-            f"{what} asks for learners in other processes, and with several agents all policies learn in "
-            "this one; leave it out"
+            f"learner_address={learners.learner_address!r} is of a learner service, which trains one policy, "
+            "and with several agents there are policies by name; leave it out, or give num_learners instead"
         )
     if settings.multi_agent.critic == "central" and settings.rl_module.vf_share_layers:
         raise ValueError(

@@ -69,7 +69,12 @@ def _warn_of_the_loop(settings: RunSettings) -> None:
 
 
 def _check_streams(settings: RunSettings, num_learners: int, num_steps: int) -> None:
-    """Raise ValueError where learners would get nothing: each takes whole streams of an update."""
+    """Raise ValueError where learners would get nothing: each takes whole streams of an update.
+
+    With several agents each takes whole policies instead.
+    """
+    if settings.multi_agent.is_on:
+        return
     runners = settings.env_runners
     num_envs, num_fragments = runners.num_envs_per_env_runner, max(1, runners.num_env_runners)
     if is_asynchronous(settings):

@@ -28,7 +28,10 @@ from outrider.rlmodule import PolicyNotExportable
 
 if TYPE_CHECKING:
     from outrider.algorithm.blueprint import Blueprint
-    from outrider.envrunner import ActingPolicy
+    from outrider.algorithm.ray_cluster import Cluster
+    from outrider.envrunner import ActingPolicy, EnvRunnerSettings
+    from outrider.envrunner.gateway import Gateway
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
     from outrider.envrunner.remote_runners import RemoteRunners
     from outrider.rlmodule import Policy
     from outrider.wire import PolicyGraph
@@ -59,7 +62,7 @@ def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:
     """Make runners that are asked for one fragment after the other."""
     runners = blueprint.settings.env_runners
     if runners.num_env_runners:
-        return RunnerFleet(_elsewhere(blueprint), runners, num_steps=blueprint.num_steps)
+        return RunnerFleet(_of_blueprint(blueprint), runners, num_steps=blueprint.num_steps)
     runner = EnvRunner(
         blueprint.settings.environment,
         runners,
@@ -75,7 +78,7 @@ def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:
 def make_async_runners(blueprint: Blueprint) -> AsyncRunnerFleet:
     """Make runners that sample without pause."""
     settings = blueprint.settings.env_runners
-    return AsyncRunnerFleet(_elsewhere(blueprint), settings, num_steps=blueprint.num_steps)
+    return AsyncRunnerFleet(_of_blueprint(blueprint), settings, num_steps=blueprint.num_steps)
 
 
 def farm_plan(blueprint: Blueprint) -> RunnerPlan:
@@ -84,15 +87,34 @@ def farm_plan(blueprint: Blueprint) -> RunnerPlan:
     return replace(_plan(blueprint), first_runner=first_runner)
 
 
-def _elsewhere(blueprint: Blueprint) -> RemoteRunners:
+def _of_blueprint(blueprint: Blueprint) -> RemoteRunners:
+    return runners_elsewhere(
+        _plan(blueprint),
+        blueprint.settings.env_runners,
+        blueprint.cluster,
+        blueprint.gateway,
+        blueprint.run_name,
+    )
+
+
+def runners_elsewhere(
+    plan: RunnerPlan | MultiAgentPlan,
+    settings: EnvRunnerSettings,
+    cluster: Cluster | None,
+    gateway: Gateway | None,
+    run_name: str,
+) -> RemoteRunners:
     """Return runners in other processes, of as many kinds as there are."""
-    settings, gateway = blueprint.settings.env_runners, blueprint.gateway
     if settings.num_own_env_runners == 0:
         assert gateway is not None
         return gateway
     if settings.num_own_env_runners >= MANY_RUNNERS:
         log.warning("starting %d runners", settings.num_own_env_runners)
-    own = _in_processes(blueprint) if settings.env_runner_backend == "process" else _on_ray(blueprint)
+    if settings.env_runner_backend == "process":
+        own = _in_processes(plan, settings)
+    else:
+        assert cluster is not None
+        own = _on_ray(plan, settings, cluster, run_name)
     return own if gateway is None else MixedRunners(own, gateway)
 
 
@@ -107,25 +129,24 @@ def _plan(blueprint: Blueprint) -> RunnerPlan:
     )
 
 
-def _on_ray(blueprint: Blueprint) -> RemoteRunners:
+def _on_ray(
+    plan: RunnerPlan | MultiAgentPlan, settings: EnvRunnerSettings, cluster: Cluster, run_name: str
+) -> RemoteRunners:
     from outrider.envrunner.ray_runners import RayRunners
 
-    settings = blueprint.settings.env_runners
-    assert blueprint.cluster is not None
     return RayRunners(
-        _plan(blueprint),
+        plan,
         num_runners=settings.num_own_env_runners,
-        options=blueprint.cluster.runner_options,
+        options=cluster.runner_options,
         start_timeout_s=settings.runner_start_timeout_s,
-        run=blueprint.run_name,
+        run=run_name,
     )
 
 
-def _in_processes(blueprint: Blueprint) -> RemoteRunners:
+def _in_processes(plan: RunnerPlan | MultiAgentPlan, settings: EnvRunnerSettings) -> RemoteRunners:
     try:
         from outrider.envrunner.process_runners import ProcessRunners
     except ImportError as error:
         raise ValueError(INSTALL_GRPC) from error
 
-    settings = blueprint.settings.env_runners
-    return ProcessRunners(_plan(blueprint), settings, num_runners=settings.num_own_env_runners)
+    return ProcessRunners(plan, settings, num_runners=settings.num_own_env_runners)

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
     from outrider.algorithm.current_mapping import CurrentMapping, MappingFunction
     from outrider.algorithm.iteration import Iteration
+    from outrider.algorithm.players import Players
     from outrider.algorithm.policy_book import BookedPolicy, PolicyBook
     from outrider.algorithm.stack_assembly import StackAssembly
-    from outrider.envrunner.acting_stack import ActingStack
-    from outrider.envrunner.multi_agent_runner import MultiAgentRunner
-    from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.learned_policies import LearnedPolicies
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes
 
@@ -37,20 +36,15 @@ class SeveralPolicies:
         book: PolicyBook,
         mapping: CurrentMapping,
         assemblies: Sequence[StackAssembly],
-        learner: MultiAgentLearner,
+        learner: LearnedPolicies,
         *,
-        runner: MultiAgentRunner | None = None,
-        acting: Mapping[str, ActingStack] | None = None,
+        players: Players | None = None,
         republish: Callable[[], None] = lambda: None,
         samples_ahead: bool = False,
     ) -> None:
-        """`acting` are the stacks that the runner acts with; without a runner nothing is changed.
-
-        `republish` is called when the learner has other policies.
-        """
+        """Without players nothing is changed. `republish` is called when the learner has other policies."""
         self.book, self.mapping = book, mapping
-        self._assemblies, self._learner, self._runner = assemblies, learner, runner
-        self._acting = dict(acting or {})
+        self._assemblies, self._learner, self._players = assemblies, learner, players
         self._republish = republish
         self._samples_ahead = samples_ahead
         self._returns = PolicyReturns()
@@ -88,15 +82,8 @@ class SeveralPolicies:
         added = self.book.add(
             name, stack=stack, planned=source.planned, own={} if like is None else source.own
         )
-        if assembly.is_stacked:
-            number = None if like is None else source.number
-            self._learner.add(added.number, stack=stack, like=number, seed=assembly.seed_of(added))
-        else:
-            self._learner.add_stack(stack, assembly.learner(stack, [added]))
-            if like is not None:
-                state = self._learner.policy_state(source.number)
-                self._learner.set_policy_state(added.number, state)
-        self._tell_runner()
+        self._learner.add(assembly.learner_plan(stack, [added]), like=None if like is None else source.number)
+        self._tell_players()
 
     def remove(self, name: str) -> None:
         """Remove a policy; rows of it that are not learned from yet are dropped."""
@@ -108,7 +95,7 @@ class SeveralPolicies:
             raise ValueError(f"policy {name!r} acts for an agent; let others do so with set_matchups before")
         self.book.remove(name)
         self._learner.remove(policy.number)
-        self._tell_runner()
+        self._tell_players()
 
     def freeze(self, names: Sequence[str]) -> None:
         """Let these policies stay as they are."""
@@ -121,17 +108,24 @@ class SeveralPolicies:
     @property
     def frozen(self) -> tuple[str, ...]:
         """Names of the policies that do not learn."""
-        return tuple(policy.name for policy in self.book if policy.number in self._learner.frozen)
+        frozen = self._learner.frozen
+        return tuple(policy.name for policy in self.book if policy.number in frozen)
 
     def set_mapping(self, chosen: MappingFunction | Matchups) -> None:
         """Map the agents of episodes that begin from now on.
 
         Raises ValueError for policies that there are not, or that do not fit their agents.
         """
-        if self._runner is None:
+        if self._players is None:
             self.mapping.set(chosen)
-        else:
-            self.mapping.set(chosen, require_fit=self._runner.require_fit)
+            return
+        before = self.mapping.chosen
+        self.mapping.set(chosen, require_fit=self._players.require_fit)
+        try:
+            self._players.change_mapping()
+        except ValueError:
+            self.mapping.set(before)
+            raise
 
     def get_state(self) -> dict[str, Any]:
         """Return what a checkpoint holds beside what learner and runner do."""
@@ -156,18 +150,13 @@ class SeveralPolicies:
             )
         return next(iter(planned.values()))
 
-    def _tell_runner(self) -> None:
-        assert self._runner is not None
-        by_stack = self.book.by_stack()
-        for name, policies in by_stack.items():
-            if name not in self._acting:
-                self._acting[name] = self._assemblies[policies[0].planned].acting(name, policies)
-        self._acting = {name: self._acting[name] for name in by_stack}
-        self._runner.set_policies([policy.entry for policy in self.book], list(self._acting.values()))
+    def _tell_players(self) -> None:
+        assert self._players is not None
+        self._players.change_policies()
         self._republish()
 
     def _check_changes(self, what: str) -> None:
-        if self._runner is None:
+        if self._players is None:
             raise ValueError(
                 f"{what}() on an algorithm that was loaded without runners and learners; load it with "
                 "to_train=True"

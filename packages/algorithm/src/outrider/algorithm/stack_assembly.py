@@ -1,4 +1,4 @@
-"""Makes what trains and what acts for the policies of a planned stack.
+"""Plans what trains and makes what acts for the policies of a planned stack.
 
 Where policies can be computed together they are one stack; where they cannot (recurrent networks, some of
 the user's own), each is a stack of one.
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from outrider.algorithm.own_settings import own_values
 from outrider.algorithm.policy_seed import policy_seed
 from outrider.algorithm.runner_assembly import acting_policies, exported
+from outrider.envrunner.multi_agent_plan import StackPlan as ActingPlan
+from outrider.envrunner.policy_fit import StackSpaces
 from outrider.envrunner.sole_policy import SolePolicy
 from outrider.envrunner.stack_policy import StackPolicy
 from outrider.envrunner.torch_stack_policy import TorchStackPolicy
@@ -20,12 +22,9 @@ from outrider.learner.multi_agent_plan import StackPlan
 from outrider.rlmodule import PolicyNotExportable, PolicyStack
 
 if TYPE_CHECKING:
-    import torch
-
     from outrider.algorithm.policy_book import BookedPolicy
     from outrider.algorithm.policy_plan import PlannedStack
     from outrider.envrunner.acting_stack import ActingStack
-    from outrider.learner.stack_learner import StackLearner
     from outrider.rlmodule import Policy, PolicyRecipe
     from outrider.wire import PolicyGraph
 
@@ -33,12 +32,12 @@ log = logging.getLogger(__name__)
 
 
 class StackAssembly:
-    """Makes learners and acting policies of one planned stack."""
+    """Plans learners and makes acting policies of one planned stack."""
 
-    def __init__(self, planned: PlannedStack, *, algorithm: str, seed: int, device: torch.device) -> None:
+    def __init__(self, planned: PlannedStack, *, seed: int) -> None:
         """Find out whether its policies can be computed together. Raises ValueError for a bad network."""
         self._planned = planned
-        self._algorithm, self._seed, self._device = algorithm, seed, device
+        self._seed = seed
         self._plain = planned.recipe.build()
         self.is_stacked, self._graph = _together(planned)
         """Whether the policies are one stack; otherwise each is a stack of one."""
@@ -58,10 +57,10 @@ class StackAssembly:
         """Return the seed of a policy's first weights."""
         return policy_seed(self._seed, policy.number)
 
-    def learner(self, name: str, policies: Sequence[BookedPolicy]) -> StackLearner:
-        """Make the learner of a stack `name` with these policies."""
+    def learner_plan(self, name: str, policies: Sequence[BookedPolicy]) -> StackPlan:
+        """Say what the learner of a stack `name` with these policies is made of."""
         training = self._planned.training
-        plan = StackPlan(
+        return StackPlan(
             name=name,
             policy=self._planned.recipe,
             training=training,
@@ -73,7 +72,14 @@ class StackAssembly:
             },
             is_stacked=self.is_stacked,
         )
-        return plan.make_learner(self._algorithm, seed=self._seed, device=self._device)
+
+    def spaces(self, name: str) -> StackSpaces:
+        """Return what the policies of a stack `name` see and do."""
+        return StackSpaces(name, self._plain.observation_space, self._plain.action_heads)
+
+    def acting_plan(self, name: str) -> ActingPlan:
+        """Return how runners elsewhere act for a stack `name`."""
+        return ActingPlan(name=name, policy=self._graph or self.recipe, is_stacked=self.is_stacked)
 
     def acting(self, name: str, policies: Sequence[BookedPolicy]) -> ActingStack:
         """Make what acts in this process for a stack `name` with these policies."""

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.acting_stack import ActingStack
 from outrider.envrunner.action_sampler import ActionSampler
 from outrider.envrunner.multi_agent_vector import AgentGroup
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.wire import Space, leaf_dtype, leaf_shape, leaves
+from outrider.wire import ActionHead, Space, leaf_dtype, leaf_shape, leaves
+
+
+class HasSpaces(Protocol):
+    """An `ActingStack`, or `StackSpaces`."""
+
+    @property
+    def name(self) -> str:
+        """Of the stack."""
+        ...
+
+    @property
+    def observation_space(self) -> Space:
+        """What every policy of it sees."""
+        ...
+
+    @property
+    def action_heads(self) -> tuple[ActionHead, ...]:
+        """How action parameters are read."""
+        ...
+
+
+class StackSpaces(NamedTuple):
+    """A stack whose policies act elsewhere."""
+
+    name: str
+    observation_space: Space
+    action_heads: tuple[ActionHead, ...]
 
 
 class PolicyFit:
@@ -22,7 +49,7 @@ class PolicyFit:
         self,
         agents: Sequence[str],
         groups: Sequence[AgentGroup],
-        stacks: Sequence[ActingStack],
+        stacks: Sequence[HasSpaces],
         policies: Sequence[PolicyEntry],
     ) -> None:
         """Compare the spaces of each stack and group. Raises ValueError for a policy of an unknown stack."""
@@ -84,7 +111,7 @@ class PolicyFit:
             )
 
 
-def _misfit(stack: ActingStack, group: AgentGroup) -> str:
+def _misfit(stack: HasSpaces, group: AgentGroup) -> str:
     """Return why a stack's policies cannot act for a group's agents; empty where they can."""
     offered, expected = map(_forms, (space_from_gymnasium(group.observation_space), stack.observation_space))
     if offered != expected:

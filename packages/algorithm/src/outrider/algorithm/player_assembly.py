@@ -1,0 +1,75 @@
+"""Makes the runners of a run with several agents: one in this process, or a fleet of them elsewhere."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+from outrider.algorithm.environment_elsewhere import environment_elsewhere
+from outrider.algorithm.players import Players, PlayersElsewhere, PlayersHere
+from outrider.algorithm.runner_assembly import runners_elsewhere
+from outrider.envrunner import LocalRunnerPool, RunnerFleet
+from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.multi_agent_runner import MultiAgentRunner
+
+if TYPE_CHECKING:
+    from outrider.algorithm.multi_agent_assembly import MultiAgentBlueprint
+    from outrider.algorithm.ray_cluster import Cluster
+
+
+def make_players(
+    blueprint: MultiAgentBlueprint, cluster: Cluster | None, parts: ExitStack, *, run_name: str
+) -> tuple[LocalRunnerPool | RunnerFleet, Players]:
+    """Make runners that are asked for one fragment after the other, and who tells them of changes."""
+    runners = blueprint.settings.env_runners
+    if not runners.num_env_runners:
+        return _here(blueprint, parts)
+    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, None, run_name)
+    fleet = parts.enter_context(closing(RunnerFleet(remote, runners, num_steps=blueprint.num_steps)))
+    return fleet, PlayersElsewhere(
+        blueprint.book, blueprint.mapping, blueprint.assemblies, blueprint.groups, fleet
+    )
+
+
+def runner_plan(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
+    """Return what runners in other processes are made of."""
+    settings = blueprint.settings
+    return MultiAgentPlan(
+        environment=environment_elsewhere(settings.environment, settings.env_runners.gym_env_vectorize_mode),
+        settings=settings.env_runners,
+        agents=tuple(blueprint.mapping.agents),
+        num_agents=settings.multi_agent.num_agents,
+        has_central_critic=settings.multi_agent.critic == "central",
+        stacks=tuple(
+            blueprint.assemblies[policies[0].planned].acting_plan(name)
+            for name, policies in blueprint.book.by_stack().items()
+        ),
+        policies=tuple(policy.entry for policy in blueprint.book),
+        mapping=blueprint.mapping.chosen,
+        num_steps=blueprint.num_steps,
+        seed=blueprint.seed,
+    )
+
+
+def _here(blueprint: MultiAgentBlueprint, parts: ExitStack) -> tuple[LocalRunnerPool, Players]:
+    from outrider.algorithm.multi_agent_assembly import make_vector
+
+    settings = blueprint.settings
+    acting = {
+        stack: blueprint.assemblies[policies[0].planned].acting(stack, policies)
+        for stack, policies in blueprint.book.by_stack().items()
+    }
+    runner = MultiAgentRunner(
+        partial(make_vector, settings, settings.env_runners.num_envs_per_env_runner),
+        list(acting.values()),
+        blueprint.mapping,
+        [policy.entry for policy in blueprint.book],
+        num_steps=blueprint.num_steps,
+        seed=blueprint.seed,
+        settings=settings.env_runners,
+        has_central_critic=settings.multi_agent.critic == "central",
+    )
+    pool = LocalRunnerPool(runner, sample_ahead=settings.env_runners.sample_ahead)
+    parts.enter_context(closing(pool))
+    return pool, PlayersHere(blueprint.book, blueprint.assemblies, runner, acting)

@@ -1,0 +1,116 @@
+"""Makes what several policies learn in: a learner in this process, or ranks on Ray that have some each."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from outrider.learner import LocalLearnerGroup, OneRank, choose_device
+from outrider.learner.async_group import LocalAsyncLearnerGroup
+from outrider.learner.learned_policies import PoliciesHere
+from outrider.learner.multi_agent_plan import MultiAgentPlan
+from outrider.learner.vtrace_settings import VTraceSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from outrider.algorithm.multi_agent_assembly import MultiAgentBlueprint
+    from outrider.algorithm.ray_cluster import Cluster
+    from outrider.learner import AsyncLearnerGroup, LearnerGroup, LearnerGroupSettings, MultiAgentLearner
+    from outrider.learner.learned_policies import BetweenUpdates, LearnedPolicies
+
+log = logging.getLogger(__name__)
+
+
+def make_policy_learners(
+    blueprint: MultiAgentBlueprint, cluster: Cluster | None, *, run_name: str
+) -> tuple[LearnerGroup, LearnedPolicies]:
+    """Make learners that train when they are told to, and what changes their policies."""
+    if cluster is None or not blueprint.settings.learners.num_learners:
+        learner = learner_here(blueprint)
+        group = LocalLearnerGroup(learner)
+        return group, policies_here(blueprint, learner, group)
+    from outrider.learner.ray_learners import RayLearnerGroup
+    from outrider.learner.ray_policies import RayPolicies
+
+    plan = plan_of(blueprint)
+    ranks = RayLearnerGroup(
+        plan,
+        num_learners=_num_learners(blueprint),
+        options=cluster.learner_options,
+        run=run_name,
+    )
+    return ranks, RayPolicies(ranks, plan)
+
+
+def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+    """Make a learner that trains without pause, and what changes its policies. It is in this process."""
+    training = blueprint.settings.training
+    assert isinstance(training, VTraceSettings)
+    learner = learner_here(blueprint)
+    group = LocalAsyncLearnerGroup(
+        learner,
+        train_batch_size=training.train_batch_size_per_learner,
+        max_staleness=training.max_staleness,
+        queue_capacity=training.learner_queue_size,
+        timeout_s=blueprint.settings.learners.learner_timeout_s,
+    )
+    return group, policies_here(blueprint, learner, group)
+
+
+def learner_here(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
+    """Make one learner of all policies."""
+    return plan_of(blueprint).make_learner(OneRank(), _device(blueprint.settings.learners))
+
+
+def plan_of(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
+    """Say what learners of these policies are made of."""
+    trained = blueprint.settings.multi_agent.policies_to_train
+    return MultiAgentPlan(
+        algorithm=blueprint.algorithm,
+        stacks=tuple(
+            blueprint.assemblies[policies[0].planned].learner_plan(name, policies)
+            for name, policies in blueprint.book.by_stack().items()
+        ),
+        frozen=frozenset(
+            policy.number for policy in blueprint.book if trained is not None and policy.name not in trained
+        ),
+        settings=blueprint.settings.learners,
+        seed=blueprint.seed,
+    )
+
+
+def policies_here(
+    blueprint: MultiAgentBlueprint, learner: MultiAgentLearner, group: BetweenUpdates
+) -> LearnedPolicies:
+    """Return what changes the policies of a learner in this process, which is the group's."""
+    return PoliciesHere(
+        learner,
+        group,
+        algorithm=blueprint.algorithm,
+        seed=blueprint.seed,
+        device=_device(blueprint.settings.learners),
+    )
+
+
+def _device(settings: LearnerGroupSettings) -> torch.device:
+    """Return where the learner of this process computes; a GPU of learners elsewhere is not for it."""
+    import torch
+
+    return torch.device("cpu") if settings.num_learners else choose_device(settings)
+
+
+def _num_learners(blueprint: MultiAgentBlueprint) -> int:
+    """Return how many there are, and warn where some have nothing to train."""
+    num_learners, num_policies = blueprint.settings.learners.num_learners, len(blueprint.book)
+    assert num_learners != "auto"
+    if num_learners > num_policies:
+        log.warning(
+            "num_learners=%d, and each policy is trained by one learner: with %d polic%s, %d of the learners "
+            "have nothing to do until policies are added; lower it",
+            num_learners,
+            num_policies,
+            "y" if num_policies == 1 else "ies",
+            num_learners - num_policies,
+        )
+    return num_learners
