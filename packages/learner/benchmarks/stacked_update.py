@@ -202,10 +202,12 @@ def memory(num_policies: int) -> None:
     """Print what a policy takes."""
     learner = StackedPPOLearner(make_stack(num_policies), SETTINGS, numbers=range(num_policies), seed=0)
     kept = learner._kept  # noqa: SLF001 - a benchmark looks inside
-    tensors = [kept.first_PD, kept.second_PD, *learner.stack.tensors.values()]
+    moments = [*kept.first_moments.values(), *kept.second_moments.values()]
+    tensors = [*moments, *learner.stack.tensors.values()]
     num_bytes = sum(t.nelement() * t.element_size() for t in tensors)
     num_bytes += sum(column.nbytes for column in kept.counters.values())
-    width, size = kept.layout.width, num_bytes / num_policies
+    width = sum(tensor[0].numel() for tensor in kept.first_moments.values())
+    size = num_bytes / num_policies
     print(f"a policy of {width} numbers takes {size:.0f} bytes, {size / width:.2f} for each")
 
 

@@ -1,7 +1,5 @@
 """Each policy takes the steps of an Adam of its own."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -12,22 +10,15 @@ from outrider.learner.stacked_policies import Block
 WIDTH = 7
 
 
-class OneTensor:
-    """A layout of policies that have one tensor."""
-
-    width = WIDTH
-
-    def join(self, tensors: Any, out_BD: torch.Tensor) -> None:
-        out_BD.copy_(tensors["w"])
-
-
 def make(num_policies: int, rates: list[float], clips: list[float]) -> tuple[Block, StackedAdam]:
     weight = torch.arange(float(num_policies * WIDTH)).reshape(num_policies, WIDTH) / 10
     block = Block(
-        weight_BD=weight, first_BD=torch.zeros_like(weight), second_BD=torch.zeros_like(weight), others={}
+        weights={"w": weight},
+        first_moments={"w": torch.zeros_like(weight)},
+        second_moments={"w": torch.zeros_like(weight)},
+        others={},
     )
     adam = StackedAdam(
-        OneTensor(),  # type: ignore[arg-type]
         block,
         torch.zeros(num_policies),
         learning_rate_B=torch.tensor(rates),
@@ -42,7 +33,7 @@ def test_rates_clips_and_counts_are_each_policys_own(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stacked_adam, "TILE", tile)
     rates, clips = [1e-2, 1e-3, 0.0], [0.5, float("inf"), 100.0]
     block, adam = make(3, rates, clips)
-    own = [torch.nn.Parameter(row.clone()) for row in block.weight_BD]
+    own = [torch.nn.Parameter(row.clone()) for row in block.weights["w"]]
     plain = [torch.optim.Adam([p], lr=r, eps=1e-5) for p, r in zip(own, rates, strict=True)]
     for step in range(4):
         gradient = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(step))
@@ -54,22 +45,24 @@ def test_rates_clips_and_counts_are_each_policys_own(monkeypatch: pytest.MonkeyP
                 p.grad = gradient[place].clone()
                 torch.nn.utils.clip_grad_norm_([p], clips[place])
                 optimizer.step()
-    torch.testing.assert_close(block.weight_BD, torch.stack([p.detach() for p in own]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        block.weights["w"], torch.stack([p.detach() for p in own]), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_gradient_that_is_not_finite_moves_nothing_of_its_policy() -> None:
     block, adam = make(3, [0.1] * 3, [0.5] * 3)
-    before = block.weight_BD.clone()
+    before = block.weights["w"].clone()
     gradient = torch.ones(3, WIDTH)
     gradient[1, 4] = torch.inf
     adam.take({"w": gradient}, torch.ones(3, dtype=torch.bool))
-    assert (block.weight_BD != before).all(1).tolist() == [True, False, True]
-    assert torch.equal(block.weight_BD[1], before[1])
-    assert block.first_BD[1].tolist() == block.second_BD[1].tolist() == [0.0] * WIDTH
+    assert (block.weights["w"] != before).all(1).tolist() == [True, False, True]
+    assert torch.equal(block.weights["w"][1], before[1])
+    assert block.first_moments["w"][1].tolist() == block.second_moments["w"][1].tolist() == [0.0] * WIDTH
 
 
 def test_only_the_first_policies_step_where_the_others_rest() -> None:
     block, adam = make(3, [0.1] * 3, [0.5] * 3)
-    before = block.weight_BD.clone()
+    before = block.weights["w"].clone()
     adam.take({"w": torch.ones(2, WIDTH)}, torch.ones(2, dtype=torch.bool))
-    assert torch.equal(block.weight_BD[2], before[2])
+    assert torch.equal(block.weights["w"][2], before[2])

@@ -228,7 +228,7 @@ def test_too_many_skipped_steps_in_a_row_end_training_and_say_whose(lab: Any) ->
 
 
 def test_the_divergence_stops_one_policy_and_not_the_others(lab: Any) -> None:
-    stacked = learner(range(3), replace(SETTINGS, early_stop_kl=0.01, lr=1e-6), overrides={1: {"lr": 0.1}})
+    stacked = learner(range(3), replace(SETTINGS, early_stop_kl=0.001, lr=1e-6), overrides={1: {"lr": 0.1}})
     stacked.update(fragments(lab, [[9], [9], [9]]))
     assert stacked.policy_metrics()["num_epochs"].tolist() == [3.0, 1.0, 3.0]
 

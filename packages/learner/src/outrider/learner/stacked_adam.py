@@ -1,13 +1,12 @@
-"""Adam for many policies at once. Axes: B policies, T of them at a time, D trained numbers of a policy."""
+"""Adam for many policies at once. Axes: B policies, T of them at a time, D numbers of a tensor of each."""
 
-from collections.abc import Mapping
-from itertools import compress
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
 from outrider.learner.gradient_step import FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY
-from outrider.learner.stacked_policies import Block, Layout
+from outrider.learner.stacked_policies import Block
 
 TILE = 64
 """Policies whose numbers and gradients fit in a cache together."""
@@ -16,15 +15,13 @@ TILE = 64
 class StackedAdam:
     """The policies of a block while they are trained: each has its own step count, rate and clip.
 
-    The formulas are those of `outrider.learner.gradient_step.GradientStep`, and so is the kernel. It takes a
-    list of tensors with a count each, and here that is a list of policies, of which some may be left out:
-    those do not move. The rate is one for all of the list, so steps of rate 1 are collected apart, and added
-    times each policy's own. A few policies at a time go through all of it while a cache holds them.
+    The formulas are those of `outrider.learner.gradient_step.GradientStep`. Its kernel has one count and one
+    rate for a call, so it steps where policies agree on them; where not, operations of torch do what it
+    does, in three times its time. A few policies at a time go through all of it while a cache holds them.
     """
 
     def __init__(
         self,
-        layout: Layout,
         block: Block,
         count_B: Tensor,
         *,
@@ -33,57 +30,80 @@ class StackedAdam:
         epsilon: float,
     ) -> None:
         """The block is changed in place; counts are float32, and clips may be inf."""
-        self._layout, self._block, self._count_B = layout, block, count_B
+        self._block, self._count_B = block, count_B
         self._learning_rate_B, self._grad_clip_B = learning_rate_B, grad_clip_B
         self._epsilon = epsilon
-        self._gradient_TD, self._step_TD = torch.empty(
-            2, min(TILE, len(count_B)), layout.width, device=count_B.device
-        )
 
     def take(self, gradients: Mapping[str, Tensor | None], may_step_B: Tensor) -> Tensor:
         """Take a step with each of the first policies that may, if its gradient is finite.
 
-        `gradients` {name: [B, ...]} are those of the trained tensors; returns their norms [B].
+        `gradients` {name: [B, ...]} are those of the trained tensors; None moves nothing. Returns their
+        norms [B].
         """
+        known = {name: gradient for name, gradient in gradients.items() if gradient is not None}
         num_policies = len(may_step_B)
         norms = [
-            self._take_tile(gradients, slice(start, min(start + TILE, num_policies)), may_step_B)
+            self._take_tile(known, slice(start, min(start + TILE, num_policies)), may_step_B)
             for start in range(0, num_policies, TILE)
         ]
         return torch.cat(norms)
 
-    def _take_tile(self, gradients: Mapping[str, Tensor | None], tile: slice, may_step_B: Tensor) -> Tensor:
-        size = tile.stop - tile.start
-        gradient_TD, step_TD = self._gradient_TD[:size], self._step_TD[:size].zero_()
-        self._layout.join(
-            {name: None if part is None else part[tile] for name, part in gradients.items()}, gradient_TD
-        )
-        norm_T: Tensor = torch.linalg.vector_norm(gradient_TD, dim=1)
+    def _take_tile(self, gradients: Mapping[str, Tensor], tile: slice, may_step_B: Tensor) -> Tensor:
+        parts = [_flat(gradient[tile]) for gradient in gradients.values()]
+        norms = [torch.linalg.vector_norm(part_TD, dim=1) for part_TD in parts]
+        norm_T: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         steps_T = may_step_B[tile] & norm_T.isfinite()
-        gradient_TD.mul_((self._grad_clip_B[tile] / norm_T).clamp(max=1.0)[:, None])
-        self._count_B[tile] += steps_T
-        chosen = steps_T.tolist()
-        if not any(chosen):
-            return norm_T
-        block = self._block
-        columns = (step_TD, gradient_TD, block.first_BD[tile], block.second_BD[tile], self._count_B[tile])
-        steps, slopes, firsts, seconds, counts = (
-            list(compress(column.unbind(), chosen)) for column in columns
-        )
-        torch._fused_adam_(
-            steps,
-            slopes,
-            firsts,
-            seconds,
-            [],
-            counts,
-            lr=1.0,
-            beta1=FIRST_MOMENT_DECAY,
-            beta2=SECOND_MOMENT_DECAY,
-            weight_decay=0.0,
-            eps=self._epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
-        block.weight_BD[tile].addcmul_(step_TD, self._learning_rate_B[tile, None])
+        scale_T1 = (self._grad_clip_B[tile] / norm_T).clamp(max=1.0)[:, None]
+        slopes = [part_TD * scale_T1 for part_TD in parts]
+        if bool(steps_T.all()):
+            self._step(tile, gradients, slopes)
+        elif bool(steps_T.any()):
+            chosen = steps_T.nonzero().squeeze(1)
+            self._step(tile.start + chosen, gradients, [slope_TD[chosen] for slope_TD in slopes])
         return norm_T
+
+    def _step(self, places: slice | Tensor, names: Iterable[str], slopes: list[Tensor]) -> None:
+        """Move the policies at `places` by their clipped gradients, which are used up."""
+        block = self._block
+        self._count_B[places] += 1.0
+        count_T, rate_T = self._count_B[places], self._learning_rate_B[places]
+        columns = [
+            [tensors[name] for name in names]
+            for tensors in (block.weights, block.first_moments, block.second_moments)
+        ]
+        moved = [[_flat(tensor[places]) for tensor in column] for column in columns]
+        if bool((count_T == count_T[0]).all()) and bool((rate_T == rate_T[0]).all()):
+            torch._fused_adam_(
+                moved[0],
+                slopes,
+                moved[1],
+                moved[2],
+                [],
+                [count_T[0]] * len(slopes),
+                lr=float(rate_T[0]),
+                beta1=FIRST_MOMENT_DECAY,
+                beta2=SECOND_MOMENT_DECAY,
+                weight_decay=0.0,
+                eps=self._epsilon,
+                amsgrad=False,
+                maximize=False,
+            )
+        else:
+            root_T1 = (1.0 - SECOND_MOMENT_DECAY ** count_T.double()).sqrt().float()[:, None]
+            rate_T1 = (rate_T / (1.0 - FIRST_MOMENT_DECAY ** count_T.double())).float()[:, None] * root_T1
+            for weight_TD, slope_TD, first_TD, second_TD in zip(moved[0], slopes, *moved[1:], strict=True):
+                first_TD.lerp_(slope_TD, 1.0 - FIRST_MOMENT_DECAY)
+                second_TD.mul_(SECOND_MOMENT_DECAY).addcmul_(
+                    slope_TD, slope_TD, value=1.0 - SECOND_MOMENT_DECAY
+                )
+                divisor_TD = torch.sqrt(second_TD, out=slope_TD).add_(self._epsilon * root_T1)
+                weight_TD.addcmul_(torch.div(first_TD, divisor_TD, out=divisor_TD), rate_T1, value=-1.0)
+        if isinstance(places, Tensor):
+            for column, changed in zip(columns, moved, strict=True):
+                for tensor, changed_TD in zip(column, changed, strict=True):
+                    tensor[places] = changed_TD.view(len(changed_TD), *tensor.shape[1:])
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """Give a tensor [T, ...] two axes; a view, if it has no gaps."""
+    return tensor.reshape(len(tensor), -1)

@@ -98,7 +98,7 @@ class StackedAPPOLearner(StackedLearner):
         for name, behind in self._kept.copies[TARGET].items():
             places = torch.from_numpy(place).to(behind.device)
             ahead = self.stack.tensors[name][places]
-            is_trained = name in self._kept.layout.shapes
+            is_trained = name in self._kept.first_moments
             behind[places] = torch.lerp(behind[places], ahead, self.settings.tau) if is_trained else ahead
 
     def _is_due(self, update: BlockUpdate) -> NDArray[np.bool_]:

@@ -241,7 +241,6 @@ class StackedLearner:
         rows, block = by_policy.block(place_B), kept.take(place_B)
         steps = BlockSteps(
             kept.stack,
-            kept.layout,
             block,
             numbers,
             adam_epsilon=self.settings.adam_epsilon,

@@ -1,6 +1,6 @@
 """All that is kept of each stacked policy from one update to the next, one row each.
 
-Axes: P = policies of the stack, B = policies of a block, D = trained numbers of a policy.
+Axes: P = policies of the stack, B = policies of a block.
 """
 
 from collections.abc import Mapping
@@ -28,55 +28,36 @@ COUNTERS: dict[str, type] = {
 """num_steps are those of Adam; version is that of the weights at which a policy last changed."""
 
 
-class Layout:
-    """Where each trained tensor of a policy lies among its D numbers."""
-
-    def __init__(self, stack: PolicyStack) -> None:
-        trained = set(stack.parameter_names)
-        self.shapes = {n: tuple(t.shape[1:]) for n, t in stack.tensors.items() if n in trained}
-        self._sizes = [int(np.prod(shape, dtype=np.int64)) for shape in self.shapes.values()]
-        self.width = sum(self._sizes)
-
-    def views(self, flat_BD: Tensor) -> dict[str, Tensor]:
-        """Return each trained tensor [B, ...] as a view of the numbers of some policies."""
-        parts = torch.split(flat_BD, self._sizes, 1)
-        return {
-            name: part.view(len(part), *shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-    def join(self, tensors: Mapping[str, Tensor | None], out_BD: Tensor) -> None:
-        """Write trained tensors, or their gradients, side by side into `out_BD`; None counts as zeros."""
-        num_policies = len(out_BD)
-        parts = [
-            out_BD.new_zeros(num_policies, size) if tensor is None else tensor.reshape(num_policies, size)
-            for tensor, size in zip((tensors[name] for name in self.shapes), self._sizes, strict=True)
-        ]
-        torch.cat(parts, 1, out=out_BD)
-
-
 @dataclass(kw_only=True, slots=True)
 class Block:
-    """What is kept of some policies, to be changed in place; a copy, or a view where they lie together."""
+    """What is kept of some policies, [B, ...], to be changed in place; views where they lie together."""
 
-    weight_BD: Tensor
-    first_BD: Tensor
-    second_BD: Tensor
+    weights: dict[str, Tensor]
+    """Those that are trained."""
+    first_moments: dict[str, Tensor]
+    second_moments: dict[str, Tensor]
     others: dict[str, Tensor]
-    """[B, ...] tensors that no gradient trains: the statistics of normalisers."""
+    """Tensors that no gradient trains: the statistics of normalisers."""
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the policies."""
+        return self.weights | self.others
 
 
 class StackedPolicies:
-    """Weights, moments and counters of P policies. The tensors of the stack become views of the weights."""
+    """Weights, moments and counters of P policies."""
 
     def __init__(self, stack: PolicyStack) -> None:
         self.stack = stack
-        self.layout = Layout(stack)
+        # Products and the kernel of Adam go twice as fast over tensors without gaps.
+        stack.tensors = {name: tensor.contiguous() for name, tensor in stack.tensors.items()}
         self.counters: dict[str, NDArray[Any]] = {
             name: np.zeros(stack.num_policies, dtype) for name, dtype in COUNTERS.items()
         }
-        self._gather_weights()
-        self.first_PD, self.second_PD = torch.zeros_like(self.weight_PD), torch.zeros_like(self.weight_PD)
+        self.first_moments, self.second_moments = (
+            {name: torch.zeros_like(stack.tensors[name]) for name in stack.parameter_names} for _ in range(2)
+        )
         self.copies: dict[str, dict[str, Tensor]] = {}
         """By what they are for, earlier tensors of each policy, [P, ...]; a new policy's are its first."""
 
@@ -85,18 +66,17 @@ class StackedPolicies:
         self.copies[name] = {key: tensor.clone() for key, tensor in self.stack.tensors.items()}
 
     def __len__(self) -> int:
-        return len(self.weight_PD)
+        return self.stack.num_policies
 
     def take(self, place_B: NDArray[np.int64]) -> Block:
         """Gather what is kept of the policies at `place_B`."""
         places = self._places(place_B)
+        tensors, trained = self.stack.tensors, self.first_moments.keys()
         return Block(
-            weight_BD=self.weight_PD[places],
-            first_BD=self.first_PD[places],
-            second_BD=self.second_PD[places],
-            others={
-                name: t[places] for name, t in self.stack.tensors.items() if name not in self.layout.shapes
-            },
+            weights={name: tensors[name][places] for name in trained},
+            first_moments={name: tensor[places] for name, tensor in self.first_moments.items()},
+            second_moments={name: tensor[places] for name, tensor in self.second_moments.items()},
+            others={name: tensors[name][places] for name in tensors.keys() - trained},
         )
 
     def put(self, place_B: NDArray[np.int64], block: Block) -> None:
@@ -104,19 +84,20 @@ class StackedPolicies:
         places = self._places(place_B)
         if isinstance(places, slice):
             return
-        self.weight_PD[places] = block.weight_BD
-        self.first_PD[places] = block.first_BD
-        self.second_PD[places] = block.second_BD
-        for name, tensor in block.others.items():
-            self.stack.tensors[name][places] = tensor
+        for kept, changed in (
+            (self.stack.tensors, block.tensors),
+            (self.first_moments, block.first_moments),
+            (self.second_moments, block.second_moments),
+        ):
+            for name, tensor in changed.items():
+                kept[name][places] = tensor
 
     def grow(self, seed: int) -> None:
         """Put a new policy behind the others."""
         self.stack.grow([seed])
-        self._gather_weights()
-        nothing = torch.zeros_like(self.weight_PD[:1])
-        self.first_PD = torch.cat((self.first_PD, nothing))
-        self.second_PD = torch.cat((self.second_PD, nothing))
+        for moments in (self.first_moments, self.second_moments):
+            for name, tensor in moments.items():
+                moments[name] = torch.cat((tensor, torch.zeros_like(tensor[:1])))
         for name, copy in self.copies.items():
             new = self.stack.tensors
             self.copies[name] = {key: torch.cat((tensor, new[key][-1:])) for key, tensor in copy.items()}
@@ -125,12 +106,14 @@ class StackedPolicies:
 
     def keep(self, place_P: NDArray[np.int64]) -> None:
         """Put the policies in this order, and drop those that are not in it."""
-        places = torch.from_numpy(place_P).to(self.weight_PD.device)
-        self.stack.tensors = {name: t.index_select(0, places) for name, t in self.stack.tensors.items()}
-        self._gather_weights()
-        self.first_PD, self.second_PD = self.first_PD[places], self.second_PD[places]
-        for name, copy in self.copies.items():
-            self.copies[name] = {key: tensor.index_select(0, places) for key, tensor in copy.items()}
+        places = torch.from_numpy(place_P).to(self._device)
+
+        def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.index_select(0, places) for name, tensor in tensors.items()}
+
+        self.stack.tensors = kept(self.stack.tensors)
+        self.first_moments, self.second_moments = kept(self.first_moments), kept(self.second_moments)
+        self.copies = {name: kept(copy) for name, copy in self.copies.items()}
         self.counters = {name: column[place_P] for name, column in self.counters.items()}
 
     def get_state(self) -> StateTree:
@@ -169,24 +152,21 @@ class StackedPolicies:
         """Return all tensors [P, ...] by the names under which they are saved."""
         return {
             "module": self.stack.tensors,
-            "first_moments": self.layout.views(self.first_PD),
-            "second_moments": self.layout.views(self.second_PD),
+            "first_moments": self.first_moments,
+            "second_moments": self.second_moments,
             **self.copies,
         }
 
-    def _gather_weights(self) -> None:
-        tensors = self.stack.tensors
-        device = next(iter(tensors.values())).device
-        self.weight_PD = torch.empty(self.stack.num_policies, self.layout.width, device=device)
-        self.layout.join(tensors, self.weight_PD)
-        self.stack.tensors = tensors | self.layout.views(self.weight_PD)
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.stack.tensors.values())).device
 
     def _places(self, place_B: NDArray[np.int64]) -> Tensor | slice:
         """Say where policies lie: as a slice, whose elements are views, where they are neighbours."""
         first = int(place_B[0])
         if np.array_equal(place_B, np.arange(first, first + len(place_B))):
             return slice(first, first + len(place_B))
-        return torch.from_numpy(place_B).to(self.weight_PD.device)
+        return torch.from_numpy(place_B).to(self._device)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> StateTree:

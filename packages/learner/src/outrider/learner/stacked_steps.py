@@ -1,6 +1,6 @@
 """Gradient steps with the policies of a block, whatever their loss is.
 
-Axes: B policies, R rows of each, D trained numbers of a policy, K statistics.
+Axes: B policies, R rows of each, K statistics.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor
 from outrider.learner.estimates import MAX_CHUNK_NUMBERS
 from outrider.learner.per_policy import PolicyNumbers
 from outrider.learner.stacked_adam import StackedAdam
-from outrider.learner.stacked_policies import Block, Layout
+from outrider.learner.stacked_policies import Block
 from outrider.learner.stacked_rows import BlockRows
 from outrider.rlmodule import Moments, PolicyStack, stacked_moments
 
@@ -25,7 +25,6 @@ class BlockSteps:
     def __init__(
         self,
         stack: PolicyStack,
-        layout: Layout,
         block: Block,
         numbers: PolicyNumbers,
         *,
@@ -33,10 +32,9 @@ class BlockSteps:
         num_steps_B: NDArray[Any],
     ) -> None:
         self.distribution = stack.plain.distribution
-        self._stack, self._layout, self._block = stack, layout, block
-        self._tensors = layout.views(block.weight_BD) | block.others
+        self._stack, self._block, self._tensors = stack, block, block.tensors
+        self._device = next(iter(block.weights.values())).device
         self._adam = StackedAdam(
-            layout,
             block,
             self.tensor(num_steps_B),
             learning_rate_B=self.tensor(numbers.lr),
@@ -44,12 +42,12 @@ class BlockSteps:
             epsilon=adam_epsilon,
         )
         self._leaves: dict[int, dict[str, Tensor]] = {}
-        self.is_training_B = torch.ones(len(block.weight_BD), dtype=torch.bool, device=block.weight_BD.device)
+        self.is_training_B = torch.ones(len(num_steps_B), dtype=torch.bool, device=self._device)
         """Those that are not take no steps."""
 
     def tensor(self, number_B: NDArray[Any]) -> Tensor:
         """Bring a number for each policy to the device."""
-        return torch.from_numpy(number_B).to(self._block.weight_BD.device, torch.float32)
+        return torch.from_numpy(number_B).to(self._device, torch.float32)
 
     def evaluate(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return action parameters and values without a step in mind, a part of the rows at a time."""
@@ -120,8 +118,10 @@ class BlockSteps:
         gradient would be as large as that of all policies.
         """
         if num_policies not in self._leaves:
-            views = self._layout.views(self._block.weight_BD[:num_policies])
-            self._leaves[num_policies] = {n: view.detach().requires_grad_() for n, view in views.items()}
+            self._leaves[num_policies] = {
+                name: tensor[:num_policies].detach().requires_grad_()
+                for name, tensor in self._block.weights.items()
+            }
         return self._leaves[num_policies]
 
 
