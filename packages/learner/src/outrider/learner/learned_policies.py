@@ -115,11 +115,12 @@ def take_in(
     else:
         learner.add_stack(stack.name, stack.make_learner(algorithm, seed=seed, device=device))
     if like is not None:
-        new = learner.policy_state(number)
-        learner.set_policy_state(number, _as_copy(like, new) if stack.is_stacked else like)
+        its_stack = learner.stacks[stack.name]  # it was counted as one change, and is not published yet
+        new = its_stack.policy_state(number)
+        its_stack.set_policy_state(number, _as_copy(like, new) if stack.is_stacked else like)
 
 
 def _as_copy(state: StateTree, new: StateTree) -> StateTree:
-    """Return a state in which rows are shuffled, and returns gathered, as a new policy does."""
-    counters = state["counters"] | {"shuffle_key": new["counters"]["shuffle_key"]}
-    return state | {"counters": counters, "reward_scale": new["reward_scale"]}
+    """Return a state of a policy that trains, shuffles and gathers returns as a new one does."""
+    own = {name: new["counters"][name] for name in ("shuffle_key", "is_frozen")}
+    return state | {"counters": state["counters"] | own, "reward_scale": new["reward_scale"]}

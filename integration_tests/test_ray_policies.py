@@ -1,0 +1,162 @@
+"""Policies dealt to ranks on Ray learn what they learn in one process, come and go there, and survive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from outrider.learner import LearnerGroupSettings, LocalLearnerGroup, OneRank, PPOSettings
+from outrider.learner.learned_policies import LearnedPolicies, PoliciesHere
+from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.ray_learners import RayLearnerGroup
+from outrider.learner.ray_policies import RayPolicies
+from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.transport import LocalFragment
+from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+CPU = torch.device("cpu")
+SETTINGS = LearnerGroupSettings(
+    num_learners=2, num_cpus_per_learner=0, learner_timeout_s=60.0, num_updates_between_snapshots=2
+)
+FOUR = (0, 1, 2, 3)
+
+
+def stack(name: str, numbers: Sequence[int], *, size: int = 3, is_stacked: bool = True) -> StackPlan:
+    recipe = PolicyRecipe(
+        observation_space=BoxSpace(low=np.full(size, -9, np.float32), high=np.full(size, 9, np.float32)),
+        action_space=DiscreteSpace(num_values=2),
+        settings=ModuleSettings(fcnet_hiddens=(8,), normalize_observations=True, normalize_rewards=True),
+        seed=0,
+    )
+    return StackPlan(
+        name=name,
+        policy=recipe,
+        training=PPOSettings(minibatch_size=8, num_epochs=2, lr=1e-3),
+        seeds={number: 10 + number for number in numbers},
+        is_stacked=is_stacked,
+    )
+
+
+PLAN = MultiAgentPlan(
+    algorithm="ppo",
+    stacks=(stack("many", FOUR), stack("sole", (5,), size=2, is_stacked=False)),
+    frozen=frozenset({3}),
+    settings=SETTINGS,
+    seed=3,
+)
+
+
+def part(seed: int, numbers: Sequence[int], size: int) -> Fragment:
+    """Let each policy act in a stream of its own, of which none is as long as another."""
+    rng = np.random.default_rng(seed)
+    lengths = np.array([5 + 3 * place for place in range(len(numbers))])
+    num_rows, last = int(lengths.sum()), np.cumsum(lengths) - 1
+    zeros = np.zeros(len(numbers), np.int32)
+    return Fragment(
+        streams=Streams(lengths=lengths, policy=np.array(numbers, np.int32), environment=zeros, agent=zeros),
+        observations={"": rng.normal(size=(num_rows, size)).astype(np.float32)},
+        actions={"": rng.integers(0, 2, num_rows)},
+        rewards=rng.normal(size=num_rows).astype(np.float32),
+        terminated=np.zeros(num_rows, np.bool_),
+        truncated=np.zeros(num_rows, np.bool_),
+        next_rows=last,
+        next_observations={"": rng.normal(size=(len(last), size)).astype(np.float32)},
+        action_log_probs=np.full(num_rows, -0.6931472, np.float32),
+        policy_version=np.array([0]),
+        episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
+    )
+
+
+def learn(group: Any, seeds: Sequence[int], numbers: Sequence[int] = FOUR, sole: int = 5) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    for seed in seeds:
+        played = replace(part(seed, numbers, 3), others=(part(seed + 100, [sole], 2),))
+        metrics = group.update([LocalFragment(played)])
+    return metrics
+
+
+def here() -> tuple[LocalLearnerGroup, LearnedPolicies]:
+    """Make the learner of all policies in this process."""
+    learner = PLAN.make_learner(OneRank(), CPU)
+    group = LocalLearnerGroup(learner)
+    return group, PoliciesHere(learner, group, algorithm="ppo", seed=PLAN.seed, device=CPU)
+
+
+def ranks(num_ranks: int) -> RayLearnerGroup:
+    return RayLearnerGroup(PLAN, num_learners=num_ranks, options=lambda _: {"num_cpus": 0})
+
+
+def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), path
+        for name in theirs.keys() - {"version", "num_updates"}:  # a rank counts what it had rows for
+            assert_close(ours[name], theirs[name], f"{path}/{name}")
+    elif isinstance(theirs, np.ndarray) and theirs.dtype.kind == "f":
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5, err_msg=path)
+    else:
+        np.testing.assert_array_equal(ours, theirs, err_msg=path)
+
+
+def assert_equal_groups(ours: Any, theirs: Any) -> None:
+    """Compare weights and everything that learners go on from."""
+    weights, expected = ours.publish().load(), theirs.publish().load()
+    assert (weights.version, weights.fingerprint) == (expected.version, expected.fingerprint)
+    assert_close(dict(weights.tensors), dict(expected.tensors))
+    assert_close(ours.get_state(), theirs.get_state())
+
+
+def test_two_ranks_learn_what_one_does_and_one_process_and_each_goes_on_from_what_two_left() -> None:
+    local, policies = here()
+    with closing(ranks(2)) as pair, closing(ranks(1)) as alone:
+        metrics, expected = learn(pair, range(4)), learn(local, range(4))
+        assert without_seconds(metrics) == pytest.approx(without_seconds(expected), abs=1e-5)
+        assert_close(RayPolicies(pair, PLAN).policy_metrics(), policies.policy_metrics())
+        assert_equal_groups(pair, local)
+        state = pair.get_state()
+        for group in (alone, local):
+            group.set_state(state)
+        for group in (alone, local, pair):
+            learn(group, range(4, 6))
+        assert_equal_groups(alone, local)
+        assert_equal_groups(pair, local)
+
+
+def test_policies_come_and_go_on_ranks_as_in_one_process_and_stay_where_a_rank_is_killed() -> None:
+    local, policies_here = here()
+    with closing(ranks(2)) as pair:
+        policies = RayPolicies(pair, PLAN)
+        for group, changed in ((local, policies_here), (pair, policies)):
+            learn(group, [0])
+            change(changed)
+            learn(group, (1, 2), (0, 2, 3, 6), 7)
+        assert_equal_groups(pair, local)
+        ray.kill(pair._ranks._actors[1])
+        learn(pair, [3], (0, 2, 3, 6), 7)
+        statistics = pair.statistics()
+        assert (statistics.num_restarts, statistics.num_lost_rows) == (1, 0)
+        assert statistics.num_lost_updates <= SETTINGS.num_updates_between_snapshots
+        assert policies.frozen == {0, 1}
+        weights = pair.publish().load()
+        assert sorted(number for each in weights.stacks for number in each.policies) == [*FOUR, 6, 7]
+        assert weights.version > local.publish().version
+
+
+def change(policies: LearnedPolicies) -> None:
+    policies.add(stack("many", (6,)), like=1)  # which the other rank has
+    policies.add(stack("own", (7,), size=2, is_stacked=False), like=5)
+    policies.remove(5)
+    policies.freeze([0, 1])
+    policies.thaw([3])
+    assert policies.frozen == {0, 1}
+
+
+def without_seconds(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not name.endswith("_s")}
