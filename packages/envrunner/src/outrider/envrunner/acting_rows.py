@@ -6,13 +6,12 @@ copy e is slot e * A + a; rows of a stack are sorted by policy, then by slot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.multi_agent_vector import AgentGroup
+from outrider.envrunner.slot_groups import SlotGroups
 
 Indices = NDArray[np.intp]
 _MOST_KEPT = 64
@@ -38,8 +37,6 @@ class ActingRows:
     """[N] who acts."""
     policy: NDArray[np.int32]
     """[N] with which policy, ascending."""
-    streams: Indices
-    """[N] in which stream."""
     parts: tuple[GroupRows, ...]
     """Where they are in the arrays of groups."""
     is_whole: bool
@@ -53,34 +50,20 @@ class ActingLayouts:
     take longer.
     """
 
-    def __init__(self, groups: Sequence[AgentGroup], num_envs: int, num_agents: int) -> None:
+    def __init__(self, slots: SlotGroups) -> None:
         """Nobody has a policy before `assign`."""
-        group_of_agent = np.zeros(num_agents, np.intp)
-        member = np.zeros(num_agents, np.intp)
-        size = np.zeros(num_agents, np.intp)
-        for index, group in enumerate(groups):
-            group_of_agent[group.slots] = index
-            member[group.slots] = np.arange(len(group.slots))
-            size[group.slots] = len(group.slots)
-        copies = np.arange(num_envs)[:, None]
-        self._group_of_slot = np.tile(group_of_agent, num_envs)
-        self._place_of_slot = (copies * size + member).reshape(-1)
+        self._slots = slots
         self._policy = np.zeros(0, np.int32)
-        self._streams = np.zeros(0, np.intp)
         self._whole: list[ActingRows] = []
         self._kept: list[dict[bytes, ActingRows]] = []
 
-    def assign(self, policy: NDArray[np.int32], stack: NDArray[np.intp], streams: Indices) -> None:
-        """Set policy, stack and stream of all slots, [E * A]."""
-        self._policy, self._streams = policy.copy(), streams.copy()
+    def assign(self, policy: NDArray[np.int32], stack: NDArray[np.intp]) -> None:
+        """Set policy and stack of all slots, [E * A]."""
+        self._policy = policy.copy()
         by_policy = np.argsort(policy, kind="stable")
         orders = [by_policy[stack[by_policy] == each] for each in range(int(stack.max()) + 1)]
         self._whole = [self._rows(order, is_whole=True) for order in orders]
         self._kept = [{} for _ in orders]
-
-    def places(self, slots: Indices) -> tuple[Indices, Indices]:
-        """Return e * G + g of each slot, and its group."""
-        return self._place_of_slot[slots], self._group_of_slot[slots]
 
     def rows(self, acting: NDArray[np.bool_]) -> list[ActingRows]:
         """Return the rows of each stack, where `acting` [E * A]; the same object for the same."""
@@ -106,7 +89,7 @@ class ActingLayouts:
         return rows
 
     def _rows(self, slots: Indices, *, is_whole: bool) -> ActingRows:
-        groups, places = self._group_of_slot[slots], self._place_of_slot[slots]
+        groups, places = self._slots.group_S[slots], self._slots.place_S[slots]
         if len(slots) and (groups == groups[0]).all():
             parts: tuple[GroupRows, ...] = (GroupRows(int(groups[0]), places, slice(None)),)
         else:
@@ -114,4 +97,4 @@ class ActingLayouts:
                 GroupRows(int(group), places[groups == group], np.flatnonzero(groups == group))
                 for group in np.unique(groups)
             )
-        return ActingRows(slots, self._policy[slots], self._streams[slots], parts, is_whole)
+        return ActingRows(slots, self._policy[slots], parts, is_whole)

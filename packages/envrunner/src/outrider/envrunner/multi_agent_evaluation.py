@@ -20,6 +20,7 @@ from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVect
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.policy_mapping import Episode, PolicyMapping
 from outrider.envrunner.restarts import Restarts
+from outrider.envrunner.slot_groups import SlotGroups
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.envrunner.sync_vector import OnFailure
 from outrider.wire import AgentEpisodes, EpisodeStatistics, leaf_dtype, leaf_shape, leaves
@@ -78,7 +79,7 @@ class _Play:
     ) -> None:
         self._vector, self._stacks, self._rng = vector, stacks, rng
         self._shape = (vector.num_envs, len(vector.agents))
-        self._layouts = ActingLayouts(vector.groups, *self._shape)
+        self._layouts = ActingLayouts(SlotGroups(vector.groups, *self._shape))
         index = {stack.name: position for position, stack in enumerate(stacks)}
         self._stack_of = np.full(1 + max(policy.number for policy in policies), -1, np.intp)
         for policy in policies:
@@ -101,7 +102,7 @@ class _Play:
         num_envs, num_agents = self._shape
         numbers = [first + copy for copy in range(num_envs)]
         policy_S = np.concatenate([mapping.assign(_episode(number, seed)) for number in numbers])
-        self._layouts.assign(policy_S, self._stack_of[policy_S], np.arange(num_envs * num_agents))
+        self._layouts.assign(policy_S, self._stack_of[policy_S])
         state = [
             {
                 name: np.zeros((policy_S.size, *spec.shape), spec.dtype)

@@ -32,10 +32,13 @@ class StackRows:
         self.parameters = np.empty((0, max(head.stop for head in action_heads)), np.float32)
         self.state = {name: np.empty((0, *spec.shape), spec.dtype) for name, spec in state_spec.items()}
         self.num_rows = 0
+        self._blocks: list[tuple[int, Indices]] = []
+        """In which step rows were opened, and whose they are."""
 
-    def reserve(self, num_rows: int) -> slice:
-        """Return where the next `num_rows` rows are written."""
-        start, self.num_rows = self.num_rows, self.num_rows + num_rows
+    def reserve(self, number: int, slots: Indices) -> slice:
+        """Return where the rows of `slots` in step `number` are written, which is -1 before the first."""
+        self._blocks.append((number, slots))
+        start, self.num_rows = self.num_rows, self.num_rows + len(slots)
         if self.num_rows > len(self.parameters):
             size = max(2 * len(self.parameters), self.num_rows)
             for columns in (self.observations, self.actions, self.state):
@@ -44,12 +47,18 @@ class StackRows:
             self.parameters = _grown(self.parameters, size, start)
         return slice(start, self.num_rows)
 
-    def keep_only(self, rows: Indices) -> None:
-        """Move some rows to the beginning, and forget the others."""
+    def cells(self, num_columns: int) -> Indices:
+        """Return slot * `num_columns` + step + 1 of all rows."""
+        cells = [slots * num_columns + (number + 1) for number, slots in self._blocks]
+        return np.concatenate(cells) if cells else np.zeros(0, np.intp)
+
+    def keep_only(self, rows: Indices, slots: Indices) -> None:
+        """Move some rows, those of `slots`, to the beginning, and forget the others."""
         for columns in (self.observations, self.actions, self.state):
             for column in columns.values():
                 column[: len(rows)] = column[rows]
         self.parameters[: len(rows)] = self.parameters[rows]
+        self._blocks = [(-1, slots)]
         self.num_rows = len(rows)
 
     def rows(self, rows: Indices) -> dict[str, Any]:
@@ -61,10 +70,11 @@ class StackRows:
             "parameters": self.parameters[rows],
         }
 
-    def set_rows(self, tree: Mapping[str, Any]) -> None:
-        """Hold what `rows` returned, and nothing else."""
+    def set_rows(self, tree: Mapping[str, Any], slots: Indices) -> None:
+        """Hold what `rows` returned, of these slots, and nothing else."""
         self.num_rows = 0
-        places = self.reserve(len(tree["parameters"]))
+        self._blocks = []
+        places = self.reserve(-1, slots)
         self.parameters[places] = tree["parameters"]
         for columns, saved in (
             (self.observations, tree["observations"]),
