@@ -84,7 +84,7 @@ def test_a_policy_that_nobody_knows_the_spaces_of_is_refused() -> None:
     def by_name(agent: str, _: Any) -> str:
         return agent
 
-    with pytest.raises(ValueError, match="policy 'fox' acts for no agent in any of 100 imagined episodes"):
+    with pytest.raises(ValueError, match="policy 'fox' acted for no agent in 100 imagined episodes"):
         config(policies=["hunter", "hare", "fox"], policy_mapping_fn=by_name).build()
 
 

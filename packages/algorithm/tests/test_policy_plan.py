@@ -87,15 +87,24 @@ def test_a_policy_for_agents_that_see_different_things_is_refused() -> None:
 
 
 def test_a_policy_that_acts_for_nobody_is_refused_where_its_spaces_are_unknown() -> None:
-    with pytest.raises(ValueError, match="policy 'green' acts for no agent in any of 100 imagined episodes"):
+    with pytest.raises(ValueError, match="policy 'green' acted for no agent in 100 imagined episodes"):
         groups_of(("red", "blue", "green"), lambda _: [0, 0, 1])
 
 
 def test_a_policy_that_acts_for_nobody_is_warned_of_where_all_agents_are_alike() -> None:
     played = np.array([[True, True], [False, False]])
     alike = [AgentGroup(slots=np.array([0, 1]), observation_space=RED, action_space=RED)]
-    with pytest.warns(UserWarning, match="policy 'green' acts for no agent"):
+    with pytest.warns(UserWarning, match="policy 'green' acted for no agent in 100 imagined episodes"):
         assert groups_of_policies(("red", "green"), AGENTS[:2], alike, played) == [0, 0]
+
+
+def test_many_that_act_for_nobody_are_told_of_in_one_sentence() -> None:
+    agents = [str(index) for index in range(1000)]
+    alike = [AgentGroup(slots=np.arange(1000), observation_space=RED, action_space=RED)]
+    names = [f"p{index}" for index in range(50)]
+    with pytest.warns(UserWarning, match="policy 'p0' and 49 more acted for no agent in 20 imagined") as told:
+        groups_of_policies(names, agents, alike, np.zeros((50, 1000), np.bool_))
+    assert len(told) == 1
 
 
 def test_the_mapping_is_asked_a_bounded_number_of_times() -> None:

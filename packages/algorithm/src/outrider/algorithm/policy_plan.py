@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from outrider.algorithm.imagined_episodes import NUM_IMAGINED_EPISODES, imagined_episodes
+from outrider.algorithm.imagined_episodes import imagined_episodes, num_imagined
 from outrider.algorithm.multi_agent_settings import PER_AGENT, SHARED, PolicySpec
 from outrider.algorithm.own_settings import own_settings, own_values
 from outrider.envrunner.spaces import space_from_gymnasium
@@ -109,11 +109,13 @@ def groups_of_policies(
     group_of_agent = np.empty(len(agents), np.intp)
     for index, group in enumerate(groups):
         group_of_agent[group.slots] = index
+    idle = [name for name, of_policy in zip(names, played, strict=True) if not of_policy.any()]
+    if idle:
+        _unplayed(idle, num_episodes=num_imagined(len(agents)), num_groups=len(groups))
     found = []
     for name, of_policy in zip(names, played, strict=True):
         slots = np.flatnonzero(of_policy)
         if not len(slots):
-            _unplayed(name, num_groups=len(groups))
             found.append(0)
             continue
         first = group_of_agent[slots[0]]
@@ -198,18 +200,16 @@ def _recipe(
     )
 
 
-def _unplayed(name: str, *, num_groups: int) -> None:
+def _unplayed(idle: Sequence[str], *, num_episodes: int, num_groups: int) -> None:
+    """Tell of policies that acted for no agent, all in one sentence."""
+    others = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
+    act = f"policy {idle[0]!r}{others} acted for no agent in {num_episodes} imagined episodes"
+    cure = "let policy_mapping_fn return it, or leave it out"
     if num_groups > 1:
         raise ValueError(
-            f"policy {name!r} acts for no agent in any of {NUM_IMAGINED_EPISODES} imagined episodes, and "
-            "agents differ in their spaces, so that nobody knows what it would observe; let "
-            "policy_mapping_fn return it, or leave it out"
+            f"{act}, and agents differ in their spaces, so that nobody knows what it would observe; {cure}"
         )
-    warnings.warn(
-        f"policy {name!r} acts for no agent in any of {NUM_IMAGINED_EPISODES} imagined episodes; let "
-        "policy_mapping_fn return it, or leave it out",
-        stacklevel=2,
-    )
+    warnings.warn(f"{act}; {cure}", stacklevel=2)
 
 
 def _refuse_different_spaces(
