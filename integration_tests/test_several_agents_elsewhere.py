@@ -1,0 +1,140 @@
+"""Runs with several agents whose runners are processes of this machine: the same numbers, and faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from outrider.algorithm import Algorithm, PolicySpec, PPOConfig
+
+DEADLINE_S = 60.0
+TWO_ARCHITECTURES = {"0": None, "1": PolicySpec(rl_module={"use_lstm": True}), "2": None}
+
+
+def config(num_env_runners: int, **multi_agent: Any) -> PPOConfig:
+    return (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .env_runners(
+            num_env_runners=num_env_runners,
+            num_envs_per_env_runner=2,
+            env_runner_backend="process" if num_env_runners else "auto",
+        )
+        .rl_module(fcnet_hiddens=(8,))
+        .training(train_batch_size_per_learner=64, minibatch_size=32, num_epochs=1)
+        .debugging(seed=1)
+        .multi_agent(**{"num_agents": 3, "policies": TWO_ARCHITECTURES} | multi_agent)
+    )
+
+
+def weights(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
+    return {
+        f"{name}/{key}": tensor.numpy().copy()
+        for name, policy in algorithm.policies.items()
+        for key, tensor in policy.state_dict().items()
+    }
+
+
+def assert_same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        np.testing.assert_array_equal(tensor, other[name], name)
+
+
+def change_policies(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
+    """Train while policies come, go, stand still and change sides; return their weights."""
+    algorithm.train()
+    algorithm.add_policy("copy", like="1")  # a stack of its own
+    algorithm.freeze("copy")
+    algorithm.set_matchups(
+        [(1.0, {"0": "0", "1": "copy", "2": "2"}), (2.0, {"0": "0", "1": "1", "2": "copy"})]
+    )
+    for _ in range(2):
+        algorithm.train()
+    algorithm.add_policy("new", like="0")
+    algorithm.set_matchups([(1.0, {"0": "new", "1": "copy", "2": "2"})])
+    algorithm.remove_policy("1")
+    for _ in range(2):
+        algorithm.train()
+    return weights(algorithm)
+
+
+def test_a_runner_in_a_process_gives_the_weights_of_one_here_also_where_policies_change() -> None:
+    with config(0).build() as here, config(1).build() as elsewhere:
+        assert_same(change_policies(here), change_policies(elsewhere))
+
+
+def by_turns(agent: str, episode: Any) -> str:
+    return "ab"[(int(agent) + episode.number) % 2]
+
+
+def test_a_function_of_this_script_maps_agents_there_and_can_be_replaced_by_matchups_only() -> None:
+    def of_this_test(agent: str, episode: Any) -> str:
+        return by_turns(agent, episode)
+
+    mapped = {"policies": ["a", "b"], "policy_mapping_fn": of_this_test}
+    with config(0, **mapped).build() as here, config(1, **mapped).build() as elsewhere:
+        for algorithm in (here, elsewhere):
+            algorithm.train()
+        with pytest.raises(ValueError, match="cannot be given a policy_mapping_fn; use set_matchups"):
+            elsewhere.set_policy_mapping_fn(by_turns)
+        for algorithm in (here, elsewhere):
+            algorithm.train()
+        assert_same(weights(here), weights(elsewhere))
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    # This environment's vector tells its state.
+    with (
+        config(2, policies="per_agent")
+        .env_runners(gym_env_vectorize_mode="vector_entry_point")
+        .build() as algorithm
+    ):
+        algorithm.add_policy("copy", like="0")
+        algorithm.set_matchups([(1.0, {"0": "0", "1": "1", "2": "copy"})])
+        algorithm.train()
+        algorithm.save(tmp_path / "checkpoint")
+        algorithm.train()
+        expected = weights(algorithm)
+    with Algorithm.from_checkpoint(tmp_path / "checkpoint") as resumed:
+        resumed.train()
+        assert_same(weights(resumed), expected)
+
+
+def runner_processes() -> list[int]:
+    """Return the runners that this process has started and that still run."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes()
+        except (OSError, IndexError):  # it has ended
+            continue
+        if parent == os.getpid() and b"runner_process" in command:
+            found.append(int(status.parent.name))
+    return found
+
+
+def test_a_killed_runner_is_made_anew_and_told_of_the_policies_there_are() -> None:
+    with config(2, policies="per_agent").build() as algorithm:
+        algorithm.add_policy("copy", like="0")
+        algorithm.set_matchups([(1.0, {"0": "0", "1": "1", "2": "copy"})])
+        algorithm.train()
+        os.kill(runner_processes()[0], signal.SIGKILL)
+        deadline = time.monotonic() + DEADLINE_S
+        result = algorithm.train()
+        while result["num_env_runners"] < 2 or not result["num_runner_restarts"]:
+            assert time.monotonic() < deadline, result
+            result = algorithm.train()
+        before = algorithm.policy_metrics()["num_episodes"].sum()
+        algorithm.train()
+        played = algorithm.policy_metrics()["num_episodes"]
+        assert played.sum() > before
+        assert played[2] == 0  # by number: "2" plays no more, also with the runner that was made anew
