@@ -161,6 +161,7 @@ class MultiAgentRunner:
             actor.stack = stack
             actors.append(actor)
         self._actors = actors
+        self._has_memory = any(actor.state for actor in actors)
         self._buffer.stacks = [actor.rows for actor in actors]
         self._policies.allow(fit)
         plays = self._policies.policy_S
@@ -356,10 +357,6 @@ class MultiAgentRunner:
             drawn_by=(self._seed, self._first),
             incarnation=self._running.incarnation,
         )
-
-    @property
-    def _has_memory(self) -> bool:
-        return any(actor.state for actor in self._actors)
 
 
 class _ActionArrays:

@@ -32,12 +32,15 @@ class StackRows:
         self.parameters = np.empty((0, max(head.stop for head in action_heads)), np.float32)
         self.state = {name: np.empty((0, *spec.shape), spec.dtype) for name, spec in state_spec.items()}
         self.num_rows = 0
-        self._blocks: list[tuple[int, Indices]] = []
-        """In which step rows were opened, and whose they are."""
+        self._blocks: list[tuple[Indices, list[int]]] = []
+        """Whose rows were opened, and in which steps after each other."""
 
     def reserve(self, number: int, slots: Indices) -> slice:
         """Return where the rows of `slots` in step `number` are written, which is -1 before the first."""
-        self._blocks.append((number, slots))
+        if self._blocks and self._blocks[-1][0] is slots:
+            self._blocks[-1][1].append(number)
+        else:
+            self._blocks.append((slots, [number]))
         start, self.num_rows = self.num_rows, self.num_rows + len(slots)
         if self.num_rows > len(self.parameters):
             size = max(2 * len(self.parameters), self.num_rows)
@@ -49,7 +52,9 @@ class StackRows:
 
     def cells(self, num_columns: int) -> Indices:
         """Return slot * `num_columns` + step + 1 of all rows."""
-        cells = [slots * num_columns + (number + 1) for number, slots in self._blocks]
+        cells = [
+            (slots * num_columns + np.array(numbers)[:, None] + 1).ravel() for slots, numbers in self._blocks
+        ]
         return np.concatenate(cells) if cells else np.zeros(0, np.intp)
 
     def keep_only(self, rows: Indices, slots: Indices) -> None:
@@ -58,7 +63,7 @@ class StackRows:
             for column in columns.values():
                 column[: len(rows)] = column[rows]
         self.parameters[: len(rows)] = self.parameters[rows]
-        self._blocks = [(-1, slots)]
+        self._blocks = [(slots, [-1])]
         self.num_rows = len(rows)
 
     def rows(self, rows: Indices) -> dict[str, Any]:
