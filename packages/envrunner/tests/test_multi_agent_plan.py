@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
@@ -147,6 +148,54 @@ def test_agents_whose_spaces_differ_cannot_share_a_policy() -> None:
         ValueError, match=r"policies of stack 'else' fit no agent: the agent observes float32\[4\]"
     ):
         plan.make_runner(0, 0)
+
+
+CAST = Cast(
+    stacks={"many": "many", "policy3": "one"},
+    policies=(
+        PolicyEntry(name="a", number=0, stack="many"),
+        PolicyEntry(name="d", number=3, stack="policy3"),
+    ),
+    mapping=Matchups(((1.0, {"0": "a", "1": "d", "2": "a"}),)),
+)
+
+
+def test_a_cast_survives_as_a_message_of_plain_values() -> None:
+    message = CAST.to_message()
+    assert_plain(message)
+    assert Cast.from_message(message) == CAST
+
+
+def test_a_runner_that_is_told_of_a_cast_plays_it_once_weights_have_come() -> None:
+    runner = PLAN.make_runner(0, 0)
+    sample(runner)
+    runner.set_state({"cast": CAST.to_message()})
+    assert runner.version is None
+    sole = {"policy3" + name.removeprefix("one"): tensor for name, tensor in weights(1).tensors.items()}
+    sole = {name: tensor for name, tensor in sole.items() if name.startswith("policy3/")}
+    later = weights(1)
+    stack = replace(later.stacks[1], name="policy3", policies=np.array([3], np.int32))
+    tensors = {name: tensor for name, tensor in later.tensors.items() if name.startswith("many/")} | sole
+    runner.set_weights(replace(later, tensors=tensors, stacks=(later.stacks[0], stack)))
+    fragment = runner.sample()  # those who played are gone: all episodes began anew
+    assert {number for part in all_parts(fragment) for number in part.streams.policy.tolist()} == {0, 3}
+
+
+def test_a_cast_with_an_architecture_that_the_plan_does_not_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="the plan has no stack 'else'; it has many, one"):
+        PLAN.recast(replace(CAST, stacks={"many": "else"}))
+
+
+def test_a_function_is_in_no_message_where_pickles_are_not_read() -> None:
+    assert replace(CAST, mapping=None).to_message()["mapping"] is None
+    with pytest.raises(ValueError, match="by_number"):
+        replace(CAST, mapping=by_number).to_message()
+
+
+def test_those_who_may_play_are_known_before_unless_a_function_says_so() -> None:
+    assert PLAN.played() == {0, 1, 2}
+    assert PLAN.recast(CAST).played() == {0, 3}
+    assert replace(PLAN, mapping=by_number).played() is None
 
 
 def assert_plain(value: Any) -> None:
