@@ -155,3 +155,35 @@ def test_looking_ahead_beats_moving_anywhere(four: ModuleType) -> None:
         for seed, make in enumerate((four.lookahead_player, four.random_player))
     )
     assert four.play(lookahead, anywhere, 200).mean() > 0.6
+
+
+@pytest.fixture(scope="module")
+def signs() -> ModuleType:
+    return loaded("rock_paper_scissors")
+
+
+def test_rock_paper_scissors_is_played_by_its_rules(signs: ModuleType) -> None:
+    vector = signs.RockPaperScissors(9, wins=(1, 2, 3))
+    assert not vector.reset(range(9)).over.any()
+    left, right = np.divmod(np.arange(9), 3)
+    step = vector.step([{"": np.stack([left, right], 1)}])
+    assert step.rewards[:, 0].reshape(3, 3).tolist() == [[0, -2, 1], [2, 0, -3], [-1, 3, 0]]
+    assert (step.rewards.sum(1) == 0).all()
+    assert step.over.all()
+    assert step.terminated.all()
+    assert step.acting.all(), "the next round begins in the same step"
+
+
+@pytest.mark.parametrize(
+    ("wins", "shares", "gain"),
+    [
+        ((1, 1, 1), (1 / 3, 1 / 3, 1 / 3), 0.0),
+        ((1, 2, 3), (3 / 6, 1 / 6, 2 / 6), 0.0),
+        ((1, 2, 3), (1.0, 0.0, 0.0), 2.0),
+        ((1, 1, 1), (0.5, 0.5, 0.0), 0.5),
+    ],
+)
+def test_only_the_best_shares_cannot_be_exploited(
+    signs: ModuleType, wins: tuple[float, ...], shares: tuple[float, ...], gain: float
+) -> None:
+    assert signs.exploitability(np.array(shares), wins) == pytest.approx(gain, abs=1e-6)

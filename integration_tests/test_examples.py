@@ -11,6 +11,11 @@ import torch
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 TINY = {
+    "connect_four.py": (
+        ["--iterations", "1", "--num-envs", "4", "--num-steps", "16", "--num-games", "10"],
+        "of 10 games against a one-step lookahead",
+    ),
+    "rock_paper_scissors.py": (["--iterations", "2"], "2 iterations"),
     "async_vectorization.py": (["--num-envs", "2", "--num-steps", "10", "--iterations", "1"], "speed-up"),
     "many_runners.py": (["--num-env-runners", "2", "--iterations", "2"], "   2 runners"),
     "multi_agent_cartpole.py": (["--num-envs", "2", "--iterations", "2"], "2 policies, most of them from "),
