@@ -50,6 +50,22 @@ def test_a_name_that_there_is_not_is_refused_with_the_agent(name: str, sentence:
         FunctionMapping(lambda *_: name, AGENTS, NUMBERS).assign(episode())
 
 
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(ValueError, match="policy_mapping_fn='main' cannot be called; give fn"):
+        FunctionMapping("main", AGENTS, NUMBERS)  # type: ignore[arg-type]
+
+
+def test_a_matchup_is_a_weight_and_the_policies_of_agents() -> None:
+    with pytest.raises(ValueError, match="matchup 'red' is no pair; give a weight and the policy of each"):
+        Matchups({"red": "main", "blue": "main"})  # type: ignore[arg-type]
+
+
+def test_a_matchup_names_no_agent_that_there_is_not() -> None:
+    matchups = Matchups([(1.0, {"red": "main", "blue": "old", "rad": "old"})])
+    with pytest.raises(ValueError, match="a matchup has agent 'rad', which there is not; leave it out: the"):
+        MatchupMapping(matchups, AGENTS, NUMBERS)
+
+
 def test_matchups_are_drawn_by_their_weights() -> None:
     data = Matchups([(3.0, {"red": "main", "blue": "main"}), (1.0, {"red": "main", "blue": "old"})])
     mapping = MatchupMapping(Matchups.from_message(data.to_message()), AGENTS, NUMBERS)

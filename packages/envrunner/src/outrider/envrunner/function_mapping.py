@@ -16,7 +16,15 @@ class FunctionMapping:
     def __init__(
         self, fn: Callable[[str, Episode], str], agents: Sequence[str], numbers: Mapping[str, int]
     ) -> None:
-        """`agents` are the slots' names, `numbers` those of the policies by name."""
+        """`agents` are the slots' names, `numbers` those of the policies by name.
+
+        Raises ValueError for what cannot be called.
+        """
+        if not callable(fn):
+            raise ValueError(
+                f"policy_mapping_fn={fn!r} cannot be called; give fn(agent, episode), which returns the name "
+                "of a policy"
+            )
         self._fn = fn
         self._agents = tuple(agents)
         self._numbers = numbers

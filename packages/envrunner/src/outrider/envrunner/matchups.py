@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from outrider.envrunner.function_mapping import no_such_policy
 from outrider.envrunner.policy_mapping import Episode
 
+AN_EXAMPLE = "(1.0, {'agent': 'policy'})"
+
 
 @dataclass(frozen=True, slots=True)
 class Matchups:
@@ -25,10 +27,15 @@ class Matchups:
     """With which weight which agent is played by which policy. Weights are above 0, and agents all there."""
 
     def __post_init__(self) -> None:
-        """Refuse weights that are none."""
+        """Refuse what is no pair, and weights that are none."""
         if not self.matchups:
-            raise ValueError("there are no matchups; give at least one, such as (1.0, {'agent': 'policy'})")
-        for weight, _ in self.matchups:
+            raise ValueError(f"there are no matchups; give at least one, such as {AN_EXAMPLE}")
+        for each in self.matchups:
+            if not isinstance(each, Sequence) or len(each) != 2 or not isinstance(each[1], Mapping):
+                raise ValueError(
+                    f"matchup {each!r} is no pair; give a weight and the policy of each agent: {AN_EXAMPLE}"
+                )
+            weight, _ = each
             if not 0 < weight < math.inf:
                 raise ValueError(f"a matchup has weight {weight!r}; it must be above 0 and finite")
 
@@ -48,7 +55,8 @@ class MatchupMapping:
     def __init__(self, matchups: Matchups, agents: Sequence[str], numbers: Mapping[str, int]) -> None:
         """`agents` are the slots' names, `numbers` those of the policies by name.
 
-        Raises ValueError for a matchup that leaves out an agent, or names a policy that there is not.
+        Raises ValueError for a matchup that leaves out an agent, or names an agent or a policy that there
+        is not.
         """
         weights = np.array([weight for weight, _ in matchups.matchups], np.float64)
         self._bounds = np.cumsum(weights) / weights.sum()
@@ -66,6 +74,11 @@ def _numbers(
     names: Mapping[str, str], agents: Sequence[str], numbers: Mapping[str, int]
 ) -> NDArray[np.int32]:
     """Return the number of the policy of each agent slot [A]."""
+    if others := names.keys() - set(agents):
+        shown = ", ".join(repr(agent) for agent in agents[:8]) + (", ..." if len(agents) > 8 else "")
+        raise ValueError(
+            f"a matchup has agent {min(others)!r}, which there is not; leave it out: the agents are {shown}"
+        )
     assigned = np.empty(len(agents), np.int32)
     for slot, agent in enumerate(agents):
         name = names.get(agent)
