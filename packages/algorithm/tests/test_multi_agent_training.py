@@ -202,6 +202,19 @@ class OwnNetwork(torch.nn.Module):
         return both[..., :-1], both[..., -1]
 
 
+def test_a_copy_of_a_policy_that_is_gone_is_read_with_its_network(tmp_path: Path) -> None:
+    own = PolicySpec(rl_module={"network": OwnNetwork})
+    plain = config(policies={"0": own, "1": None, "2": None}).rl_module(fcnet_hiddens=(64, 64))
+    with plain.build() as algorithm:
+        algorithm.add_policy("copy", like="0")
+        algorithm.set_matchups([(1.0, dict.fromkeys("012", "1"))])
+        algorithm.remove_policy("0")
+        path = algorithm.save(tmp_path / "checkpoint")
+        expected = weights(algorithm)["copy"]
+    policy = load_policy(path, "copy")
+    assert are_equal({key: t.numpy() for key, t in policy.state_dict().items()}, expected)
+
+
 def test_networks_of_the_users_own_are_stacked_and_read_from_checkpoints(tmp_path: Path) -> None:
     with (
         config(policies=["0", "1", "2"])

@@ -66,12 +66,9 @@ def _network(tree: Any, planned: int) -> Any:  # noqa: ANN401 - a network of the
     """Return what makes the network of the policies that were planned alike."""
     settings = config_from_json(tree["algorithm"], tree["settings"]).settings
     specs = settings.multi_agent.policies
-    for policy in tree["policies"]["book"]["policies"]:
-        if policy["planned"] == planned:
-            spec = specs.get(policy["name"]) if isinstance(specs, dict) else None
-            of_policy = (spec or PolicySpec()).rl_module
-            return own_settings(policy["name"], "rl_module", settings.rl_module, of_policy).network
-    raise KeyError(planned)
+    name = tree["policies"]["planned_for"][planned]
+    spec = specs.get(name) if isinstance(specs, dict) else None
+    return own_settings(name, "rl_module", settings.rl_module, (spec or PolicySpec()).rl_module).network
 
 
 def _tensors(stack: Mapping[str, Any], number: int) -> dict[str, torch.Tensor]:

@@ -69,6 +69,12 @@ class MultiAgentSettings:
         return self.policies is not None
 
 
+def require_policy_name(name: object, who: str) -> None:
+    """Raise ValueError, which begins with `who`, for what cannot name a policy."""
+    if not isinstance(name, str) or not name or name != name.strip() or "/" in name:
+        raise ValueError(f"{who} the name {name!r}; give text without '/' and without spaces around it")
+
+
 def _policies(policies: object) -> Any:  # noqa: ANN401 - as the field has it
     if policies is None:
         return None
@@ -98,10 +104,7 @@ def _names(field_name: str, names: object) -> tuple[str, ...]:
     if not found:
         raise ValueError(f"{field_name} is empty; give at least one name, or leave it out")
     for name in found:
-        if not isinstance(name, str) or not name or name != name.strip() or "/" in name:
-            raise ValueError(
-                f"{field_name} has the name {name!r}; give text without '/' and without spaces around it"
-            )
+        require_policy_name(name, f"{field_name} has")
     if len(set(found)) != len(found):
         twice = next(name for index, name in enumerate(found) if name in found[:index])
         raise ValueError(f"{field_name} names {twice!r} twice; leave one out")

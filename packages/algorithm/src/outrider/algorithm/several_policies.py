@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from outrider.algorithm.checkpointed_policy import recorded_recipe
+from outrider.algorithm.multi_agent_settings import require_policy_name
 from outrider.algorithm.policy_book import sole_stack
 from outrider.algorithm.policy_returns import PolicyReturns
 from outrider.envrunner.matchups import Matchups
@@ -72,10 +73,9 @@ class SeveralPolicies:
     def add(self, name: str, *, like: str | None) -> None:
         """Add a policy: a copy of `like` with all that it goes on from, or a new one."""
         self._check_changes("add_policy")
+        require_policy_name(name, "add_policy() got")
         if name in self.book:
             raise ValueError(f"there is a policy {name!r} already; choose another name")
-        if not name or "/" in name or name != name.strip():
-            raise ValueError(f"policy name {name!r}: give text without '/' and without spaces around it")
         source = self._source(name) if like is None else self.book[like]
         assembly = self._assemblies[source.planned]
         stack = source.stack if assembly.is_stacked else sole_stack(self.book.next_number)
@@ -134,6 +134,7 @@ class SeveralPolicies:
             "mapping": self.mapping.get_state(),
             "returns": self._returns.get_state(),
             "recipes": [recorded_recipe(assembly.recipe) for assembly in self._assemblies],
+            "planned_for": [assembly.planned_for for assembly in self._assemblies],
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:

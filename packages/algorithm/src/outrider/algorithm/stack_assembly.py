@@ -49,6 +49,11 @@ class StackAssembly:
         """What each policy is made of."""
         return self._planned.recipe
 
+    @property
+    def planned_for(self) -> str:
+        """Name of the first policy that it was planned for, which may be gone by now."""
+        return self._planned.policies[0]
+
     def policy(self) -> Policy:
         """Return a policy of this architecture, whose weights mean nothing."""
         return self._planned.recipe.build()
