@@ -148,6 +148,7 @@ def test_what_changed_is_in_a_checkpoint(tmp_path: Path, *, use_lstm: bool) -> N
         ("new", "2", "there is no policy '2'"),
         ("a/b", None, "give text without '/'"),
         ("", None, "give text without '/'"),
+        (3, None, "got the name 3; give text"),
     ],
 )
 def test_a_policy_that_cannot_be_added_is_refused(name: str, like: str | None, sentence: str) -> None:
@@ -155,6 +156,14 @@ def test_a_policy_that_cannot_be_added_is_refused(name: str, like: str | None, s
         with pytest.raises(ValueError, match=sentence):
             algorithm.add_policy(name, like=like)
         assert list(algorithm.policies) == ["0", "1"]
+
+
+def test_several_names_are_given_one_by_one() -> None:
+    with (
+        config().build() as algorithm,
+        pytest.raises(ValueError, match=r"\['0', '1'\] is no name of a policy"),
+    ):
+        algorithm.freeze(["0", "1"])  # type: ignore[arg-type]
 
 
 def test_it_must_be_said_whose_architecture_a_new_policy_has_where_there_are_several() -> None:

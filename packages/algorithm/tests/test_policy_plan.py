@@ -153,6 +153,12 @@ def test_a_setting_that_no_policy_can_have_is_refused(spec: PolicySpec, sentence
         planned(PPOConfig().multi_agent(policies={"a": spec}), [0])
 
 
+def test_a_setting_out_of_range_is_refused_with_the_policy() -> None:
+    config = PPOConfig().multi_agent(policies={"a": None, "b": PolicySpec(training={"lr": -1.0})})
+    with pytest.raises(ValueError, match=r"policy 'b': lr is -1\.0; give"):
+        planned(config, [0, 0])
+
+
 def test_policies_start_from_seeds_of_their_own() -> None:
     seeds = [policy_seed(7, number) for number in range(1000)]
     assert len(set(seeds)) == 1000

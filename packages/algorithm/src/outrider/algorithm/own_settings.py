@@ -26,7 +26,11 @@ def own_settings(policy: str, section: str, of_the_run: S, given: Mapping[str, A
     """Return the settings of a section with what `policy` has of its own. Raises ValueError."""
     if not given:
         return of_the_run
-    return replace(of_the_run, **own_values(policy, section, of_the_run, given))  # type: ignore[type-var]
+    values = own_values(policy, section, of_the_run, given)
+    try:
+        return replace(of_the_run, **values)  # type: ignore[type-var]
+    except ValueError as error:
+        raise ValueError(f"policy {policy!r}: {error}") from None
 
 
 def own_values(policy: str, section: str, of_the_run: Any, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - a dataclass

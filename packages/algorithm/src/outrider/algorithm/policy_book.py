@@ -81,6 +81,8 @@ class PolicyBook:
 
     def __getitem__(self, name: str) -> BookedPolicy:
         """Return a policy. Raises ValueError, with names that are near."""
+        if not isinstance(name, str):
+            raise ValueError(f"{name!r} is no name of a policy; give text, one name at a time")
         if name not in self._policies:
             raise ValueError(f"there is no policy {name!r}; {self.names_near(name)}")
         return self._policies[name]
