@@ -237,6 +237,26 @@ def test_a_group_goes_on_from_a_state(group: LocalAsyncLearnerGroup, learner: St
     assert (report.weights.version, report.num_stale_rows, report.staleness) == (41, 10, {1: 1, 2: 1})
 
 
+def test_who_changes_the_learner_between_updates_waits_for_what_was_put_and_makes_fragments_older(
+    group: LocalAsyncLearnerGroup, learner: SteppedLearner
+) -> None:
+    def change() -> int:
+        learner.version += 10
+        return learner.version
+
+    group.reports(0)  # a report is made as soon as an update has ended
+    learner.go_on.release(2)
+    put_each(group, 2)
+    assert group.between_updates(change) == 11
+    (report,) = group.reports(LONG)
+    assert report.weights.version == 1
+    assert group.publish().version == 11, "an earlier report undid the change"
+    for version in (9, 8, 11):
+        group.put([fragment(version)])
+    (report,) = group.reports(LONG)
+    assert (report.weights.version, report.num_stale_rows, report.staleness) == (12, 10, {2: 1, 0: 1})
+
+
 def test_rows_of_all_architectures_are_counted(learner: SteppedLearner) -> None:
     loop = LearnerLoop(learner, publish=learner.publish)
     part = fragment(num_rows=4).load()

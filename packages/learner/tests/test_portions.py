@@ -53,6 +53,15 @@ def test_the_age_of_what_waits_counts_against_the_bound() -> None:
     assert waiting.take_num_stale_rows() == 0
 
 
+def test_a_learner_that_was_changed_is_further_on() -> None:
+    waiting = portions(train_batch_size=30, version=4)
+    waiting.add([Somewhere(version=3), Somewhere(version=4)])
+    waiting.go_on_at(5)
+    (portion,) = waiting.add([Somewhere(version=4), Somewhere(version=5)])
+    assert (portion.version, portion.staleness) == (5, {1: 2, 0: 1})
+    assert (portion.num_taken, waiting.take_num_stale_rows()) == (4, 10)
+
+
 def test_a_portion_has_a_stream_for_every_rank() -> None:
     waiting = portions(num_ranks=3)
     assert waiting.add([Somewhere(num_rows=50), Somewhere()]) == []

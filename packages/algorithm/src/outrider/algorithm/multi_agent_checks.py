@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
+from outrider.algorithm.resources import is_asynchronous
+
 if TYPE_CHECKING:
     from outrider.algorithm.multi_agent_settings import MultiAgentSettings
     from outrider.algorithm.run_settings import RunSettings
@@ -33,6 +35,12 @@ def check_several_agents(settings: RunSettings) -> None:
         raise ValueError(
             f"learner_address={learners.learner_address!r} is of a learner service, which trains one policy, "
             "and with several agents there are policies by name; leave it out, or give num_learners instead"
+        )
+    if is_asynchronous(settings) and learners.num_learners not in (0, "auto"):
+        raise ValueError(
+            f"num_learners={learners.num_learners} asks for learners in other processes, and several "
+            "policies that learn without pause do so in this one; leave it out, train by PPO, or let runners "
+            "and learners take turns (num_env_runners=0)"
         )
     if settings.multi_agent.critic == "central" and settings.rl_module.vf_share_layers:
         raise ValueError(

@@ -33,16 +33,26 @@ class Portions:
     """The fragments that were handed over and not yet learned from, oldest first."""
 
     def __init__(
-        self, *, train_batch_size: int, max_staleness: int, capacity: int, version: int, num_ranks: int = 1
+        self,
+        *,
+        train_batch_size: int,
+        max_staleness: int,
+        capacity: int,
+        version: int,
+        num_ranks: int = 1,
+        num_steps_per_fragment: int | None = None,
     ) -> None:
         """Take at least `train_batch_size` rows for an update, and let `capacity` portions wait.
 
+        With `num_steps_per_fragment` steps are taken instead of rows, so many of each fragment: several
+        agents have several rows of a step, or none.
         `version` is the learner's now. A portion has at least a stream for each of `num_ranks`.
         """
         self._train_batch_size = train_batch_size
         self._max_staleness = max_staleness
         self._capacity = capacity
         self._num_ranks = num_ranks
+        self._num_steps_per_fragment = num_steps_per_fragment
         self._version = version
         """Of the learner when it comes to the portion that grows."""
         self._growing: list[FragmentReference] = []
@@ -53,7 +63,7 @@ class Portions:
         self._num_taken = 0
         """Fragments that came since the newest portion was cut, thrown away or not."""
         self._largest = 0
-        """Rows of the largest fragment so far."""
+        """Rows, or steps, of the largest fragment so far."""
 
     @property
     def room(self) -> int:
@@ -61,7 +71,7 @@ class Portions:
         num_free = self._capacity - (len(self._dealt) - self._num_begun)
         if num_free <= 0:
             return 0
-        num_rows = num_free * self._train_batch_size - sum(each.summary.num_rows for each in self._growing)
+        num_rows = num_free * self._train_batch_size - sum(map(self._size, self._growing))
         return max(1, num_rows // (self._largest or self._train_batch_size))
 
     @property
@@ -73,15 +83,15 @@ class Portions:
         """Take fragments in; return the portions that they completed, for the learner to train on."""
         completed = []
         for fragment in fragments:
-            self._largest = max(self._largest, fragment.summary.num_rows)
+            self._largest = max(self._largest, self._size(fragment))
             self._num_taken += 1
             if self._version - fragment.summary.policy_version > self._max_staleness:
                 self._num_stale_rows += fragment.summary.num_rows
                 continue
             self._growing.append(fragment)
-            num_rows = sum(each.summary.num_rows for each in self._growing)
+            size = sum(map(self._size, self._growing))
             num_streams = sum(each.summary.num_streams for each in self._growing)
-            if num_rows >= self._train_batch_size and num_streams >= self._num_ranks:
+            if size >= self._train_batch_size and num_streams >= self._num_ranks:
                 completed.append(self._cut())
         return completed
 
@@ -104,8 +114,11 @@ class Portions:
         self._num_taken += num_fragments
 
     def go_on_at(self, version: int) -> None:
-        """Note that the learner, which has trained on all that was dealt, is at another version now."""
+        """Note that the learner, which has trained on all that was dealt, is at a higher version now."""
         self._version = version
+        growing, self._growing = self._growing, []
+        self._num_taken -= len(growing)
+        self.add(growing)  # too few for a portion, and some may be too old now
 
     def restart(self, version: int) -> list[FragmentReference]:
         """Begin anew with a learner that is at `version`; return what none has trained on, to be added."""
@@ -116,6 +129,12 @@ class Portions:
         self._growing = []
         self._version = version
         return fragments
+
+    def _size(self, fragment: FragmentReference) -> int:
+        """Return how much of a batch a fragment is."""
+        if self._num_steps_per_fragment is None:
+            return fragment.summary.num_rows
+        return self._num_steps_per_fragment
 
     def _cut(self) -> Portion:
         ages = [self._version - fragment.summary.policy_version for fragment in self._growing]
