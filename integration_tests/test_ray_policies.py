@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import ray
 import torch
 
+from outrider.algorithm import Algorithm, PPOConfig
 from outrider.learner import LearnerGroupSettings, LocalLearnerGroup, OneRank, PPOSettings
 from outrider.learner.learned_policies import LearnedPolicies, PoliciesHere
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
@@ -160,3 +162,43 @@ def change(policies: LearnedPolicies) -> None:
 
 def without_seconds(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.endswith("_s")}
+
+
+def run(num_learners: int) -> PPOConfig:
+    config = PPOConfig().environment("CartPole-v1").env_runners(num_envs_per_env_runner=1)
+    config.learners(num_learners=num_learners, num_cpus_per_learner=1)
+    config.rl_module(fcnet_hiddens=(8,)).debugging(seed=1)
+    config.training(train_batch_size_per_learner=64 // max(1, num_learners), minibatch_size=32, num_epochs=1)
+    return config.multi_agent(num_agents=3, policies="per_agent")
+
+
+def weights(algorithm: Algorithm) -> dict[str, Any]:
+    return {
+        f"{name}/{key}": tensor.numpy().copy()
+        for name, policy in algorithm.policies.items()
+        for key, tensor in policy.state_dict().items()
+    }
+
+
+def test_a_run_has_the_same_policies_with_two_learners_and_goes_on_without_them(tmp_path: Path) -> None:
+    found = []
+    for num_learners in (0, 2):
+        with run(num_learners).build() as algorithm:
+            algorithm.train()
+            algorithm.add_policy("copy", like="1")
+            algorithm.set_matchups([(1.0, {"0": "0", "1": "copy", "2": "2"})])
+            algorithm.freeze("0")
+            algorithm.remove_policy("1")
+            algorithm.train()
+            assert algorithm.frozen == ("0",)
+            metrics = algorithm.policy_metrics()
+            assert np.isnan(metrics["policy_loss"]).tolist() == [True, False, False]
+            found.append(weights(algorithm))
+            path = algorithm.save(tmp_path / str(num_learners))
+    with Algorithm.from_checkpoint(path, config=run(0)) as algorithm:
+        algorithm.train()
+        resumed = weights(algorithm)
+    with Algorithm.from_checkpoint(tmp_path / "0") as algorithm:
+        algorithm.train()
+        assert_close(resumed, weights(algorithm))
+    assert_close(found[1], found[0])
