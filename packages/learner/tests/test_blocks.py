@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.learner.blocks import ALWAYS_ALIKE, MAX_BYTES, cut_blocks
+from outrider.learner.blocks import ALWAYS_ALIKE, MAX_BYTES, MAX_STEP_ROWS, cut_blocks
 
 
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 9))
@@ -27,7 +27,14 @@ def test_policies_with_equally_many_rows_stay_in_their_order() -> None:
     assert block.tolist() == [0, 1, 2, 3, 4]
 
 
-def test_padded_rows_are_bounded_but_a_policy_is_never_cut() -> None:
+def test_steps_of_many_rows_are_for_fewer_policies() -> None:
+    num_rows_P = np.full(9, MAX_STEP_ROWS // 4)
+    blocks = cut_blocks(num_rows_P, row_bytes=4)
+    assert [block.tolist() for block in blocks] == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert len(cut_blocks(num_rows_P, row_bytes=4, minibatch_size=MAX_STEP_ROWS // 9)) == 1
+
+
+def test_padded_bytes_are_bounded_but_a_policy_is_never_cut() -> None:
     blocks = cut_blocks(np.array([1000, 1000, 1000]), row_bytes=MAX_BYTES // 2000)
     assert [block.tolist() for block in blocks] == [[0, 1], [2]]
     assert len(cut_blocks(np.array([1000]), row_bytes=MAX_BYTES)) == 1

@@ -14,6 +14,11 @@ MAX_POLICIES = 512
 """Of a block: enough that the cost of a call into torch does not count. P = 1,000, 4 rows each, one busy core
 of an AMD EPYC, ms: 102 with 64, 81 with 128, 72 with 256, 64 with 512; P = 4,000: 345, 337, 315, 370 with
 256, 512, 1024 and 2048."""
+MAX_STEP_ROWS = 16_384
+"""Rows of a gradient step of a block that has more than one policy: more leave the caches. P = 512, 1,024 rows
+of each in minibatches of 256, on the same machine with other work, thousands of rows passed over in a
+CPU-second: 267 with 32 policies in a block, 260 with 64, 197 with 128, 157 with 512. Fewer are slow, too;
+P = 64: 158 with 4, 187 with 8, 217 with 16, 250 with 32."""
 MAX_BYTES = 64 << 20
 """Of the padded observations of a block that has more than one policy."""
 ALWAYS_ALIKE = 8
@@ -21,11 +26,16 @@ ALWAYS_ALIKE = 8
 
 
 def cut_blocks(
-    num_rows_P: NDArray[np.int64], *, row_bytes: int, max_policies: int = MAX_POLICIES
+    num_rows_P: NDArray[np.int64],
+    *,
+    row_bytes: int,
+    minibatch_size: int | None = None,
+    max_policies: int = MAX_POLICIES,
 ) -> list[NDArray[np.int64]]:
     """Return the places of each block's policies, those with most rows first; without rows, in none.
 
-    Of the padded rows of a block at least half are rows, where there are more than a few.
+    Of the padded rows of a block at least half are rows, where there are more than a few. A gradient step
+    takes `minibatch_size` rows of a policy, or all.
 
     >>> [block.tolist() for block in cut_blocks(np.array([9, 0, 20, 10]), row_bytes=16)]
     [[2, 3], [0]]
@@ -38,7 +48,9 @@ def cut_blocks(
         most = int(sorted_P[first])
         fewest = 1 if most <= ALWAYS_ALIKE else -(-most // 2)
         stop = len(sorted_P) - int(np.searchsorted(sorted_P[::-1], fewest))
-        stop = min(stop, first + max_policies, first + max(1, MAX_BYTES // (most * row_bytes)))
+        step_rows = most if minibatch_size is None else min(most, minibatch_size)
+        size = max(1, min(max_policies, MAX_STEP_ROWS // step_rows, MAX_BYTES // (most * row_bytes)))
+        stop = min(stop, first + size)
         blocks.append(order[first:stop])
         first = stop
     return blocks

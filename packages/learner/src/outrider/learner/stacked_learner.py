@@ -111,7 +111,11 @@ class StackedLearner:
         self._version += 1
         self._num_updates += 1
         self._begin_update(rows, by_policy.place_S)
-        for block in cut_blocks(by_policy.num_rows_P, row_bytes=row_bytes(rows.observations)):
+        for block in cut_blocks(
+            by_policy.num_rows_P,
+            row_bytes=row_bytes(rows.observations),
+            minibatch_size=self.settings.minibatch_size,
+        ):
             place_B = self._order(block, by_policy)
             self._train(place_B, by_policy, numbers.take(place_B), return_N)
         clock.lap("train_s")
@@ -313,7 +317,7 @@ class StackedLearner:
         self._metrics = {}
 
     def _check_fit(self, state: StateTree) -> None:
-        missing = sorted(self._kept.get_state().keys() - state.keys())
+        missing = sorted({*self._kept.parts(), "counters"} - state.keys())
         if missing:
             raise ValueError(
                 f"the learner's state lacks {', '.join(missing)}; it was not made by this version of "
