@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.algorithm import Algorithm, PolicySpec, PPOConfig
+from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PolicySpec, PPOConfig
 
 DEADLINE_S = 60.0
 TWO_ARCHITECTURES = {"0": None, "1": PolicySpec(rl_module={"use_lstm": True}), "2": None}
@@ -138,3 +138,34 @@ def test_a_killed_runner_is_made_anew_and_told_of_the_policies_there_are() -> No
         played = algorithm.policy_metrics()["num_episodes"]
         assert played.sum() > before
         assert played[2] == 0  # by number: "2" plays no more, also with the runner that was made anew
+
+
+@pytest.mark.parametrize("algorithm_config", [IMPALAConfig, APPOConfig])
+def test_several_policies_learn_beside_runners_that_never_wait(algorithm_config: Any, tmp_path: Path) -> None:
+    busy = (
+        algorithm_config()
+        .environment("CartPole-v1")
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=2, env_runner_backend="process")
+        .rl_module(fcnet_hiddens=(8,))
+        .training(train_batch_size_per_learner=256, min_time_s_per_iteration=0.2)
+        .debugging(seed=1)
+        .multi_agent(num_agents=3, policies=TWO_ARCHITECTURES)
+    )
+    with busy.build() as algorithm:
+        result = algorithm.train()
+        assert result["num_env_steps"] >= 256 * result["num_updates"]  # not rows, of which there are more
+        algorithm.add_policy("copy", like="0")
+        algorithm.freeze("copy")
+        algorithm.set_matchups([(1.0, {"0": "0", "1": "copy", "2": "copy"})])
+        kept = weights(algorithm)
+        deadline = time.monotonic() + DEADLINE_S
+        while not algorithm.policy_metrics()["num_episodes"][3]:  # those under way end as they began
+            assert time.monotonic() < deadline
+            algorithm.train()
+        learned = weights(algorithm)
+        name = "network.value_head.weight"
+        np.testing.assert_array_equal(learned[f"copy/{name}"], kept[f"copy/{name}"])
+        assert (learned[f"0/{name}"] != kept[f"0/{name}"]).any()
+        algorithm.save(tmp_path / "checkpoint")
+    with Algorithm.from_checkpoint(tmp_path / "checkpoint") as again:
+        assert again.train()["num_env_steps"] > result["num_env_steps"]

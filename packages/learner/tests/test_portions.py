@@ -122,3 +122,9 @@ def test_a_restart_counts_every_fragment_once() -> None:
     waiting.lost(1)
     (portion,) = waiting.add([*left[1:], Somewhere()])
     assert portion.num_taken == 4
+
+
+def test_with_several_agents_a_portion_is_counted_in_steps_and_not_in_rows() -> None:
+    growing = portions(num_steps_per_fragment=10)
+    assert not growing.add([Somewhere(num_rows=30)])  # three agents in each of ten steps
+    assert [portion.num_rows for portion in growing.add([Somewhere(num_rows=0)])] == [30]

@@ -90,6 +90,11 @@ class AsynchronousLoop:
         """After the newest update that was reported."""
         return self._weights
 
+    def republish(self) -> None:
+        """Let runners know of policies that were added or removed between two iterations."""
+        self._weights = self._learners.publish()
+        self._runners.offer(self._weights)
+
     def interrupt(self) -> None:
         """Wait for no runner that has not started."""
         self._runners.interrupt()

@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from outrider.algorithm.algorithm import Algorithm
 from outrider.algorithm.assembly import join_cluster, reward_threshold, use_threads, with_seed
+from outrider.algorithm.asynchronous import AsynchronousLoop
 from outrider.algorithm.current_mapping import CurrentMapping, recorded_choice
 from outrider.algorithm.multi_agent_checks import check_several_agents
 from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
-from outrider.algorithm.player_assembly import make_players
+from outrider.algorithm.player_assembly import make_async_players, make_players
 from outrider.algorithm.policy_book import PolicyBook
-from outrider.algorithm.policy_learners import learner_here, make_policy_learners, policies_here
+from outrider.algorithm.policy_learners import (
+    learner_here,
+    make_async_policy_learners,
+    make_policy_learners,
+    policies_here,
+)
 from outrider.algorithm.policy_plan import (
     agents_of_policies,
     default_mapping,
@@ -27,7 +33,7 @@ from outrider.algorithm.policy_plan import (
     plan_stacks,
     policy_names,
 )
-from outrider.algorithm.resources import check_resources
+from outrider.algorithm.resources import check_resources, is_asynchronous
 from outrider.algorithm.resting import RestingPolicies
 from outrider.algorithm.run_settings import RunSettings
 from outrider.algorithm.runner_backend import with_backend
@@ -40,10 +46,13 @@ from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, 
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.learner import LocalLearnerGroup
 from outrider.learner.per_policy import MAY_DIFFER
+from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
+    from outrider.envrunner import AsyncRunnerFleet
     from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
     from outrider.envrunner.sync_vector import OnFailure
+    from outrider.learner import AsyncLearnerGroup
     from outrider.wire import Space
 
 R = TypeVar("R", bound=RunSettings)
@@ -63,6 +72,11 @@ class MultiAgentBlueprint:
     """Agents with equal spaces."""
     num_steps: int
     """Vector steps of one fragment."""
+
+    @property
+    def num_env_steps_per_fragment(self) -> int:
+        """Steps of all environment copies of a runner."""
+        return self.num_steps * self.settings.env_runners.num_envs_per_env_runner
 
 
 def build_several(
@@ -87,9 +101,16 @@ def build_several(
         if to_train:
             cluster = join_cluster(settings, parts)
             run_name = run_name or f"{name}-{settings.environment.name}"
-            pool, players = make_players(blueprint, cluster, parts, run_name=run_name)
-            learners, policies = make_policy_learners(blueprint, cluster, run_name=run_name)
-            loop: Any = SynchronousLoop(pool, parts.enter_context(closing(learners)))
+            loop: Any
+            if is_asynchronous(settings):
+                runners, players = make_async_players(blueprint, cluster, run_name=run_name)
+                parts.enter_context(closing(runners))
+                busy, policies = make_async_policy_learners(blueprint)
+                loop = _asynchronous(settings, runners, parts.enter_context(closing(busy)))
+            else:
+                pool, players = make_players(blueprint, cluster, parts, run_name=run_name)
+                learners, policies = make_policy_learners(blueprint, cluster, run_name=run_name)
+                loop = SynchronousLoop(pool, parts.enter_context(closing(learners)))
             changes: dict[str, Any] = {
                 "players": players,
                 "republish": loop.republish,
@@ -114,7 +135,7 @@ def build_several(
             evaluator=_evaluator(blueprint),
             parts=parts.pop_all(),
             reward_threshold=_reward_threshold(settings),
-            num_env_steps_per_fragment=num_steps * settings.env_runners.num_envs_per_env_runner,
+            num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
         )
 
 
@@ -129,7 +150,7 @@ def plan_policies(
     names = policy_names(multi_agent, agents)
     numbers = {policy: number for number, policy in enumerate(names)}
     chosen = multi_agent.policy_mapping_fn or Matchups(((1.0, default_mapping(names, agents)),))
-    played = agents_of_policies(CurrentMapping(chosen, agents, numbers), len(names), len(agents))
+    played = agents_of_policies(CurrentMapping(chosen, agents, numbers), len(agents))
     planned = plan_stacks(
         settings,
         names,
@@ -168,6 +189,19 @@ def make_vector(settings: RunSettings, num_envs: int, on_failure: OnFailure) -> 
         on_failure=on_failure,
     )
     return central_state(vector) if settings.multi_agent.critic == "central" else vector
+
+
+def _asynchronous(
+    settings: RunSettings, runners: AsyncRunnerFleet, learners: AsyncLearnerGroup
+) -> AsynchronousLoop:
+    training = settings.training
+    assert isinstance(training, VTraceSettings)
+    return AsynchronousLoop(
+        runners,
+        learners,
+        min_time_s=training.min_time_s_per_iteration,
+        patience_s=settings.learners.learner_timeout_s,
+    )
 
 
 def _with_own_learner(settings: R) -> R:

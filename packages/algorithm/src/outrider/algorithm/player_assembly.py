@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from outrider.algorithm.environment_elsewhere import environment_elsewhere
 from outrider.algorithm.players import Players, PlayersElsewhere, PlayersHere
 from outrider.algorithm.runner_assembly import runners_elsewhere
-from outrider.envrunner import LocalRunnerPool, RunnerFleet
+from outrider.envrunner import AsyncRunnerFleet, LocalRunnerPool, RunnerFleet
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 
@@ -27,9 +27,17 @@ def make_players(
         return _here(blueprint, parts)
     remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, None, run_name)
     fleet = parts.enter_context(closing(RunnerFleet(remote, runners, num_steps=blueprint.num_steps)))
-    return fleet, PlayersElsewhere(
-        blueprint.book, blueprint.mapping, blueprint.assemblies, blueprint.groups, fleet
-    )
+    return fleet, _elsewhere(blueprint, fleet)
+
+
+def make_async_players(
+    blueprint: MultiAgentBlueprint, cluster: Cluster | None, *, run_name: str
+) -> tuple[AsyncRunnerFleet, Players]:
+    """Make runners that sample without pause, and who tells them of changes."""
+    runners = blueprint.settings.env_runners
+    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, None, run_name)
+    fleet = AsyncRunnerFleet(remote, runners, num_steps=blueprint.num_steps)
+    return fleet, _elsewhere(blueprint, fleet)
 
 
 def runner_plan(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
@@ -50,6 +58,10 @@ def runner_plan(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
         num_steps=blueprint.num_steps,
         seed=blueprint.seed,
     )
+
+
+def _elsewhere(blueprint: MultiAgentBlueprint, fleet: RunnerFleet | AsyncRunnerFleet) -> PlayersElsewhere:
+    return PlayersElsewhere(blueprint.book, blueprint.mapping, blueprint.assemblies, blueprint.groups, fleet)
 
 
 def _here(blueprint: MultiAgentBlueprint, parts: ExitStack) -> tuple[LocalRunnerPool, Players]:

@@ -54,6 +54,7 @@ def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLea
         max_staleness=training.max_staleness,
         queue_capacity=training.learner_queue_size,
         timeout_s=blueprint.settings.learners.learner_timeout_s,
+        num_steps_per_fragment=blueprint.num_env_steps_per_fragment,
     )
     return group, policies_here(blueprint, learner, group)
 

@@ -28,12 +28,14 @@ class LocalAsyncLearnerGroup:
         queue_capacity: int,
         timeout_s: float = 600.0,
         num_ranks: int = 1,
+        num_steps_per_fragment: int | None = None,
         deal: Callable[[Portion], Sequence[FragmentReference]] = attrgetter("fragments"),
     ) -> None:
         """Take the learner over and let `queue_capacity` updates wait.
 
         `timeout_s` is the longest wait for a pause between two updates. Where the learner is one of
-        `num_ranks`, `deal` hands the shards of a portion to the others and returns its own.
+        `num_ranks`, `deal` hands the shards of a portion to the others and returns its own. Steps per
+        fragment are as `Portions` has them.
         """
         self._learner = learner
         self._deal = deal
@@ -45,6 +47,7 @@ class LocalAsyncLearnerGroup:
             capacity=queue_capacity,
             version=self._weights.version,
             num_ranks=num_ranks,
+            num_steps_per_fragment=num_steps_per_fragment,
         )
         self._num_learned = 0
         self._loop: LearnerLoop[LocalWeights] = LearnerLoop(
