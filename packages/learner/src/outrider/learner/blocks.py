@@ -15,8 +15,8 @@ MAX_POLICIES = 512
 of an AMD EPYC, ms: 102 with 64, 81 with 128, 72 with 256, 64 with 512; P = 4,000: 345, 337, 315, 370 with
 256, 512, 1024 and 2048."""
 MAX_STEP_ROWS = 16_384
-"""Rows of a gradient step of a block that has more than one policy: more leave the caches. P = 512, 1,024 rows
-of each in minibatches of 256, on the same machine with other work, thousands of rows passed over in a
+"""Rows of a gradient step of a block that has more than one policy: more leave the caches. P = 512, 1,024
+rows of each in minibatches of 256, on the same machine with other work, thousands of rows passed over in a
 CPU-second: 267 with 32 policies in a block, 260 with 64, 197 with 128, 157 with 512. Fewer are slow, too;
 P = 64: 158 with 4, 187 with 8, 217 with 16, 250 with 32."""
 MAX_BYTES = 64 << 20
