@@ -1,0 +1,152 @@
+"""What the gateway makes of runners of several agents: fragments, weights, and strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from outrider.envrunner.cast import Cast
+from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.introduction import introduction
+from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.matchups import Matchups
+from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
+from outrider.transport import LocalWeights
+from outrider.wire import DictSpace, Fragment, Limits, decode_weights
+from outrider.wire.session import Join
+
+ENV = gym.make("CartPole-v1")
+GRAPH = stacked_mlp_graph(
+    space_from_gymnasium(ENV.observation_space), space_from_gymnasium(ENV.action_space), num_hidden=4
+)
+PLAN = MultiAgentPlan(
+    environment=EnvironmentSettings("CartPole-v1"),
+    settings=EnvRunnerSettings(num_envs_per_env_runner=2),
+    agents=("0", "1"),
+    num_agents=2,
+    stacks=(StackPlan(name="mlp", policy=GRAPH),),
+    policies=(PolicyEntry(name="a", number=0, stack="mlp"), PolicyEntry(name="b", number=1, stack="mlp")),
+    mapping=Matchups(((1.0, {"0": "a", "1": "b"}),)),
+    num_steps=6,
+    seed=3,
+)
+THREE = Cast(
+    stacks={"mlp": "mlp"},
+    policies=(*PLAN.policies, PolicyEntry(name="c", number=2, stack="mlp")),
+    mapping=Matchups(((1.0, {"0": "a", "1": "c"}),)),
+)
+
+
+def sampled() -> Fragment:
+    runner = PLAN.make_runner(1, 0)
+    runner.set_weights(stacked_mlp_weights(GRAPH, "mlp", [0, 1], version=4))
+    return runner.sample()
+
+
+FRAGMENT = sampled()
+
+
+def invitation() -> Invitation:
+    return Invitation(PLAN, PLAN.settings, Limits())
+
+
+def with_streams(**changes: Any) -> Fragment:
+    return replace(FRAGMENT, streams=replace(FRAGMENT.streams, **changes))
+
+
+def with_agents(**changes: Any) -> Fragment:
+    agents = FRAGMENT.episodes.agents
+    return replace(
+        FRAGMENT, episodes=replace(FRAGMENT.episodes, agents=agents and replace(agents, **changes))
+    )
+
+
+def test_what_a_runner_samples_is_as_it_should_be() -> None:
+    rules = invitation().rules
+    rules.check(FRAGMENT, runner=1)
+    assert rules.check_versions(FRAGMENT, 4, 4) == 4
+
+
+BAD: dict[str, tuple[Callable[[], Fragment], str]] = {
+    "policy": (
+        lambda: with_streams(policy=np.full_like(FRAGMENT.streams.policy, 7)),
+        "policy 7, which the run does not have",
+    ),
+    "agent": (
+        lambda: with_streams(agent=np.full_like(FRAGMENT.streams.agent, 2)),
+        "agents 2 to 2, and there",
+    ),
+    "copy": (lambda: with_streams(environment=np.zeros_like(FRAGMENT.streams.environment)), "copies 0 to 0"),
+    "rewards": (lambda: replace(FRAGMENT, rewards=FRAGMENT.rewards * np.float32(np.nan)), "rewards are NaN"),
+    "column": (lambda: replace(FRAGMENT, observations={}), r"observations are \[\] and should be"),
+    "twice": (lambda: replace(FRAGMENT, others=(FRAGMENT,)), "two parts of stack 'mlp'|at most 28"),
+    "critic": (
+        lambda: replace(FRAGMENT, critic_states={"": np.zeros((1, 2), np.float32)}),
+        "has critic states",
+    ),
+    "none": (
+        lambda: replace(FRAGMENT, episodes=replace(FRAGMENT.episodes, agents=None)),
+        "no episodes of agents",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "sentence"), BAD.values(), ids=BAD)
+def test_what_it_cannot_have_sampled_is_refused(make: Callable[[], Fragment], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        invitation().rules.check(make(), runner=1)
+
+
+def test_a_row_may_be_older_than_the_weights_asked_for_and_not_newer() -> None:
+    rules = invitation().rules
+    assert rules.check_versions(FRAGMENT, 6, 6) == 4
+    with pytest.raises(ValueError, match="versions 4 to 4 of the weights acted, and 3 is the newest"):
+        rules.check_versions(FRAGMENT, 3, 3)
+
+
+def test_headers_may_list_as_many_episodes_as_rows_were_asked_for() -> None:
+    many = Invitation(replace(PLAN, num_steps=10**6), PLAN.settings, Limits())
+    assert many.fragment_limits.max_header_bytes > 100 * Limits().max_header_bytes
+    assert invitation().fragment_limits.max_rows == 7 * 2 * 2
+
+
+def test_policies_that_are_added_may_play_and_are_sent() -> None:
+    told, weights = invitation(), LocalWeights(stacked_mlp_weights(GRAPH, "mlp", [0, 1, 2], version=5))
+    before = decode_weights(b"".join(told.weights(weights, frozenset())))
+    told.recast(THREE)
+    after = decode_weights(b"".join(told.weights(weights, frozenset())))
+    assert [each.stacks[0].policies.tolist() for each in (before, after)] == [[0, 1], [0, 1, 2]]
+    told.rules.check(with_streams(policy=np.full_like(FRAGMENT.streams.policy, 2)), runner=1)
+
+
+def test_weights_that_a_runner_has_acted_with_are_not_sent_again() -> None:
+    stack = stacked_mlp_weights(GRAPH, "mlp", [0, 1], version=9)
+    newest = replace(stack, stacks=(replace(stack.stacks[0], versions=np.array([9, 4])),))
+    sent = decode_weights(b"".join(invitation().weights(LocalWeights(newest), frozenset(), 4)))
+    assert sent.version == 9
+    assert sent.stacks[0].policies.tolist() == [0]
+
+
+def test_weights_of_other_modules_are_refused() -> None:
+    other = stacked_mlp_weights(GRAPH, "mlp", [0, 1], version=9)
+    other = replace(other, stacks=(replace(other.stacks[0], fingerprint="other"),))
+    with pytest.raises(ValueError, match="weights of stack 'mlp' fit the module other"):
+        invitation().check_weights(LocalWeights(other))
+
+
+def test_strangers_are_refused_in_a_sentence() -> None:
+    nothing = DictSpace(spaces={})
+    join = Join(hello=introduction("a farm"), name="farm 1", observation_space=nothing, action_space=nothing)
+    refusal = invitation().welcome(join, is_stranger=True).refusal
+    assert refusal is not None
+    assert "has several agents, for which" in refusal.sentence
+    assert invitation().welcome(join, is_stranger=False).refusal is None
