@@ -33,10 +33,12 @@ def make_policy_learners(
     from outrider.learner.ray_learners import RayLearnerGroup
     from outrider.learner.ray_policies import RayPolicies
 
-    plan = plan_of(blueprint)
+    plan, num_learners = plan_of(blueprint), blueprint.settings.learners.num_learners
+    assert num_learners != "auto"
+    warn_of_idle_learners(num_learners, len(blueprint.book))
     ranks = RayLearnerGroup(
         plan,
-        num_learners=_num_learners(blueprint),
+        num_learners=num_learners,
         options=cluster.learner_options,
         run=run_name,
     )
@@ -101,17 +103,15 @@ def _device(settings: LearnerGroupSettings) -> torch.device:
     return torch.device("cpu") if settings.num_learners else choose_device(settings)
 
 
-def _num_learners(blueprint: MultiAgentBlueprint) -> int:
-    """Return how many there are, and warn where some have nothing to train."""
-    num_learners, num_policies = blueprint.settings.learners.num_learners, len(blueprint.book)
-    assert num_learners != "auto"
-    if num_learners > num_policies:
+def warn_of_idle_learners(num_learners: int, num_policies: int) -> None:
+    """Say so where some learners have nothing to train: each policy is one learner's."""
+    num_idle = num_learners - num_policies
+    if num_idle > 0:
         log.warning(
-            "num_learners=%d, and each policy is trained by one learner: with %d polic%s, %d of the learners "
-            "have nothing to do until policies are added; lower it",
+            "num_learners=%d, and there %s, each of which is trained by one learner: %d of them %s nothing "
+            "to do until policies are added; lower it",
             num_learners,
-            num_policies,
-            "y" if num_policies == 1 else "ies",
-            num_learners - num_policies,
+            "is one policy" if num_policies == 1 else f"are {num_policies} policies",
+            num_idle,
+            "has" if num_idle == 1 else "have",
         )
-    return num_learners

@@ -18,7 +18,7 @@ _OF_THE_SERVICE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearnerGroupSettings:
-    """Learners of one run; together they train one set of weights."""
+    """Learners of one run; together they train one set of weights, or each some of several policies."""
 
     num_learners: int | Literal["auto"] = 0
     """Learner processes; 0 learns in the process of the algorithm, "auto" chooses by what the machines
