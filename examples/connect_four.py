@@ -48,11 +48,14 @@ class ConnectFour:
     """Games of two agents that take turns, "first" and "second"; obeys `MultiAgentVector`.
 
     An agent observes its own pieces and those of the other one. It gets 1 where it wins and -1 where it
-    loses, with the move that led there.
+    loses, with the move that led there. Games begin after up to `most_random_moves` random ones, at most 6,
+    so that nobody has won by then: players that always begin alike would see few positions.
     """
 
-    def __init__(self, num_envs: int) -> None:
+    def __init__(self, num_envs: int, most_random_moves: int = 0) -> None:
         self.num_envs = num_envs
+        self._most_random_moves = most_random_moves
+        self._rng = np.random.default_rng(0)
         self.agents = ("first", "second")
         self.groups = (
             AgentGroup(
@@ -84,8 +87,9 @@ class ConnectFour:
         return self._boards[self._games, self._turn], self._boards[self._games, 1 - self._turn]
 
     def reset(self, seeds: Sequence[int]) -> MultiAgentStep:
-        """Begin all games; there is nothing to draw."""
-        self._boards[:], self._turn[:] = 0, 0
+        """Begin all games."""
+        self._rng = np.random.default_rng(list(seeds))
+        self._begin(np.ones(len(seeds), np.bool_))
         return self._show(np.zeros((len(seeds), 2), np.float32), np.zeros(len(seeds), np.bool_))
 
     def step(self, actions: Sequence[Mapping[str, NDArray[Any]]]) -> MultiAgentStep:
@@ -93,28 +97,42 @@ class ConnectFour:
         games, mover = self._games, self._turn
         column = actions[0][""][games, mover]
         own, other = self.to_move
-        # Adding one at the bottom of a column carries over its pieces to the lowest place that is free.
-        own = own | (((own | other) + BOTTOM[column]) & (BOTTOM[column] * 63))
+        own = own | free_places(own, other)[games, column]
         self._boards[games, mover] = own
         won = wins(own)
         over = won | (((own | other) & TOP.sum()) == TOP.sum())
         rewards = np.zeros((self.num_envs, 2), np.float32)
         rewards[games, mover] = won
         rewards[games, 1 - mover] = -rewards[games, mover]
-        self._boards[over] = 0
-        self._turn = np.where(over, 0, 1 - mover)
+        self._turn = 1 - mover
+        self._begin(over)
         return self._show(rewards, over)
 
     def get_state(self) -> dict[str, Any]:
         """Return all games."""
-        return {"boards": self._boards.copy(), "turn": self._turn.copy()}
+        rng = self._rng.bit_generator.state
+        return {"boards": self._boards.copy(), "turn": self._turn.copy(), "rng": rng}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
         self._boards, self._turn = state["boards"].copy(), state["turn"].copy()
+        self._rng.bit_generator.state = state["rng"]
 
     def close(self) -> None:
         """There is nothing to close."""
+
+    def _begin(self, which: NDArray[np.bool_]) -> None:
+        """Begin some games [E]."""
+        self._boards[which], self._turn[which] = 0, 0
+        if not (self._most_random_moves and which.any()):
+            return
+        num_moves = self._rng.integers(0, self._most_random_moves + 1, self.num_envs) * which
+        for number in range(self._most_random_moves):
+            moves = np.flatnonzero(num_moves > number)
+            own, other = (board[moves] for board in self.to_move)
+            column = drawn(self._rng, allowed(own, other))
+            self._boards[moves, self._turn[moves]] |= free_places(own, other)[np.arange(len(moves)), column]
+            self._turn[moves] = 1 - self._turn[moves]
 
     def _show(self, rewards: NDArray[np.float32], over: NDArray[np.bool_]) -> MultiAgentStep:
         own, other = self.to_move
@@ -145,6 +163,15 @@ def allowed(own: Boards, other: Boards) -> NDArray[np.bool_]:
     return ((own | other)[:, None] & TOP) == 0
 
 
+def free_places(own: Boards, other: Boards) -> Boards:
+    """Return [E, C] the lowest free place of each column; 0 where there is none.
+
+    Adding one at the bottom of a column carries over its pieces to that place.
+    """
+    places: Boards = ((own | other)[:, None] + BOTTOM) & (BOTTOM * 63)
+    return places
+
+
 def wins(boards: Boards) -> NDArray[np.bool_]:
     """Tell where four pieces are in a line: upright, level, or in either diagonal."""
     found = np.zeros(boards.shape, np.bool_)
@@ -171,7 +198,7 @@ def lookahead_player(rng: np.random.Generator) -> Player:
 
     def choose(own: Boards, other: Boards) -> NDArray[np.intp]:
         may = allowed(own, other)
-        places = ((own | other)[:, None] + BOTTOM) & (BOTTOM * 63)
+        places = free_places(own, other)
         wanted = may.copy()
         for pieces_of in (other, own):
             decides = may & wins(pieces_of[:, None] | places)

@@ -113,13 +113,24 @@ def test_a_full_board_is_a_draw(four: ModuleType) -> None:
     assert not step.rewards.any()
 
 
-def test_connect_four_goes_on_from_its_state(four: ModuleType) -> None:
-    before, after = four.ConnectFour(1), four.ConnectFour(1)
+@pytest.mark.parametrize("most_random_moves", [0, 6])
+def test_connect_four_goes_on_from_its_state(four: ModuleType, most_random_moves: int) -> None:
+    before, after = (four.ConnectFour(1, most_random_moves) for _ in range(2))
     before.reset([0])
-    before.step([{"": np.array([[3, 0]])}])
+    before.step([{"": np.array([[3, 3]])}])
     after.set_state(before.get_state())
-    shown = [each.step([{"": np.array([[0, 3]])}]).observations[0]["/board"] for each in (before, after)]
-    assert np.array_equal(*shown)
+    for _ in range(40):  # several games
+        shown = [each.step([{"": np.array([[0, 3]])}]).observations[0]["/board"] for each in (before, after)]
+        assert np.array_equal(*shown)
+
+
+def test_games_may_begin_after_some_random_moves(four: ModuleType) -> None:
+    vector = four.ConnectFour(500, most_random_moves=6)
+    boards = vector.reset([7] * 500).observations[0]["/board"].sum((1, 2))
+    assert set(boards.tolist()) == set(range(7))
+    assert np.array_equal(vector.turn, boards % 2)
+    again = four.ConnectFour(500, most_random_moves=6).reset([7] * 500)
+    assert np.array_equal(again.observations[0]["/board"].sum((1, 2)), boards)
 
 
 def bits(*places: tuple[int, int]) -> NDArray[np.int64]:

@@ -271,11 +271,11 @@ def _sides(agents: Sequence[str], sides: Sequence[Sequence[str]] | None) -> tupl
     found = tuple(tuple(side) for side in sides)
     if len(found) != 2 or not all(found):
         raise ValueError(f"sides={sides!r}: a game has two sides, with at least one agent on each")
-    seated = [agent for side in found for agent in side]
-    for agent in (*agents, *seated):
-        if seated.count(agent) != 1 or agent not in agents:
+    placed = [agent for side in found for agent in side]
+    for agent in (*agents, *placed):
+        if placed.count(agent) != 1 or agent not in agents:
             raise ValueError(
-                f"agent {agent!r} is on {seated.count(agent)} sides and the environment has "
+                f"agent {agent!r} is on {placed.count(agent)} sides and the environment has "
                 f"{', '.join(agents[:8])}; put each of these on one side"
             )
     return found

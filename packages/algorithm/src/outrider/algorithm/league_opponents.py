@@ -38,13 +38,13 @@ def matchups_of(
 ) -> list[Matchup]:
     """Return matchups whose weights sum to 1: a policy against itself, and on both sides of all opponents."""
     against_itself = self_play_share if len(opponents) else 1.0
-    matchups = [(against_itself, _seated(sides, policy, policy))]
+    matchups = [(against_itself, _acting(sides, policy, policy))]
     for opponent, share in zip(opponents, shares, strict=True):
         weight = (1 - against_itself) * share / 2
-        matchups.append((weight, _seated(sides, policy, opponent)))
-        matchups.append((weight, _seated(sides, opponent, policy)))
+        matchups.append((weight, _acting(sides, policy, opponent)))
+        matchups.append((weight, _acting(sides, opponent, policy)))
     return [(float(weight), by) for weight, by in matchups if weight > 0]
 
 
-def _seated(sides: Sequence[Sequence[str]], first: str, second: str) -> dict[str, str]:
+def _acting(sides: Sequence[Sequence[str]], first: str, second: str) -> dict[str, str]:
     return dict.fromkeys(sides[0], first) | dict.fromkeys(sides[1], second)
