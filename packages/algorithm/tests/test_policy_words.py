@@ -42,3 +42,14 @@ def test_an_evaluation_has_a_line_for_each_policy() -> None:
     )
     assert lines[0] == "policy    policy_0          return 0 over 5 episodes\n"
     assert lines[2] == "policy    a_very_long_n...  return 1 over 2 episodes\n"
+
+
+def test_one_episode_is_one() -> None:
+    once = {"policies/a/episode_return_mean": 1.0, "policies/a/num_episodes": 1}
+    assert list(policy_lines(once)) == ["policy    a  return 1 over 1 episode\n"]
+
+
+def test_an_evaluation_of_many_policies_ends_with_how_all_of_them_do() -> None:
+    lines = list(policy_lines(result(1000, named=32)))
+    assert len(lines) == 33
+    assert lines[-1] == "policies  1,000: a tenth below 10.0, half below 50.0, nine tenths below 90.0\n"

@@ -90,10 +90,10 @@ class MultiAgentEvaluator:
             means = np.bincount(agents.policy, agents.returns, minlength=size) / num_episodes
             lengths = np.bincount(agents.policy, agents.lengths, minlength=size) / num_episodes
         played = num_episodes > 0
-        result = {}
+        result: dict[str, float] = {"num_policies": len(self._book)}
         if played.any():
             percentiles = np.percentile(means[played], SPREAD)
-            result = {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}
+            result |= {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}
         for _, policy in zip(range(NUM_SHOWN), self._book, strict=False):
             if played[policy.number]:
                 start = f"policies/{policy.name}"

@@ -35,12 +35,15 @@ def policies_words(result: Mapping[str, Any]) -> str:
 
 
 def policy_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each policy of an evaluation that has metrics of its own."""
+    """Yield a line for each policy of an evaluation that has metrics of its own, and one for all others."""
     means = dict(_means(result))
     width = max((len(_short(name)) for name in means), default=0)
     for name, mean in means.items():
         number = result[f"policies/{name}/num_episodes"]
-        yield f"policy    {_short(name):<{width}}  return {figure(mean)} over {number} episodes\n"
+        episodes = "episode" if number == 1 else "episodes"
+        yield f"policy    {_short(name):<{width}}  return {figure(mean)} over {number} {episodes}\n"
+    if len(means) < result.get("num_policies", 0) and (words := policies_words(result)):
+        yield f"policies  {words}\n"
 
 
 def _means(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
