@@ -41,6 +41,7 @@ def test_policies_are_typed_and_recorded(typed: str, policies: object) -> None:
         ({"policies": "shared", "policies_to_train": ["blue"]}, "known are shared"),
         ({"policies": "shared", "policies_to_train": "shared"}, r"give one, such as \['shared'\]"),
         ({"policies": "shared", "num_agents": 0}, "num_agents=0 is out of range"),
+        ({"policies": "shared", "num_agents": 1.5}, "num_agents=1.5 is out of range; give a whole number"),
         ({"policies": "shared", "critic": "centre"}, 'choose "own" or "central"'),
     ],
 )

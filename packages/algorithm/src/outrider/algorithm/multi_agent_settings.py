@@ -58,7 +58,7 @@ class MultiAgentSettings:
         if trained is not None:
             object.__setattr__(self, "policies_to_train", _names("policies_to_train", trained))
             _check_known(trained, self.policies)
-        if self.num_agents is not None and self.num_agents < 1:
+        if self.num_agents is not None and (type(self.num_agents) is not int or self.num_agents < 1):
             raise ValueError(f"num_agents={self.num_agents!r} is out of range; give a whole number >= 1")
         if self.critic not in {"own", "central"}:
             raise ValueError(f'critic={self.critic!r} is unknown; choose "own" or "central"')
