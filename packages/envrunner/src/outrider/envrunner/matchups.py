@@ -30,7 +30,8 @@ class Matchups:
         """Refuse what is no pair, and weights that are none."""
         if not self.matchups:
             raise ValueError(f"there are no matchups; give at least one, such as {AN_EXAMPLE}")
-        for each in self.matchups:
+        pairs: Sequence[Any] = self.matchups
+        for each in pairs:
             if not isinstance(each, Sequence) or len(each) != 2 or not isinstance(each[1], Mapping):
                 raise ValueError(
                     f"matchup {each!r} is no pair; give a weight and the policy of each agent: {AN_EXAMPLE}"
