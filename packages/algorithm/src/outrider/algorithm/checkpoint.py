@@ -54,7 +54,7 @@ def write_checkpoint(path: Path | str, tree: Tree) -> Path:
             _flush(file.fileno())
             document["sha256"] = _checksum(file)
         with (unfinished / "checkpoint.json").open("w", encoding="utf-8") as file_json:
-            json.dump(document, file_json)
+            file_json.write(json.dumps(document))  # `json.dump` is written in Python, and ten times slower
             file_json.flush()
             _flush(file_json.fileno())
         if path.exists():

@@ -78,8 +78,9 @@ def default_mapping(names: Sequence[str], agents: Sequence[str]) -> dict[str, st
                 f"agent {agent!r} has no policy: none of the {len(names)} is named after it; give "
                 "policy_mapping_fn, which says who acts for whom, or a policy of that name"
             )
+    there_are = set(agents)
     for name in names:
-        if name not in agents:
+        if name not in there_are:
             raise ValueError(
                 f"policy {name!r} acts for no agent, and no agent is called so; leave it out, or give "
                 "policy_mapping_fn, which says who acts for whom"
@@ -87,43 +88,49 @@ def default_mapping(names: Sequence[str], agents: Sequence[str]) -> dict[str, st
     return {agent: agent for agent in agents}
 
 
-def agents_of_policies(mapping: PolicyMapping, num_policies: int, num_agents: int) -> NDArray[np.bool_]:
-    """Ask the mapping for imagined episodes, and return [P, A] which policy acted for which agent."""
-    played = np.zeros((num_policies, num_agents), np.bool_)
-    for episode in imagined_episodes(num_agents):
-        played[mapping.assign(episode), np.arange(num_agents)] = True
-    return played
+def agents_of_policies(mapping: PolicyMapping, num_agents: int) -> NDArray[np.int64]:
+    """Ask the mapping for imagined episodes, and return who acted for whom.
+
+    Pairs [N, 2] of a policy's number and an agent's place, each once, ascending: a table of all policies
+    and agents would have 100 million entries where there are 10,000 of each.
+    """
+    agents = np.arange(num_agents)
+    codes = [
+        mapping.assign(episode).astype(np.int64) * num_agents + agents
+        for episode in imagined_episodes(num_agents)
+    ]
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), num_agents), 1)
 
 
 def groups_of_policies(
     names: Sequence[str],
     agents: Sequence[str],
     groups: Sequence[AgentGroup],
-    played: NDArray[np.bool_],
+    pairs: NDArray[np.int64],
 ) -> list[int]:
     """Return for each policy the group of agents that it acts for, whose spaces are its own.
 
-    Raises ValueError where one policy acts for agents whose spaces differ, or where nobody knows what it
-    would observe; warns of one that acts for nobody.
+    `pairs` are those of `agents_of_policies`. Raises ValueError where one policy acts for agents whose
+    spaces differ, or where nobody knows what it would observe; warns of one that acts for nobody.
     """
     group_of_agent = np.empty(len(agents), np.intp)
     for index, group in enumerate(groups):
         group_of_agent[group.slots] = index
-    idle = [name for name, of_policy in zip(names, played, strict=True) if not of_policy.any()]
-    if idle:
+    policy_N, agent_N = pairs.T
+    group_N = group_of_agent[agent_N]
+    played, first = np.unique(policy_N, return_index=True)
+    if len(played) < len(names):
+        idle = [names[policy] for policy in np.setdiff1d(np.arange(len(names)), played)]
         _unplayed(idle, num_episodes=num_imagined(len(agents)), num_groups=len(groups))
-    found = []
-    for name, of_policy in zip(names, played, strict=True):
-        slots = np.flatnonzero(of_policy)
-        if not len(slots):
-            found.append(0)
-            continue
-        first = group_of_agent[slots[0]]
-        if (other := slots[group_of_agent[slots] != first]).size:
-            pair = (int(slots[0]), int(other[0]))
-            _refuse_different_spaces(name, agents, groups, pair, (first, group_of_agent[other[0]]))
-        found.append(int(first))
-    return found
+    found = np.zeros(len(names), np.intp)
+    found[played] = group_N[first]
+    differs = np.flatnonzero(group_N != found[policy_N])
+    if len(differs):
+        other = differs[0]
+        one = first[np.searchsorted(played, policy_N[other])]
+        slots = (int(agent_N[one]), int(agent_N[other]))
+        _refuse_different_spaces(names[policy_N[one]], agents, groups, slots, (group_N[one], group_N[other]))
+    return [int(group) for group in found]
 
 
 def plan_stacks(

@@ -44,15 +44,14 @@ class PolicySettings:
     ) -> None:
         """Raise ValueError for values out of range, and for settings that must be alike in a stack."""
         self.common = common
-        own = [own_settings(common, number, overrides.get(number, {})) for number in numbers]
-        known = {field.name for field in fields(common)}
-        self._numbers = {
-            name: np.array([_number(s, name) if name in known else 0.0 for s in own], np.float64)
-            for name in NUMBERS
+        # Most have nothing of their own: what all have in common is copied, not asked for 10,000 times.
+        own = {
+            place: own_settings(common, number, overrides[number])
+            for place, number in enumerate(numbers)
+            if overrides.get(number)
         }
-        self._knots = {
-            name: _knots([getattr(s, name) if name in known else 0.0 for s in own]) for name in SCHEDULES
-        }
+        self._numbers = {name: _column(name, common, own, len(numbers)) for name in NUMBERS}
+        self._knots = {name: _knots(name, common, own, len(numbers)) for name in SCHEDULES}
 
     def first_kl_coeff(self) -> NDArray[np.float64]:
         """Return the coefficients that policies begin with."""
@@ -81,17 +80,44 @@ def own_settings(common: AlgorithmSettings, number: int, own: Mapping[str, Any])
     return replace(common, **own) if own else common
 
 
+Own = Mapping[int, AlgorithmSettings]
+"""By place, the settings of those policies that have some of their own."""
+
+
+def _column(name: str, common: AlgorithmSettings, own: Own, num_policies: int) -> NDArray[np.float64]:
+    """Return a number for each policy [P]."""
+    column_P = np.full(num_policies, _number(common, name), np.float64)
+    for place, settings in own.items():
+        column_P[place] = _number(settings, name)
+    return column_P
+
+
 def _number(settings: AlgorithmSettings, name: str) -> float:
-    value = getattr(settings, name)
+    value = getattr(settings, name, 0.0)
     return math.inf if value is None else float(value)
 
 
-def _knots(schedules: Sequence[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _knots(
+    name: str, common: AlgorithmSettings, own: Own, num_policies: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return when [P, K] each schedule has which value [P, K]; the last knot is repeated."""
-    points = [[(0.0, s)] if isinstance(s, int | float) else s for s in schedules]
-    most = max(map(len, points), default=1)
-    both = np.array([[*p, *[p[-1]] * (most - len(p))] for p in points], np.float64).reshape(-1, most, 2)
-    return both[..., 0], both[..., 1]
+    of_common = _points(common, name)
+    of_own = {place: _points(settings, name) for place, settings in own.items()}
+    most = max(map(len, (of_common, *of_own.values())))
+    both_PK2 = np.empty((num_policies, most, 2))
+    both_PK2[:] = _repeated(of_common, most)
+    for place, points in of_own.items():
+        both_PK2[place] = _repeated(points, most)
+    return both_PK2[..., 0], both_PK2[..., 1]
+
+
+def _points(settings: AlgorithmSettings, name: str) -> list[Any]:
+    schedule = getattr(settings, name, 0.0)
+    return [(0.0, schedule)] if isinstance(schedule, int | float) else list(schedule)
+
+
+def _repeated(points: list[Any], num_points: int) -> list[Any]:
+    return [*points, *[points[-1]] * (num_points - len(points))]
 
 
 def _value_at(

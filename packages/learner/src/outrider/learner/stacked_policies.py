@@ -119,7 +119,7 @@ class StackedPolicies:
     def get_state(self) -> StateTree:
         """Copy everything; arrays have a first axis P."""
         return {
-            **{name: _arrays(tensors) for name, tensors in self._parts().items()},
+            **{name: _arrays(tensors) for name, tensors in self.parts().items()},
             "counters": {name: column.copy() for name, column in self.counters.items()},
         }
 
@@ -132,7 +132,7 @@ class StackedPolicies:
         return {
             **{
                 name: _arrays({key: tensor[place] for key, tensor in tensors.items()})
-                for name, tensors in self._parts().items()
+                for name, tensors in self.parts().items()
             },
             "counters": {name: np.array(column[place]) for name, column in self.counters.items()},
         }
@@ -142,13 +142,13 @@ class StackedPolicies:
         self._write(place, state)
 
     def _write(self, place: int | slice, state: StateTree) -> None:
-        for part, tensors in self._parts().items():
+        for part, tensors in self.parts().items():
             for name, tensor in tensors.items():
-                tensor[place] = torch.from_numpy(np.array(state[part][name])).to(tensor)
+                tensor[place] = torch.from_numpy(np.require(state[part][name], requirements="W")).to(tensor)
         for name, column in self.counters.items():
             column[place] = state["counters"][name]
 
-    def _parts(self) -> dict[str, dict[str, Tensor]]:
+    def parts(self) -> dict[str, dict[str, Tensor]]:
         """Return all tensors [P, ...] by the names under which they are saved."""
         return {
             "module": self.stack.tensors,
