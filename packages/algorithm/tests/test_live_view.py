@@ -146,6 +146,11 @@ def test_plain_lines_average_waits_over_all_that_happened_since_the_line_before(
     assert capsys.readouterr().out.splitlines()[1].endswith("wait  30%  learner waits  75%")
 
 
+def test_plain_lines_say_how_many_steps_of_agents_there_were(capsys: pytest.CaptureFixture[str]) -> None:
+    PlainLines().on_train_result(ALGORITHM, result(1, agent_steps_per_s=78_976.0))
+    assert "   1,234 steps/s    78,976 of agents  " in capsys.readouterr().out
+
+
 FARMS = {"num_farm_runners": 2, "num_joined": 1005, "num_left": 3, "num_refused": 1, "num_cut_off": 0}
 
 

@@ -86,6 +86,7 @@ def _parts(result: Mapping[str, Any]) -> list[str]:
         "return        -" if mean is None else f"return {figure(mean):>8}",
         *([f"policies {words}"] if (words := spread_words(result)) else []),
         f"{result['env_steps_per_s']:>8,.0f} steps/s",
+        *([f"{result['agent_steps_per_s']:>8,.0f} of agents"] if "agent_steps_per_s" in result else []),
         f"{result['time_s']:>7.1f} s",
     ]
     if "evaluation/episode_return_mean" in result:
