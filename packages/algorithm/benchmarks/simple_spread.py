@@ -206,6 +206,7 @@ def train(name: str, seed: int, num_steps: int) -> dict[str, Any]:
         trained_s += time.process_time() - start_s
         if steps >= len(curve) * num_steps / NUM_EVALUATIONS:
             curve.append((steps, mean_return(greedy)))
+            print(f"  {name}, seed {seed}: {steps:,} steps, {curve[-1][1]:.1f}", file=sys.stderr, flush=True)
     return {"curve": curve, "cpu_s": trained_s}
 
 
