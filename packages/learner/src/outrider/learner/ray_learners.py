@@ -92,14 +92,14 @@ class RayLearnerGroup:
             try:
                 for at_once in calls:
                     self._ranks.answers([self._ranks.call(*call) for call in at_once])
-                state = copied(self._ranks.get_state("get_state"))
+                state, weights = copied(self._ranks.get_state("get_state")), self._ranks.publish()
                 break
             except LostRankError as error:
                 self._go_back(error)
         self._start = partial(self._start, plan=plan)
         self._snapshot = []
         self._recovery.set_state(for_all(state))
-        self._weights = self._ranks.publish()
+        self._weights = weights
 
     def publish(self) -> WeightsReference:
         return self._weights
