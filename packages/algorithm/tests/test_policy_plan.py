@@ -107,6 +107,11 @@ def test_many_that_act_for_nobody_are_told_of_in_one_sentence() -> None:
     assert len(told) == 1
 
 
+def test_who_acts_for_whom_takes_no_more_room_than_there_are_pairs() -> None:
+    pairs = agents_of_policies(Played(lambda _: list(range(5000))), 5000)
+    assert pairs.tolist() == [[number, number] for number in range(5000)]
+
+
 def test_the_mapping_is_asked_a_bounded_number_of_times() -> None:
     mapping = Played(lambda _: [0] * 5000)
     agents_of_policies(mapping, 5000)
