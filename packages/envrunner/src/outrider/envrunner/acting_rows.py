@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from outrider.envrunner.slot_groups import SlotGroups
 
 Indices = NDArray[np.intp]
+_FEW_IDLE = 64
+"""So many rows of one policy are computed in the time that it takes to leave them out."""
 _MOST_KEPT = 64
 """Layouts that are kept. Turn-based games come back to a few; where agents die, none comes back."""
 
@@ -46,47 +48,61 @@ class ActingRows:
 class ActingLayouts:
     """The rows of every stack, made anew only when somebody comes, goes or changes his policy.
 
-    While more than half of a stack's agents act, all are computed: to tell them apart in every step would
-    take longer.
+    While most of a stack's agents act, all are computed: to tell them apart in every step would take longer.
     """
 
     def __init__(self, slots: SlotGroups) -> None:
         """Nobody has a policy before `assign`."""
         self._slots = slots
-        self._policy = np.zeros(0, np.int32)
+        self._policy, self._stack = np.zeros(0, np.int32), np.zeros(0, np.intp)
         self._whole: list[ActingRows] = []
+        self._num_policies: list[int] = []
         self._kept: list[dict[bytes, ActingRows]] = []
 
     def assign(self, policy: NDArray[np.int32], stack: NDArray[np.intp]) -> None:
         """Set policy and stack of all slots, [E * A]."""
-        self._policy = policy.copy()
+        if np.array_equal(policy, self._policy) and np.array_equal(stack, self._stack):
+            return
+        self._policy, self._stack = policy.copy(), stack.copy()
         by_policy = np.argsort(policy, kind="stable")
         orders = [by_policy[stack[by_policy] == each] for each in range(int(stack.max()) + 1)]
         self._whole = [self._rows(order, is_whole=True) for order in orders]
+        self._num_policies = [len(np.unique(rows.policy)) for rows in self._whole]
         self._kept = [{} for _ in orders]
 
     def rows(self, acting: NDArray[np.bool_]) -> list[ActingRows]:
         """Return the rows of each stack, where `acting` [E * A]; the same object for the same."""
         num_acting = np.count_nonzero(acting)
-        if num_acting == len(acting) or (len(self._whole) == 1 and 2 * num_acting > len(acting)):
+        if num_acting == len(acting) or (
+            len(self._whole) == 1 and _is_most(num_acting, len(acting), self._num_policies[0])
+        ):
             return self._whole
         return [
-            self._some(whole, kept, acting.take(whole.slots))
-            for whole, kept in zip(self._whole, self._kept, strict=True)
+            self._some(*each, acting.take(each[0].slots))
+            for each in zip(self._whole, self._kept, self._num_policies, strict=True)
         ]
 
     def _some(
-        self, whole: ActingRows, kept: dict[bytes, ActingRows], acting: NDArray[np.bool_]
+        self, whole: ActingRows, kept: dict[bytes, ActingRows], num_policies: int, acting: NDArray[np.bool_]
     ) -> ActingRows:
-        if 2 * np.count_nonzero(acting) > len(acting):
+        if _is_most(np.count_nonzero(acting), len(acting), num_policies):
             return whole
         key = acting.tobytes()
         rows = kept.get(key)
         if rows is None:
             if len(kept) == _MOST_KEPT:
                 kept.clear()
-            rows = kept[key] = self._rows(whole.slots[acting], is_whole=False)
+            rows = kept[key] = self._part(whole, acting.nonzero()[0])
         return rows
+
+    def _part(self, whole: ActingRows, which: Indices) -> ActingRows:
+        """Return some of a stack's rows."""
+        slots = whole.slots.take(which)
+        if len(whole.parts) > 1:
+            return self._rows(slots, is_whole=False)
+        (group,) = whole.parts
+        part = GroupRows(group.group, group.places.take(which), group.rows)
+        return ActingRows(slots, whole.policy.take(which), (part,), is_whole=False)
 
     def _rows(self, slots: Indices, *, is_whole: bool) -> ActingRows:
         groups, places = self._slots.group_S[slots], self._slots.place_S[slots]
@@ -98,3 +114,11 @@ class ActingLayouts:
                 for group in np.unique(groups)
             )
         return ActingRows(slots, self._policy[slots], parts, is_whole)
+
+
+def _is_most(num_acting: int, num_rows: int, num_policies: int) -> bool:
+    """Return whether computing all rows takes no longer than telling apart those that act."""
+    if num_policies == 1:
+        return num_rows - num_acting < min(_FEW_IDLE, num_acting)
+    # Of several rows for each policy some are left nearly always, and all policies have as many as one.
+    return num_acting * (4 if num_rows > num_policies else 2) > num_rows

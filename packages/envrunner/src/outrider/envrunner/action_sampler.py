@@ -73,10 +73,10 @@ class ActionSampler:
             self.draw_noise(_STEPS_AHEAD, len(parameters))
             start, self._next = 0, len(parameters)
             stop = self._next
-        return {
-            path: head.sample(parameters, noise[start:stop])
-            for (path, head), noise in zip(self._heads, self._noise, strict=True)
-        }
+        actions = {}
+        for (path, head), noise in zip(self._heads, self._noise, strict=True):
+            actions[path] = head.sample(parameters, noise[start:stop])
+        return actions
 
     def most_likely(self, parameters: Floats) -> dict[str, NDArray[Any]]:
         """Return the most likely action [B, ...] for each row of [B, k], in policy units."""

@@ -56,23 +56,19 @@ class EpisodeTotals:
 
         What an agent gets while it takes no part belongs to its next episode within that of its copy.
         """
-        started_TE = planes.started()
-        ended_TS = planes.ended()
+        started_TE, ended_TS = planes.started(), planes.ended()
+        num_envs, width = planes.num_envs, planes.num_steps + 1
+        rewards_SU = by_slot(self._unfinished["rewards"], planes.rewards_TS)
         agents = self._ended(
-            ("rewards", planes.rewards_TS),
-            ("actions", planes.acting_TS[:-1]),
+            {"rewards": rewards_SU, "actions": by_slot(self._unfinished["actions"], planes.acting_TS[:-1])},
             ended_TS,
             ended_TS | np.repeat(started_TE, planes.num_agents, 1),
         )
-        rewards_TE = np.add.reduce(
-            planes.rewards_TS.reshape(*started_TE.shape, planes.num_agents), 2, dtype=np.float64
-        )
-        copies = self._ended(
-            ("copy_rewards", rewards_TE),
-            ("copy_steps", np.ones_like(started_TE)),
-            planes.over_TE,
-            started_TE,
-        )
+        rewards_EU = np.add.reduce(rewards_SU.reshape(num_envs, -1, width), 1)
+        rewards_EU[:, 0] = self._unfinished["copy_rewards"]
+        steps_EU = np.ones((num_envs, width), np.int64)
+        steps_EU[:, 0] = self._unfinished["copy_steps"]
+        copies = self._ended({"copy_rewards": rewards_EU, "copy_steps": steps_EU}, planes.over_TE, started_TE)
         return agents, copies
 
     def get_state(self) -> dict[str, Any]:
@@ -84,33 +80,27 @@ class EpisodeTotals:
         for name, column in self._unfinished.items():
             column[:] = state[name]
 
-    def _ended(
-        self,
-        rewards: tuple[str, NDArray[Any]],
-        lengths: tuple[str, NDArray[Any]],
-        ended: Flags,
-        stops: Flags,
-    ) -> EndedEpisodes:
-        """Sum up to each of the `stops` [T, places], at some of which episodes have `ended`."""
+    def _ended(self, columns: Mapping[str, NDArray[Any]], ended: Flags, stops: Flags) -> EndedEpisodes:
+        """Sum rewards and lengths [places, U] up to `stops` [T, places], where some episodes `ended`."""
         width = len(ended) + 1
-        stops_SU = by_slot(np.zeros(stops.shape[1], np.bool_), stops)
-        starts_SU = np.ones_like(stops_SU)
-        starts_SU[:, 1:] = stops_SU[:, :-1]
+        starts_SU = np.zeros((stops.shape[1], width), np.bool_)
+        starts_SU[:, 0] = True
+        starts_SU[:, 2:] = stops[:-1].T
         starts = np.flatnonzero(starts_SU)
         lasts = np.append(starts[1:], starts_SU.size) - 1
-        is_stopped = stops_SU.ravel()[lasts]
-        places, columns = np.divmod(lasts, width)
+        places, steps = np.divmod(lasts, width)
+        steps -= 1
+        is_stopped = stops[steps, places]
+        is_last = steps == width - 2
         sums = []
-        for name, plane in (rewards, lengths):
-            unfinished = self._unfinished[name]
-            sums.append(np.add.reduceat(by_slot(unfinished, plane).ravel(), starts))
-            unfinished[:] = np.where(is_stopped, 0, sums[-1])[columns == width - 1]
-        has_ended = np.flatnonzero(is_stopped & (sums[1] > 0))
-        has_ended = has_ended[ended[columns[has_ended] - 1, places[has_ended]]]
-        has_ended = has_ended[np.argsort(columns[has_ended], kind="stable")]
+        for name, column in columns.items():
+            sums.append(np.add.reduceat(column.ravel(), starts))
+            self._unfinished[name][:] = np.where(is_stopped, 0, sums[-1])[is_last]
+        which = np.flatnonzero(ended[steps, places] & (sums[1] > 0))
+        which = which[np.argsort(steps[which], kind="stable")]
         return EndedEpisodes(
-            steps=columns[has_ended] - 1,
-            places=places[has_ended],
-            returns=sums[0][has_ended].astype(np.float32),
-            lengths=sums[1][has_ended],
+            steps=steps[which],
+            places=places[which],
+            returns=sums[0][which].astype(np.float32),
+            lengths=sums[1][which],
         )

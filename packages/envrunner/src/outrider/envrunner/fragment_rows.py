@@ -78,6 +78,10 @@ class FragmentRows:
         places = places.reshape(-1).astype(np.int64)
         return log[needed], places[: len(part.rows)], places[len(part.rows) :]
 
+    def _by_group(self, mask: Flags, groups: Indices) -> dict[int, Flags]:
+        chosen = {group: mask & (groups == group) for group in range(len(self.slots.groups))}
+        return {group: each for group, each in chosen.items() if np.count_nonzero(each)}
+
     def _sources(self, part: StreamRows) -> _Sources:
         rows, which = self.rows, part.rows[part.next_rows]
         slots = rows.slots[which]
@@ -89,8 +93,8 @@ class FragmentRows:
         return _Sources(
             rows=which,
             is_row=is_row,
-            now={group: is_now & (groups == group) for group in np.unique(groups[is_now]).tolist()},
-            kept={group: is_kept & (groups == group) for group in np.unique(groups[is_kept]).tolist()},
+            now=self._by_group(is_now, groups),
+            kept=self._by_group(is_kept, groups),
         )
 
 

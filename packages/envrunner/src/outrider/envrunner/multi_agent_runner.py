@@ -326,7 +326,7 @@ class MultiAgentRunner:
                 found,
                 part,
                 step,
-                chosen_episodes(episodes, stacks == index),
+                chosen_episodes(episodes, stacks == index) if len(found.parts) > 1 else episodes,
                 version=self._version or 0,
                 first_environment=self._first,
                 record_action_parameters=self._settings.record_action_parameters,
