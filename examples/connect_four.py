@@ -39,7 +39,7 @@ PLACES = np.array([7 * column + row for column in range(7) for row in range(6)])
 BOTTOM, TOP = 1 << 7 * np.arange(7), 1 << 7 * np.arange(7) + 5
 """[C] the lowest and the highest place of each column."""
 OBSERVATION_SPACE = gym.spaces.Dict(
-    board=gym.spaces.Box(0, 1, (2 * len(PLACES),), np.float32),
+    board=gym.spaces.Box(0, 1, (5 * len(PLACES),), np.float32),
     action_mask=gym.spaces.MultiBinary(7),
 )
 
@@ -47,8 +47,8 @@ OBSERVATION_SPACE = gym.spaces.Dict(
 class ConnectFour:
     """Games of two agents that take turns, "first" and "second"; obeys `MultiAgentVector`.
 
-    An agent observes its own pieces and those of the other one. It gets 1 where it wins and -1 where it
-    loses, with the move that led there. Games begin after up to `most_random_moves` random ones, at most 6,
+    An agent observes `planes` from its side. It gets 1 where it wins and -1 where it loses, with the move
+    that led there. Games begin after up to `most_random_moves` random ones, at most 6,
     so that nobody has won by then: players that always begin alike would see few positions.
     """
 
@@ -71,7 +71,7 @@ class ConnectFour:
         self._turn = np.zeros(num_envs, np.intp)
         self._nobody = np.zeros((num_envs, 2), np.bool_)
         nothing = np.zeros(0, np.intp)
-        shapes = {"/board": (0, 2 * len(PLACES)), "/action_mask": (0, 7)}
+        shapes = {"/board": (0, 5 * len(PLACES)), "/action_mask": (0, 7)}
         columns = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
         self._last = [LastObservations(environments=nothing, members=nothing, observations=columns)]
         """Nobody is ever cut off."""
@@ -136,8 +136,8 @@ class ConnectFour:
 
     def _show(self, rewards: NDArray[np.float32], over: NDArray[np.bool_]) -> MultiAgentStep:
         own, other = self.to_move
-        board = np.zeros((self.num_envs, 2, 2 * len(PLACES)), np.float32)
-        board[self._games, self._turn] = np.concatenate([pieces(own), pieces(other)], 1)
+        board = np.zeros((self.num_envs, 2, 5 * len(PLACES)), np.float32)
+        board[self._games, self._turn] = planes(own, other)
         mask = np.zeros((self.num_envs, 2, 7), np.int8)
         mask[self._games, self._turn] = allowed(own, other)
         acting = self._nobody.copy()
@@ -153,9 +153,21 @@ class ConnectFour:
         )
 
 
-def pieces(boards: Boards) -> NDArray[np.float32]:
-    """Return [E, B] 1 where there is a piece."""
-    return (boards[:, None] >> PLACES & 1).astype(np.float32)
+def planes(own: Boards, other: Boards) -> NDArray[np.float32]:
+    """Return [E, 5 * B] what is known of each place.
+
+    There is an own piece, one of the other; the next piece in this column goes there; a piece there would
+    complete an own line, one of the other.
+    """
+    places, empty = 1 << PLACES, ~(own | other)[:, None]
+    parts = [
+        own[:, None] & places,
+        other[:, None] & places,
+        free_places(own, other).sum(1)[:, None] & places,
+        empty & places * wins(own[:, None] | places),
+        empty & places * wins(other[:, None] | places),
+    ]
+    return (np.concatenate(parts, 1) != 0).astype(np.float32)
 
 
 def allowed(own: Boards, other: Boards) -> NDArray[np.bool_]:
@@ -213,9 +225,9 @@ def policy_player(policy: Policy) -> Player:
 
     @torch.no_grad()
     def choose(own: Boards, other: Boards) -> NDArray[np.intp]:
-        board = np.concatenate([pieces(own), pieces(other)], 1)
         mask = allowed(own, other).astype(np.int8)
-        logits, _ = policy({"/board": torch.from_numpy(board), "/action_mask": torch.from_numpy(mask)})
+        board = torch.from_numpy(planes(own, other))
+        logits, _ = policy({"/board": board, "/action_mask": torch.from_numpy(mask)})
         return logits.argmax(1).numpy()
 
     return choose
@@ -265,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--iterations", type=int, default=150)
+    parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--num-envs", type=int, default=128)
     parser.add_argument("--num-steps", type=int, default=64)
     parser.add_argument("--self-play-share", type=float, default=0.5)
@@ -274,7 +286,7 @@ def main() -> None:
     given = parser.parse_args()
     config = (
         PPOConfig()
-        .environment(ConnectFour)
+        .environment(ConnectFour, env_config={"most_random_moves": 4})
         .multi_agent(policies=["main"])
         .env_runners(
             num_envs_per_env_runner=given.num_envs,
@@ -288,7 +300,7 @@ def main() -> None:
             lr=1e-3,
             gamma=0.99,
             lambda_=0.9,
-            entropy_coeff=0.01,
+            entropy_coeff=0.03,
         )
         .debugging(seed=given.seed)
     )

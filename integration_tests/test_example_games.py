@@ -62,13 +62,27 @@ class PlainConnectFour:
         return self.columns[x][y] if inside else None
 
     def observed(self) -> list[float]:
-        """Return the pieces of who moves next, then those of the other, column by column from below."""
-        return [
-            float(self.piece(x, y) == player)
-            for player in (self.turn, 1 - self.turn)
-            for x in range(7)
-            for y in range(6)
-        ]
+        """Return five planes, column by column from below, from the side of who moves next."""
+        places, players = [(x, y) for x in range(7) for y in range(6)], (self.turn, 1 - self.turn)
+        found = [self.piece(x, y) == player for player in players for x, y in places]
+        found += [y == len(self.columns[x]) for x, y in places]
+        found += [self.would_complete(x, y, player) for player in players for x, y in places]
+        return [float(each) for each in found]
+
+    def would_complete(self, x: int, y: int, player: int) -> bool:
+        """Tell whether a piece at an empty place, whatever is below it, would make four in a line."""
+        if self.piece(x, y) is not None:
+            return False
+        for dx, dy in ((1, 0), (0, 1), (1, 1), (1, -1)):
+            length = 1
+            for sign in (1, -1):
+                n = 1
+                while self.piece(x + sign * n * dx, y + sign * n * dy) == player:
+                    n += 1
+                length += n - 1
+            if length >= 4:
+                return True
+        return False
 
 
 def test_connect_four_is_played_by_its_rules(four: ModuleType) -> None:
@@ -126,11 +140,11 @@ def test_connect_four_goes_on_from_its_state(four: ModuleType, most_random_moves
 
 def test_games_may_begin_after_some_random_moves(four: ModuleType) -> None:
     vector = four.ConnectFour(500, most_random_moves=6)
-    boards = vector.reset([7] * 500).observations[0]["/board"].sum((1, 2))
+    boards = vector.reset([7] * 500).observations[0]["/board"][:, :, :84].sum((1, 2))
     assert set(boards.tolist()) == set(range(7))
     assert np.array_equal(vector.turn, boards % 2)
     again = four.ConnectFour(500, most_random_moves=6).reset([7] * 500)
-    assert np.array_equal(again.observations[0]["/board"].sum((1, 2)), boards)
+    assert np.array_equal(again.observations[0]["/board"][:, :, :84].sum((1, 2)), boards)
 
 
 def bits(*places: tuple[int, int]) -> NDArray[np.int64]:
