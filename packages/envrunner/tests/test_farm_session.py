@@ -305,6 +305,18 @@ def test_a_state_is_told_and_taken(stage: Stage) -> None:
     assert stage.gateway.attached == [b"state", None]
 
 
+def test_weights_that_came_before_a_state_was_taken_do_not_act_after_it(stage: Stage) -> None:
+    stage.join()
+    stage.give_weights(3)
+    stage.say(session.StateRequest(1), attachment=b"a state")
+    assert isinstance(stage.session.next_work(), StateWanted)
+    stage.session.forget_weights()
+    stage.say(session.Ask(1))
+    assert not stage.has_work()
+    stage.give_weights(3)
+    assert view(stage.sample().weights) == b"weights 3"
+
+
 def refuse(stage: Stage) -> None:
     refusal = Refusal(reason=RefusalReason.PROTOCOL, sentence="too old")
     stage.say(session.SessionWelcome(welcome=Welcome(component="a trainer", refusal=refusal)))

@@ -359,9 +359,10 @@ class FarmSession:
         self._send(life, encode_sample_request(delivery, attachment_bytes=size), pieces)
 
     def forget_weights(self) -> None:
-        """Note that the runner has to be given its weights again."""
+        """Note that the runner has to be given its weights again: those here may leave out what it needs."""
         with self._changed:
             self._held = None
+            self._weights.clear()
 
     def leave(self, reason: str, *, within_s: float) -> None:
         """Finish what was asked for, for at most so long, and end. Not for signal handlers: it locks."""

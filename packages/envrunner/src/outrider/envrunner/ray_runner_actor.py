@@ -158,7 +158,7 @@ def _failure(error: Exception) -> Answer:
 
 
 def _newer(present: RayWeights | None, version: int, weights: WeightsRefs) -> RayWeights | None:
-    """Return the newer one of two sets of weights."""
-    if not weights or (present is not None and present.version >= version):
+    """Return the newer one of two sets of weights; of the same version that which came last may have more."""
+    if not weights or (present is not None and present.version > version):
         return present
     return RayWeights(weights[0], version)

@@ -214,7 +214,8 @@ class RayRunners:
     def check_cast(self, cast: Cast) -> None:
         """Let runners have the weights of more policies."""
         assert isinstance(self._given_plan, MultiAgentPlan)
-        self._selection.also(self._given_plan.recast(cast).played())
+        if self._selection.also(self._given_plan.recast(cast).played()):
+            self._given, self._put = None, {}
 
     def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
         """Let a runner act with other policies; see `RemoteRunners`."""
