@@ -8,7 +8,7 @@ from torch import Tensor
 from outrider.learner.gradient_step import FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY
 from outrider.learner.stacked_policies import Block
 
-TILE = 64
+TILE = 128
 """Policies whose numbers and gradients fit in a cache together."""
 
 
@@ -30,9 +30,19 @@ class StackedAdam:
         epsilon: float,
     ) -> None:
         """The block is changed in place; counts are float32, and clips may be inf."""
-        self._block, self._count_B = block, count_B
+        self._count_B = count_B
+        self._kept = {
+            name: [
+                _flat(tensors[name]) for tensors in (block.weights, block.first_moments, block.second_moments)
+            ]
+            for name in block.weights
+        }
         self._learning_rate_B, self._grad_clip_B = learning_rate_B, grad_clip_B
         self._epsilon = epsilon
+        # Used again by each tile: pages of fresh memory cost as much as what is done with them.
+        self._slopes = {
+            name: torch.empty_like(_flat(tensor[:TILE])) for name, tensor in block.weights.items()
+        }
 
     def take(self, gradients: Mapping[str, Tensor | None], may_step_B: Tensor) -> Tensor:
         """Take a step with each of the first policies that may, if its gradient is finite.
@@ -54,7 +64,10 @@ class StackedAdam:
         norm_T: Tensor = torch.linalg.vector_norm(torch.stack(norms), dim=0)
         steps_T = may_step_B[tile] & norm_T.isfinite()
         scale_T1 = (self._grad_clip_B[tile] / norm_T).clamp(max=1.0)[:, None]
-        slopes = [part_TD * scale_T1 for part_TD in parts]
+        slopes = [
+            torch.mul(part_TD, scale_T1, out=self._slopes[name][: len(part_TD)])
+            for name, part_TD in zip(gradients, parts, strict=True)
+        ]
         if bool(steps_T.all()):
             self._step(tile, gradients, slopes)
         elif bool(steps_T.any()):
@@ -64,20 +77,16 @@ class StackedAdam:
 
     def _step(self, places: slice | Tensor, names: Iterable[str], slopes: list[Tensor]) -> None:
         """Move the policies at `places` by their clipped gradients, which are used up."""
-        block = self._block
         self._count_B[places] += 1.0
         count_T, rate_T = self._count_B[places], self._learning_rate_B[places]
-        columns = [
-            [tensors[name] for name in names]
-            for tensors in (block.weights, block.first_moments, block.second_moments)
-        ]
-        moved = [[_flat(tensor[places]) for tensor in column] for column in columns]
+        moved = [[tensor_BD[places] for tensor_BD in self._kept[name]] for name in names]
+        weights, firsts, seconds = (list(column) for column in zip(*moved, strict=True))
         if bool((count_T == count_T[0]).all()) and bool((rate_T == rate_T[0]).all()):
             torch._fused_adam_(
-                moved[0],
+                weights,
                 slopes,
-                moved[1],
-                moved[2],
+                firsts,
+                seconds,
                 [],
                 [count_T[0]] * len(slopes),
                 lr=float(rate_T[0]),
@@ -91,7 +100,9 @@ class StackedAdam:
         else:
             root_T1 = (1.0 - SECOND_MOMENT_DECAY ** count_T.double()).sqrt().float()[:, None]
             rate_T1 = (rate_T / (1.0 - FIRST_MOMENT_DECAY ** count_T.double())).float()[:, None] * root_T1
-            for weight_TD, slope_TD, first_TD, second_TD in zip(moved[0], slopes, *moved[1:], strict=True):
+            for weight_TD, slope_TD, first_TD, second_TD in zip(
+                weights, slopes, firsts, seconds, strict=True
+            ):
                 first_TD.lerp_(slope_TD, 1.0 - FIRST_MOMENT_DECAY)
                 second_TD.mul_(SECOND_MOMENT_DECAY).addcmul_(
                     slope_TD, slope_TD, value=1.0 - SECOND_MOMENT_DECAY
@@ -99,9 +110,9 @@ class StackedAdam:
                 divisor_TD = torch.sqrt(second_TD, out=slope_TD).add_(self._epsilon * root_T1)
                 weight_TD.addcmul_(torch.div(first_TD, divisor_TD, out=divisor_TD), rate_T1, value=-1.0)
         if isinstance(places, Tensor):
-            for column, changed in zip(columns, moved, strict=True):
-                for tensor, changed_TD in zip(column, changed, strict=True):
-                    tensor[places] = changed_TD.view(len(changed_TD), *tensor.shape[1:])
+            for name, changed in zip(names, moved, strict=True):
+                for tensor_BD, changed_TD in zip(self._kept[name], changed, strict=True):
+                    tensor_BD[places] = changed_TD
 
 
 def _flat(tensor: Tensor) -> Tensor:

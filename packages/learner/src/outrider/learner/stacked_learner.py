@@ -11,6 +11,7 @@ from torch import Tensor
 
 from outrider.learner.algorithms import AlgorithmSettings
 from outrider.learner.blocks import cut_blocks
+from outrider.learner.freed_memory import keep_freed_memory
 from outrider.learner.learner import StateTree
 from outrider.learner.loading import Loader, wait_for
 from outrider.learner.normalization import RewardScale
@@ -66,6 +67,7 @@ class StackedLearner:
         Raises ValueError where they do not fit the stack, or cannot differ within one.
         """
         device = torch.device("cpu") if device is None else device
+        keep_freed_memory()
         self.settings, self.name = settings, name
         self._number_P = _checked(numbers, stack.num_policies)
         self._overrides = dict(overrides or {})

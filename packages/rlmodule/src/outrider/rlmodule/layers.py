@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from outrider.rlmodule.stacked_product import StackedProduct
+from outrider.rlmodule.stacked_tanh import StackedTanh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,21 @@ NATURE_CNN_WIDTH = 512
 IMPALA_RESNET_WIDTH = 256
 SMALLEST_NATURE_CNN_SIDE = 36
 
+
+class Tanh(nn.Tanh):
+    """The tanh of rows of one policy, or of P."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Map rows [B, F], or [P, B, F] where weights are stacked."""
+        # An exporter knows operators, and no gradients.
+        if rows.dim() < 3 or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return super().forward(rows)
+        result: Tensor = StackedTanh.apply(rows)  # type: ignore[no-untyped-call]
+        return result
+
+
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "tanh": nn.Tanh,
+    "tanh": Tanh,
     "relu": nn.ReLU,
     "silu": nn.SiLU,
     "gelu": nn.GELU,
