@@ -98,7 +98,7 @@ class ActingLayouts:
     def _part(self, whole: ActingRows, which: Indices) -> ActingRows:
         """Return some of a stack's rows."""
         slots = whole.slots.take(which)
-        if len(whole.parts) > 1:
+        if len(whole.parts) != 1:  # of several groups, or of no agent
             return self._rows(slots, is_whole=False)
         (group,) = whole.parts
         part = GroupRows(group.group, group.places.take(which), group.rows)
