@@ -11,7 +11,7 @@ from torch import Tensor
 class StackedTanh(torch.autograd.Function):
     """tanh(x) = 2 / (1 + exp(-2x)) - 1, off by 2e-7 at most.
 
-    With its gradient it takes half as long as torch's: 0.22 instead of 0.48 ms for 512 policies' 5 rows of 64.
+    With its gradient it takes half as long as torch's: 512 policies, 5 rows of 64, 0.22 instead of 0.48 ms.
     """
 
     @staticmethod
