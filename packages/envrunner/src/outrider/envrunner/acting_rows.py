@@ -72,7 +72,7 @@ class ActingLayouts:
 
     def rows(self, acting: NDArray[np.bool_]) -> list[ActingRows]:
         """Return the rows of each stack, where `acting` [E * A]; the same object for the same."""
-        num_acting = np.count_nonzero(acting)
+        num_acting = int(np.count_nonzero(acting))
         if num_acting == len(acting) or (
             len(self._whole) == 1 and _is_most(num_acting, len(acting), self._num_policies[0])
         ):
@@ -85,7 +85,7 @@ class ActingLayouts:
     def _some(
         self, whole: ActingRows, kept: dict[bytes, ActingRows], num_policies: int, acting: NDArray[np.bool_]
     ) -> ActingRows:
-        if _is_most(np.count_nonzero(acting), len(acting), num_policies):
+        if _is_most(int(np.count_nonzero(acting)), len(acting), num_policies):
             return whole
         key = acting.tobytes()
         rows = kept.get(key)
