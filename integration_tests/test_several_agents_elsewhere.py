@@ -157,15 +157,14 @@ def test_several_policies_learn_beside_runners_that_never_wait(algorithm_config:
         algorithm.add_policy("copy", like="0")
         algorithm.freeze("copy")
         algorithm.set_matchups([(1.0, {"0": "0", "1": "copy", "2": "copy"})])
-        kept = weights(algorithm)
-        deadline = time.monotonic() + DEADLINE_S
-        while not algorithm.policy_metrics()["num_episodes"][3]:  # those under way end as they began
+        kept, name = weights(algorithm), "network.value_head.weight"
+        learned, has_played, deadline = kept, False, time.monotonic() + DEADLINE_S
+        # Episodes under way end as they began, and the first reports may be of updates before the change.
+        while not has_played or np.array_equal(learned[f"0/{name}"], kept[f"0/{name}"]):
             assert time.monotonic() < deadline
             algorithm.train()
-        learned = weights(algorithm)
-        name = "network.value_head.weight"
+            learned, has_played = weights(algorithm), algorithm.policy_metrics()["num_episodes"][3] > 0
         np.testing.assert_array_equal(learned[f"copy/{name}"], kept[f"copy/{name}"])
-        assert (learned[f"0/{name}"] != kept[f"0/{name}"]).any()
         algorithm.save(tmp_path / "checkpoint")
     with Algorithm.from_checkpoint(tmp_path / "checkpoint") as again:
         assert again.train()["num_env_steps"] > result["num_env_steps"]
