@@ -69,7 +69,7 @@ def to_json(value: Any) -> Any:  # noqa: ANN401 - whatever a setting may hold
 
 def from_json(settings: type[Any], document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - an instance of it
     """Read a dataclass back from what `to_json` wrote. Settings that are gone are an error."""
-    hints = field_types(settings)  # every class has a hash
+    hints = field_types(settings)
     given = {}
     for name, value in document.items():
         if name not in hints:
