@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -79,6 +80,7 @@ class Peer:
         self._envs = SyncVector([ScriptedEnvironment] * self.num_envs, on_failure=lambda *_: 0)
         self._read = column_reader(OBSERVATIONS)
         self.welcome: SessionWelcome | None = None
+        self.heard = threading.Event()
         self.goodbye: Goodbye | None = None
         self.connection: Connection
         self.is_closed = False
@@ -101,6 +103,7 @@ class Peer:
         match decode_act_response(head):
             case SessionWelcome() as welcome:
                 self.welcome = welcome
+                self.heard.set()
                 if welcome.welcome.refusal is None:
                     self._send(self._first_step())
             case Action() as action:
@@ -218,6 +221,7 @@ def test_a_peer_is_welcomed_and_seated() -> None:
     run, peer = Run(), Peer()
     with playing(run, peer):
         run.event(Placed)
+        assert peer.heard.wait(LONG_S)  # its thread may still be at it
         assert peer.welcome is not None
         assert peer.welcome.terms == replace(TERMS, session_timeout_s=0)
         assert peer.connection.other.terms == peer.welcome.terms  # type: ignore[attr-defined]
