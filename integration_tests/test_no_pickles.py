@@ -19,6 +19,7 @@ ALLOWED = {
     "transport/ray_references.py": {"pickle"},
     "envrunner/ray_runner_actor.py": {"cloudpickle"},
     "envrunner/ray_runners.py": {"cloudpickle"},
+    "learner/ray_policies.py": {"cloudpickle"},
     "learner/ray_rank.py": {"cloudpickle"},
     "learner/ray_ranks.py": {"cloudpickle"},
     # To and from processes that this very process has started, over pipes.

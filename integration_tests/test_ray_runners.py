@@ -150,7 +150,9 @@ def test_only_plain_values_bytes_and_buffers_cross(monkeypatch: pytest.MonkeyPat
         assert isinstance(sampled.fragment, RayFragment)
         runners.set_state(0, runners.get_state(0, DEADLINE_S), DEADLINE_S)
         runners.offer(weights(1))
-        crossed += [get(runners._plan), get(sampled.fragment.ref), get(runners._put.ref)]
+        crossed += [get(runners._plan), get(sampled.fragment.ref)]
+        crossed += [get(put.ref) for put in runners._put.values()]
+        assert runners._put
     kinds = set(kinds_in(crossed))
     assert kinds <= {
         str,
