@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 NO_TRAINING = "this algorithm was loaded without runners and learners; load it with to_train=True to train it"
 
 
-class RestingLoop:
-    """Has a policy and neither runners nor learners; obeys `TrainingLoop`, except that it does not train."""
+class _Resting:
+    """Has weights and neither runners nor learners; obeys `TrainingLoop`, except that it does not train."""
 
-    def __init__(self, policy: Policy) -> None:
-        """Take a new policy, into which the weights of a checkpoint come."""
-        self._policy = policy
-        self._weights = LocalWeights(policy.weights(0))
+    def __init__(self, weights: Weights) -> None:
+        self._weights = LocalWeights(weights)
         self._state: dict[str, Any] = {}
 
     @property
@@ -39,6 +37,15 @@ class RestingLoop:
     def get_state(self) -> dict[str, Any]:
         """Return what was set."""
         return self._state
+
+
+class RestingLoop(_Resting):
+    """Rests with one policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        """Take a new policy, into which the weights of a checkpoint come."""
+        super().__init__(policy.weights(0))
+        self._policy = policy
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Take the weights out of the learner's state."""
@@ -51,30 +58,13 @@ class RestingLoop:
         self._state = dict(state)
 
 
-class RestingPolicies:
-    """Likewise for several policies, whose weights the state of their learner holds."""
+class RestingPolicies(_Resting):
+    """Rests with several policies, whose weights the state of their learner holds."""
 
     def __init__(self, learner: Learner) -> None:
         """Take a new learner, into which the state of a checkpoint comes."""
+        super().__init__(learner.publish())
         self._learner = learner
-        self._weights = LocalWeights(learner.publish())
-        self._state: dict[str, Any] = {}
-
-    @property
-    def weights(self) -> WeightsReference:
-        """Those of the checkpoint."""
-        return self._weights
-
-    def iterate(self) -> NoReturn:
-        """Refuse."""
-        raise ValueError(NO_TRAINING)
-
-    def interrupt(self) -> None:
-        """Do nothing: there is no iteration."""
-
-    def get_state(self) -> dict[str, Any]:
-        """Return what was set."""
-        return self._state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Load the learner's state."""
