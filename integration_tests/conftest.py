@@ -26,6 +26,7 @@ COLLECTED_LATE = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deal whole files out to the processes of tests, and all that are about Ray to one, which shares it."""
     shares = {item.path for item in items if {"local_ray", "no_ray"} & set(item.fixturenames)}  # type: ignore[attr-defined]
