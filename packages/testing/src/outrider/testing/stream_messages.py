@@ -10,6 +10,10 @@ import numpy as np
 
 from outrider.testing.messages import example_spaces
 from outrider.wire import (
+    AgentGroup,
+    Agents,
+    BoxSpace,
+    DictSpace,
     Hello,
     ProtocolVersion,
     answer_hello,
@@ -55,6 +59,28 @@ JOIN = session.Join(
     weights_version=0,
     num_environments=2,
 )
+AGENTS = Agents(
+    names=("red", "blue", "referee"),
+    groups=(
+        AgentGroup(
+            slots=(0, 1),
+            observation_space=example_spaces()["box"],
+            action_space=example_spaces()["discrete"],
+        ),
+        AgentGroup(
+            slots=(2,), observation_space=example_spaces()["dict"], action_space=example_spaces()["tuple"]
+        ),
+    ),
+    state_space=BoxSpace(low=np.full(5, -1, np.float32), high=np.ones(5, np.float32)),
+)
+JOIN_OF_AGENTS = session.Join(
+    hello=HELLO,
+    name="farm-8 runner 0",
+    observation_space=DictSpace(spaces={}),
+    action_space=DictSpace(spaces={}),
+    agents=AGENTS,
+    maps_policies=True,
+)
 FIRST_STEP = session.Step(
     sequence=1,
     observations={"": np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32)},
@@ -85,6 +111,14 @@ ASSIGNMENT = session.Assignment(
     record_action_parameters=True,
     settings={"env_config": {"size": 3, "weights": [1.5, None]}},
 )
+ASSIGNMENT_OF_TEAM = session.Assignment(
+    runner=3,
+    incarnation=1,
+    num_environments=8,
+    num_steps=128,
+    seed=7,
+    team=session.Team(agents=("0", "1"), num_copies=2, has_central_critic=True),
+)
 TREE = {
     "rng": {"state": 2**100, "counter": -(2**70)},
     "weights": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -100,10 +134,13 @@ DIRECTIONS: dict[str, Direction] = {
         decode_sample_request,
         {
             "join": JOIN,
+            "join_of_agents": JOIN_OF_AGENTS,
             "ready": session.Ready(),
             "fragment": session.FragmentDelivery(9),
             "state": session.StateDelivery(1),
             "no_state": session.StateDelivery(2, "the environment has no state"),
+            "policies_wanted": session.PoliciesWanted(request=2, policies=(7, 0, 2**31 - 1), dropped=(3,)),
+            "nothing_wanted": session.PoliciesWanted(request=1, policies=()),
             "leaving": session.Leaving("drained"),
             **_ALL,
         },
@@ -118,11 +155,13 @@ DIRECTIONS: dict[str, Direction] = {
             "least_assignment": session.Assignment(
                 runner=0, incarnation=0, num_environments=1, num_steps=1, seed=0
             ),
+            "assignment_of_team": ASSIGNMENT_OF_TEAM,
             "weights": session.WeightsDelivery(0),
             "ask": session.Ask(1),
             "ask_for_version": session.Ask(2**63 - 1, 0),
             "acknowledgement": session.Acknowledgement(0),
             "state": session.StateRequest(1),
+            "policies": session.PoliciesDelivery(2),
             **_ALL,
         },
     ),
@@ -143,6 +182,7 @@ DIRECTIONS: dict[str, Direction] = {
             "fragment": session.LearnFragment(1),
             "update": session.LearnUpdate(2),
             "state": session.LearnStateRequest(1),
+            "policies": session.LearnPolicies(1),
             **_ALL,
         },
     ),
@@ -157,6 +197,7 @@ DIRECTIONS: dict[str, Direction] = {
             "report": session.LearnReport(2, 5),
             "state": session.LearnState(1),
             "room": session.LearnRoom(10),
+            "policies": session.LearnPoliciesAnswer(1),
             **_ALL,
         },
     ),

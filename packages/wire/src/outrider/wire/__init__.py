@@ -2,6 +2,7 @@
 
 from outrider.wire import session
 from outrider.wire.action_head import ActionHead, BoxDistribution, action_heads
+from outrider.wire.agents import AgentGroup, Agents
 from outrider.wire.compression import Compression, capabilities
 from outrider.wire.episode_statistics_codec import decode_episode_statistics, encode_episode_statistics
 from outrider.wire.fragment import (
@@ -90,6 +91,8 @@ __all__ = [
     "PROTOCOL",
     "ActionHead",
     "AgentEpisodes",
+    "AgentGroup",
+    "Agents",
     "BoxDistribution",
     "BoxSpace",
     "Bytes",

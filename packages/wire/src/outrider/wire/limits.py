@@ -43,6 +43,10 @@ class Limits:
     """Finished episodes in one set of episode statistics, and of single agents as many again."""
     max_stacks: int = 1024
     """Architectures of policies in one message: stacks of weights, and a fragment with its others."""
+    max_agents: int = 2**16
+    """Agents of one environment."""
+    max_policies: int = 2**20
+    """Policies that one message names by number."""
     max_nesting: int = 16
     """Spaces within spaces; a Dict of Boxes counts 2."""
     max_tree_nesting: int = 32

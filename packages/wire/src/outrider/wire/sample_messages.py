@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from outrider.wire import session
+from outrider.wire.agents_codec import read_agents, read_team, write_agents, write_team
 from outrider.wire.goodbye_codec import read_sentence, read_terms, write_sentence, write_terms
 from outrider.wire.handshake import PROTOCOL
 from outrider.wire.handshake_codec import decode_hello, decode_welcome, encode_hello, encode_welcome
@@ -28,6 +29,9 @@ def write_join(message: runner_service_pb2.Join, join: session.Join) -> None:
     if join.weights_version is not None:
         message.next_weights_version = number(join.weights_version, "weights_version") + 1
     message.num_environments = join.num_environments
+    if join.agents is not None:
+        write_agents(message.agents, join.agents)
+    message.maps_policies = join.maps_policies
 
 
 def read_join(message: runner_service_pb2.Join, limits: Limits) -> session.Join:
@@ -48,6 +52,8 @@ def read_join(message: runner_service_pb2.Join, limits: Limits) -> session.Join:
         last_ask=number(message.last_ask, "last_ask"),
         weights_version=number(next_version - 1, "weights_version") if next_version else None,
         num_environments=message.num_environments,
+        agents=read_agents(message.agents, limits) if message.HasField("agents") else None,
+        maps_policies=message.maps_policies,
     )
 
 
@@ -86,6 +92,8 @@ def write_assignment(message: runner_service_pb2.Assignment, assignment: session
         setattr(message, name, getattr(assignment, name))
     if assignment.settings:
         message.settings = encode_tree(assignment.settings).to_bytes()
+    if assignment.team is not None:
+        write_team(message.team, assignment.team)
 
 
 def read_assignment(message: runner_service_pb2.Assignment, limits: Limits) -> session.Assignment:
@@ -96,7 +104,9 @@ def read_assignment(message: runner_service_pb2.Assignment, limits: Limits) -> s
     if not isinstance(settings, dict):
         raise WireError(f"settings are a {type(settings).__name__}; they are a map by name")
     assignment = session.Assignment(
-        **{name: getattr(message, name) for name in _ASSIGNMENT_FIELDS}, settings=settings
+        **{name: getattr(message, name) for name in _ASSIGNMENT_FIELDS},
+        settings=settings,
+        team=read_team(message.team, limits) if message.HasField("team") else None,
     )
     _check_assignment(assignment)
     return assignment

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.wire.agents import Agents
 from outrider.wire.handshake import Hello, Welcome
 from outrider.wire.space import Space
 
@@ -77,6 +78,10 @@ class Join:
     """Of the weights that it holds."""
     num_environments: int = 0
     """`ActService` only: copies that are stepped together."""
+    agents: Agents | None = None
+    """None where the environment has one agent; otherwise the two spaces are empty Dicts."""
+    maps_policies: bool = False
+    """Whether the runner has a function of its own that says which policy plays for which agent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,8 +100,20 @@ class SessionWelcome:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Team:
+    """What is the same for all runners of a run with several agents."""
+
+    agents: tuple[str, ...]
+    """By slot."""
+    num_copies: int = 0
+    """Independent copies of an environment of one agent that the agents are; 0: it has its agents itself."""
+    has_central_critic: bool = False
+    """Whether fragments hold the global state."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Assignment:
-    """What a runner is to sample. Attached: a `PolicyGraph`."""
+    """What a runner is to sample. Attached: a `PolicyGraph`, or with a team a `Tree` of how it acts."""
 
     runner: int
     incarnation: int
@@ -107,6 +124,8 @@ class Assignment:
     record_action_parameters: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Further ones of Outrider's own runners, as plain values by the names of `EnvRunnerSettings`."""
+    team: Team | None = None
+    """None where one policy plays for one agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,25 @@ class StateDelivery:
     """Why it could not be done."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoliciesWanted:
+    """Asks for weights of policies that a runner plays now or soon and does not hold."""
+
+    request: int
+    """Counts from 1."""
+    policies: tuple[int, ...]
+    """Their numbers."""
+    dropped: tuple[int, ...] = ()
+    """Those whose weights it has thrown away since its last request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoliciesDelivery:
+    """Answers `PoliciesWanted`. Attached: `Weights` of these policies."""
+
+    request: int
+
+
 @dataclass(frozen=True, slots=True)
 class Leaving:
     """A runner will answer what it was asked for, and no more."""
@@ -174,10 +212,20 @@ class Heartbeat:
     """The sender is there."""
 
 
-SampleRequest: TypeAlias = Join | Ready | FragmentDelivery | StateDelivery | Leaving | Goodbye | Heartbeat
+SampleRequest: TypeAlias = (
+    Join | Ready | FragmentDelivery | StateDelivery | PoliciesWanted | Leaving | Goodbye | Heartbeat
+)
 """From a runner to the gateway."""
 SampleResponse: TypeAlias = (
-    SessionWelcome | Assignment | WeightsDelivery | Ask | Acknowledgement | StateRequest | Goodbye | Heartbeat
+    SessionWelcome
+    | Assignment
+    | WeightsDelivery
+    | Ask
+    | Acknowledgement
+    | StateRequest
+    | PoliciesDelivery
+    | Goodbye
+    | Heartbeat
 )
 """From the gateway to a runner."""
 
@@ -295,6 +343,22 @@ class LearnState:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnPolicies:
+    """Asks about policies, or changes which there are. Attached: a `Tree` {"call": ...}."""
+
+    request: int
+    """Counts from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnPoliciesAnswer:
+    """Attached: a `Tree`."""
+
+    request: int
+    """Of the `LearnPolicies` that it answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class LearnRoom:
     """Back-pressure of asynchronous learners."""
 
@@ -302,10 +366,18 @@ class LearnRoom:
 
 
 LearnRequest: TypeAlias = (
-    Hello | LearnStart | LearnFragment | LearnUpdate | LearnStateRequest | Goodbye | Heartbeat
+    Hello | LearnStart | LearnFragment | LearnUpdate | LearnStateRequest | LearnPolicies | Goodbye | Heartbeat
 )
 """From an algorithm process to learners."""
 LearnResponse: TypeAlias = (
-    LearnWelcome | LearnReady | LearnWeights | LearnReport | LearnState | LearnRoom | Goodbye | Heartbeat
+    LearnWelcome
+    | LearnReady
+    | LearnWeights
+    | LearnReport
+    | LearnState
+    | LearnPoliciesAnswer
+    | LearnRoom
+    | Goodbye
+    | Heartbeat
 )
 """From learners to an algorithm process."""

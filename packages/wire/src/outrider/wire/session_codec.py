@@ -8,6 +8,7 @@ minor version says it, and it is to be ignored, with what is attached to it.
 from __future__ import annotations
 
 from outrider.wire import act_messages, learn_messages, sample_messages, session
+from outrider.wire.agents_codec import read_wanted, write_wanted
 from outrider.wire.frame import Bytes
 from outrider.wire.goodbye_codec import read_goodbye, write_goodbye
 from outrider.wire.handshake import Hello
@@ -29,6 +30,7 @@ _SAMPLE_REQUEST: OneOfCodec[session.SampleRequest] = OneOfCodec(
         "ready": plain(session.Ready),
         "fragment": plain(session.FragmentDelivery, sequence=1),
         "state": Kind(session.StateDelivery, sample_messages.write_state, sample_messages.read_state),
+        "policies_wanted": Kind(session.PoliciesWanted, write_wanted, read_wanted),
         "leaving": Kind(session.Leaving, sample_messages.write_leaving, sample_messages.read_leaving),
         **_ALL_STREAMS,
     },
@@ -45,6 +47,7 @@ _SAMPLE_RESPONSE: OneOfCodec[session.SampleResponse] = OneOfCodec(
         "ask": Kind(session.Ask, sample_messages.write_ask, sample_messages.read_ask),
         "acknowledgement": plain(session.Acknowledgement),
         "state": plain(session.StateRequest, request=1),
+        "policies": plain(session.PoliciesDelivery, request=1),
         **_ALL_STREAMS,
     },
 )
@@ -77,6 +80,7 @@ _LEARN_REQUEST: OneOfCodec[session.LearnRequest] = OneOfCodec(
         "fragment": plain(session.LearnFragment, sequence=1),
         "update": plain(session.LearnUpdate, sequence=1),
         "state": plain(session.LearnStateRequest, request=1),
+        "policies": plain(session.LearnPolicies, request=1),
         **_ALL_STREAMS,
     },
 )
@@ -90,6 +94,7 @@ _LEARN_RESPONSE: OneOfCodec[session.LearnResponse] = OneOfCodec(
         "report": plain(session.LearnReport),
         "state": plain(session.LearnState),
         "room": plain(session.LearnRoom),
+        "policies": plain(session.LearnPoliciesAnswer, request=1),
         **_ALL_STREAMS,
     },
 )

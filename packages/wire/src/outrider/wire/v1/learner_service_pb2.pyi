@@ -9,12 +9,13 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class LearnRequest(_message.Message):
-    __slots__ = ("hello", "start", "fragment", "update", "state", "goodbye", "heartbeat", "chunk", "attachment_bytes")
+    __slots__ = ("hello", "start", "fragment", "update", "state", "policies", "goodbye", "heartbeat", "chunk", "attachment_bytes")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     FRAGMENT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
@@ -24,20 +25,22 @@ class LearnRequest(_message.Message):
     fragment: LearnFragment
     update: LearnUpdate
     state: LearnStateRequest
+    policies: LearnPolicies
     goodbye: _session_pb2.Goodbye
     heartbeat: _chunk_pb2.Heartbeat
     chunk: _chunk_pb2.Chunk
     attachment_bytes: int
-    def __init__(self, hello: _Optional[_Union[_handshake_pb2.Hello, _Mapping]] = ..., start: _Optional[_Union[LearnStart, _Mapping]] = ..., fragment: _Optional[_Union[LearnFragment, _Mapping]] = ..., update: _Optional[_Union[LearnUpdate, _Mapping]] = ..., state: _Optional[_Union[LearnStateRequest, _Mapping]] = ..., goodbye: _Optional[_Union[_session_pb2.Goodbye, _Mapping]] = ..., heartbeat: _Optional[_Union[_chunk_pb2.Heartbeat, _Mapping]] = ..., chunk: _Optional[_Union[_chunk_pb2.Chunk, _Mapping]] = ..., attachment_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, hello: _Optional[_Union[_handshake_pb2.Hello, _Mapping]] = ..., start: _Optional[_Union[LearnStart, _Mapping]] = ..., fragment: _Optional[_Union[LearnFragment, _Mapping]] = ..., update: _Optional[_Union[LearnUpdate, _Mapping]] = ..., state: _Optional[_Union[LearnStateRequest, _Mapping]] = ..., policies: _Optional[_Union[LearnPolicies, _Mapping]] = ..., goodbye: _Optional[_Union[_session_pb2.Goodbye, _Mapping]] = ..., heartbeat: _Optional[_Union[_chunk_pb2.Heartbeat, _Mapping]] = ..., chunk: _Optional[_Union[_chunk_pb2.Chunk, _Mapping]] = ..., attachment_bytes: _Optional[int] = ...) -> None: ...
 
 class LearnResponse(_message.Message):
-    __slots__ = ("welcome", "ready", "weights", "report", "state", "room", "goodbye", "heartbeat", "chunk", "attachment_bytes")
+    __slots__ = ("welcome", "ready", "weights", "report", "state", "room", "policies", "goodbye", "heartbeat", "chunk", "attachment_bytes")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     ROOM_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
     GOODBYE_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
@@ -48,11 +51,12 @@ class LearnResponse(_message.Message):
     report: LearnReport
     state: LearnState
     room: LearnRoom
+    policies: LearnPoliciesAnswer
     goodbye: _session_pb2.Goodbye
     heartbeat: _chunk_pb2.Heartbeat
     chunk: _chunk_pb2.Chunk
     attachment_bytes: int
-    def __init__(self, welcome: _Optional[_Union[LearnWelcome, _Mapping]] = ..., ready: _Optional[_Union[LearnReady, _Mapping]] = ..., weights: _Optional[_Union[LearnWeights, _Mapping]] = ..., report: _Optional[_Union[LearnReport, _Mapping]] = ..., state: _Optional[_Union[LearnState, _Mapping]] = ..., room: _Optional[_Union[LearnRoom, _Mapping]] = ..., goodbye: _Optional[_Union[_session_pb2.Goodbye, _Mapping]] = ..., heartbeat: _Optional[_Union[_chunk_pb2.Heartbeat, _Mapping]] = ..., chunk: _Optional[_Union[_chunk_pb2.Chunk, _Mapping]] = ..., attachment_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, welcome: _Optional[_Union[LearnWelcome, _Mapping]] = ..., ready: _Optional[_Union[LearnReady, _Mapping]] = ..., weights: _Optional[_Union[LearnWeights, _Mapping]] = ..., report: _Optional[_Union[LearnReport, _Mapping]] = ..., state: _Optional[_Union[LearnState, _Mapping]] = ..., room: _Optional[_Union[LearnRoom, _Mapping]] = ..., policies: _Optional[_Union[LearnPoliciesAnswer, _Mapping]] = ..., goodbye: _Optional[_Union[_session_pb2.Goodbye, _Mapping]] = ..., heartbeat: _Optional[_Union[_chunk_pb2.Heartbeat, _Mapping]] = ..., chunk: _Optional[_Union[_chunk_pb2.Chunk, _Mapping]] = ..., attachment_bytes: _Optional[int] = ...) -> None: ...
 
 class LearnStart(_message.Message):
     __slots__ = ("asynchronous",)
@@ -109,6 +113,18 @@ class LearnStateRequest(_message.Message):
     def __init__(self, request: _Optional[int] = ...) -> None: ...
 
 class LearnState(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    def __init__(self, request: _Optional[int] = ...) -> None: ...
+
+class LearnPolicies(_message.Message):
+    __slots__ = ("request",)
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    request: int
+    def __init__(self, request: _Optional[int] = ...) -> None: ...
+
+class LearnPoliciesAnswer(_message.Message):
     __slots__ = ("request",)
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     request: int

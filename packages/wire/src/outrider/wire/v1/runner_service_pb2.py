@@ -12,45 +12,52 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from outrider.wire.v1 import agents_pb2 as outrider_dot_wire_dot_v1_dot_agents__pb2
 from outrider.wire.v1 import chunk_pb2 as outrider_dot_wire_dot_v1_dot_chunk__pb2
 from outrider.wire.v1 import handshake_pb2 as outrider_dot_wire_dot_v1_dot_handshake__pb2
 from outrider.wire.v1 import session_pb2 as outrider_dot_wire_dot_v1_dot_session__pb2
 from outrider.wire.v1 import space_pb2 as outrider_dot_wire_dot_v1_dot_space__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%outrider/wire/v1/runner_service.proto\x12\x10outrider.wire.v1\x1a\x1coutrider/wire/v1/chunk.proto\x1a outrider/wire/v1/handshake.proto\x1a\x1eoutrider/wire/v1/session.proto\x1a\x1coutrider/wire/v1/space.proto\"\xa8\x03\n\rSampleRequest\x12&\n\x04join\x18\x01 \x01(\x0b\x32\x16.outrider.wire.v1.JoinH\x00\x12(\n\x05ready\x18\x02 \x01(\x0b\x32\x17.outrider.wire.v1.ReadyH\x00\x12\x36\n\x08\x66ragment\x18\x03 \x01(\x0b\x32\".outrider.wire.v1.FragmentDeliveryH\x00\x12\x30\n\x05state\x18\x04 \x01(\x0b\x32\x1f.outrider.wire.v1.StateDeliveryH\x00\x12,\n\x07leaving\x18\x05 \x01(\x0b\x32\x19.outrider.wire.v1.LeavingH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\xf3\x03\n\x0eSampleResponse\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32 .outrider.wire.v1.SessionWelcomeH\x00\x12\x32\n\nassignment\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.AssignmentH\x00\x12\x34\n\x07weights\x18\x03 \x01(\x0b\x32!.outrider.wire.v1.WeightsDeliveryH\x00\x12$\n\x03\x61sk\x18\x04 \x01(\x0b\x32\x15.outrider.wire.v1.AskH\x00\x12<\n\x0f\x61\x63knowledgement\x18\x05 \x01(\x0b\x32!.outrider.wire.v1.AcknowledgementH\x00\x12/\n\x05state\x18\x06 \x01(\x0b\x32\x1e.outrider.wire.v1.StateRequestH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\xfa\x01\n\x04Join\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.outrider.wire.v1.Hello\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x11observation_space\x18\x03 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12-\n\x0c\x61\x63tion_space\x18\x04 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12\x0f\n\x07session\x18\x05 \x01(\t\x12\x10\n\x08last_ask\x18\x06 \x01(\x04\x12\x1c\n\x14next_weights_version\x18\x07 \x01(\x04\x12\x18\n\x10num_environments\x18\x08 \x01(\r\"\x9c\x01\n\x0eSessionWelcome\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Welcome\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0f\n\x07resumed\x18\x03 \x01(\x08\x12\x14\n\x0c\x61\x63knowledged\x18\x04 \x01(\x04\x12&\n\x05terms\x18\x05 \x01(\x0b\x32\x17.outrider.wire.v1.Terms\"\xb1\x01\n\nAssignment\x12\x0e\n\x06runner\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\r\x12\x18\n\x10num_environments\x18\x03 \x01(\r\x12\x11\n\tnum_steps\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0f\n\x07\x65xplore\x18\x06 \x01(\x08\x12 \n\x18record_action_parameters\x18\x07 \x01(\x08\x12\x10\n\x08settings\x18\x08 \x01(\x0c\"\x07\n\x05Ready\"\"\n\x0fWeightsDelivery\x12\x0f\n\x07version\x18\x01 \x01(\x04\"I\n\x03\x41sk\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1c\n\x0fweights_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_weights_version\"$\n\x10\x46ragmentDelivery\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"#\n\x0f\x41\x63knowledgement\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1f\n\x0cStateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"/\n\rStateDelivery\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"\x19\n\x07Leaving\x12\x0e\n\x06reason\x18\x01 \x01(\t2`\n\rRunnerService\x12O\n\x06Sample\x12\x1f.outrider.wire.v1.SampleRequest\x1a .outrider.wire.v1.SampleResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%outrider/wire/v1/runner_service.proto\x12\x10outrider.wire.v1\x1a\x1doutrider/wire/v1/agents.proto\x1a\x1coutrider/wire/v1/chunk.proto\x1a outrider/wire/v1/handshake.proto\x1a\x1eoutrider/wire/v1/session.proto\x1a\x1coutrider/wire/v1/space.proto\"\xe5\x03\n\rSampleRequest\x12&\n\x04join\x18\x01 \x01(\x0b\x32\x16.outrider.wire.v1.JoinH\x00\x12(\n\x05ready\x18\x02 \x01(\x0b\x32\x17.outrider.wire.v1.ReadyH\x00\x12\x36\n\x08\x66ragment\x18\x03 \x01(\x0b\x32\".outrider.wire.v1.FragmentDeliveryH\x00\x12\x30\n\x05state\x18\x04 \x01(\x0b\x32\x1f.outrider.wire.v1.StateDeliveryH\x00\x12,\n\x07leaving\x18\x05 \x01(\x0b\x32\x19.outrider.wire.v1.LeavingH\x00\x12;\n\x0fpolicies_wanted\x18\x06 \x01(\x0b\x32 .outrider.wire.v1.PoliciesWantedH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\xab\x04\n\x0eSampleResponse\x12\x33\n\x07welcome\x18\x01 \x01(\x0b\x32 .outrider.wire.v1.SessionWelcomeH\x00\x12\x32\n\nassignment\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.AssignmentH\x00\x12\x34\n\x07weights\x18\x03 \x01(\x0b\x32!.outrider.wire.v1.WeightsDeliveryH\x00\x12$\n\x03\x61sk\x18\x04 \x01(\x0b\x32\x15.outrider.wire.v1.AskH\x00\x12<\n\x0f\x61\x63knowledgement\x18\x05 \x01(\x0b\x32!.outrider.wire.v1.AcknowledgementH\x00\x12/\n\x05state\x18\x06 \x01(\x0b\x32\x1e.outrider.wire.v1.StateRequestH\x00\x12\x36\n\x08policies\x18\x07 \x01(\x0b\x32\".outrider.wire.v1.PoliciesDeliveryH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\xbb\x02\n\x04Join\x12&\n\x05hello\x18\x01 \x01(\x0b\x32\x17.outrider.wire.v1.Hello\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x32\n\x11observation_space\x18\x03 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12-\n\x0c\x61\x63tion_space\x18\x04 \x01(\x0b\x32\x17.outrider.wire.v1.Space\x12\x0f\n\x07session\x18\x05 \x01(\t\x12\x10\n\x08last_ask\x18\x06 \x01(\x04\x12\x1c\n\x14next_weights_version\x18\x07 \x01(\x04\x12\x18\n\x10num_environments\x18\x08 \x01(\r\x12(\n\x06\x61gents\x18\t \x01(\x0b\x32\x18.outrider.wire.v1.Agents\x12\x15\n\rmaps_policies\x18\n \x01(\x08\"\x9c\x01\n\x0eSessionWelcome\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Welcome\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0f\n\x07resumed\x18\x03 \x01(\x08\x12\x14\n\x0c\x61\x63knowledged\x18\x04 \x01(\x04\x12&\n\x05terms\x18\x05 \x01(\x0b\x32\x17.outrider.wire.v1.Terms\"\xd7\x01\n\nAssignment\x12\x0e\n\x06runner\x18\x01 \x01(\r\x12\x13\n\x0bincarnation\x18\x02 \x01(\r\x12\x18\n\x10num_environments\x18\x03 \x01(\r\x12\x11\n\tnum_steps\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x0f\n\x07\x65xplore\x18\x06 \x01(\x08\x12 \n\x18record_action_parameters\x18\x07 \x01(\x08\x12\x10\n\x08settings\x18\x08 \x01(\x0c\x12$\n\x04team\x18\t \x01(\x0b\x32\x16.outrider.wire.v1.Team\"F\n\x04Team\x12\x0e\n\x06\x61gents\x18\x01 \x03(\t\x12\x12\n\nnum_copies\x18\x02 \x01(\r\x12\x1a\n\x12has_central_critic\x18\x03 \x01(\x08\"\x07\n\x05Ready\"\"\n\x0fWeightsDelivery\x12\x0f\n\x07version\x18\x01 \x01(\x04\"I\n\x03\x41sk\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1c\n\x0fweights_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_weights_version\"$\n\x10\x46ragmentDelivery\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"#\n\x0f\x41\x63knowledgement\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1f\n\x0cStateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"/\n\rStateDelivery\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\r\n\x05\x65rror\x18\x02 \x01(\t\"\x19\n\x07Leaving\x12\x0e\n\x06reason\x18\x01 \x01(\t\"D\n\x0ePoliciesWanted\x12\x0f\n\x07request\x18\x01 \x01(\x04\x12\x10\n\x08policies\x18\x02 \x03(\x05\x12\x0f\n\x07\x64ropped\x18\x03 \x03(\x05\"#\n\x10PoliciesDelivery\x12\x0f\n\x07request\x18\x01 \x01(\x04\x32`\n\rRunnerService\x12O\n\x06Sample\x12\x1f.outrider.wire.v1.SampleRequest\x1a .outrider.wire.v1.SampleResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'outrider.wire.v1.runner_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAMPLEREQUEST']._serialized_start=186
-  _globals['_SAMPLEREQUEST']._serialized_end=610
-  _globals['_SAMPLERESPONSE']._serialized_start=613
-  _globals['_SAMPLERESPONSE']._serialized_end=1112
-  _globals['_JOIN']._serialized_start=1115
-  _globals['_JOIN']._serialized_end=1365
-  _globals['_SESSIONWELCOME']._serialized_start=1368
-  _globals['_SESSIONWELCOME']._serialized_end=1524
-  _globals['_ASSIGNMENT']._serialized_start=1527
-  _globals['_ASSIGNMENT']._serialized_end=1704
-  _globals['_READY']._serialized_start=1706
-  _globals['_READY']._serialized_end=1713
-  _globals['_WEIGHTSDELIVERY']._serialized_start=1715
-  _globals['_WEIGHTSDELIVERY']._serialized_end=1749
-  _globals['_ASK']._serialized_start=1751
-  _globals['_ASK']._serialized_end=1824
-  _globals['_FRAGMENTDELIVERY']._serialized_start=1826
-  _globals['_FRAGMENTDELIVERY']._serialized_end=1862
-  _globals['_ACKNOWLEDGEMENT']._serialized_start=1864
-  _globals['_ACKNOWLEDGEMENT']._serialized_end=1899
-  _globals['_STATEREQUEST']._serialized_start=1901
-  _globals['_STATEREQUEST']._serialized_end=1932
-  _globals['_STATEDELIVERY']._serialized_start=1934
-  _globals['_STATEDELIVERY']._serialized_end=1981
-  _globals['_LEAVING']._serialized_start=1983
-  _globals['_LEAVING']._serialized_end=2008
-  _globals['_RUNNERSERVICE']._serialized_start=2010
-  _globals['_RUNNERSERVICE']._serialized_end=2106
+  _globals['_SAMPLEREQUEST']._serialized_start=217
+  _globals['_SAMPLEREQUEST']._serialized_end=702
+  _globals['_SAMPLERESPONSE']._serialized_start=705
+  _globals['_SAMPLERESPONSE']._serialized_end=1260
+  _globals['_JOIN']._serialized_start=1263
+  _globals['_JOIN']._serialized_end=1578
+  _globals['_SESSIONWELCOME']._serialized_start=1581
+  _globals['_SESSIONWELCOME']._serialized_end=1737
+  _globals['_ASSIGNMENT']._serialized_start=1740
+  _globals['_ASSIGNMENT']._serialized_end=1955
+  _globals['_TEAM']._serialized_start=1957
+  _globals['_TEAM']._serialized_end=2027
+  _globals['_READY']._serialized_start=2029
+  _globals['_READY']._serialized_end=2036
+  _globals['_WEIGHTSDELIVERY']._serialized_start=2038
+  _globals['_WEIGHTSDELIVERY']._serialized_end=2072
+  _globals['_ASK']._serialized_start=2074
+  _globals['_ASK']._serialized_end=2147
+  _globals['_FRAGMENTDELIVERY']._serialized_start=2149
+  _globals['_FRAGMENTDELIVERY']._serialized_end=2185
+  _globals['_ACKNOWLEDGEMENT']._serialized_start=2187
+  _globals['_ACKNOWLEDGEMENT']._serialized_end=2222
+  _globals['_STATEREQUEST']._serialized_start=2224
+  _globals['_STATEREQUEST']._serialized_end=2255
+  _globals['_STATEDELIVERY']._serialized_start=2257
+  _globals['_STATEDELIVERY']._serialized_end=2304
+  _globals['_LEAVING']._serialized_start=2306
+  _globals['_LEAVING']._serialized_end=2331
+  _globals['_POLICIESWANTED']._serialized_start=2333
+  _globals['_POLICIESWANTED']._serialized_end=2401
+  _globals['_POLICIESDELIVERY']._serialized_start=2403
+  _globals['_POLICIESDELIVERY']._serialized_end=2438
+  _globals['_RUNNERSERVICE']._serialized_start=2440
+  _globals['_RUNNERSERVICE']._serialized_end=2536
 # @@protoc_insertion_point(module_scope)
