@@ -113,6 +113,10 @@ class Stack:
 
     def forget(self) -> None: ...
 
+    def reserve(self, num_policies: int) -> None: ...
+
+    def drop(self, policies: NDArray[np.int32]) -> None: ...
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:

@@ -139,6 +139,12 @@ class Echo:
     def forget(self) -> None:
         pass
 
+    def reserve(self, num_policies: int) -> None:
+        pass
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        pass
+
     def act(self, observations: Columns, policy: NDArray[np.int32], state: Columns) -> Any:
         self.num_calls += 1
         assert (np.diff(policy) >= 0).all()

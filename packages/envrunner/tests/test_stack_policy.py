@@ -126,3 +126,39 @@ def test_a_policy_with_most_of_the_rows_is_cut_so_that_others_are_not_padded_to_
     assert len(chunks.places) * chunks.length < 200
     assert chunks.places[chunks.chunk].tolist() == [0] * 100 + [1, 2, 3, 4]
     assert len(set(zip(chunks.chunk, chunks.offset, strict=True))) == 104
+
+
+@given(st.lists(st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=12), min_size=2, max_size=8))
+@settings(max_examples=20, deadline=None)
+def test_those_that_come_take_the_places_of_those_dropped_and_nobody_else_is_disturbed(
+    calls: list[list[int]],
+) -> None:
+    acting, held = StackPolicy(GRAPH, "s"), set[int]()
+    acting.reserve(14)
+    for numbers in calls:
+        gone = held - set(numbers) if len(held | set(numbers)) > 14 else set[int]()
+        acting.drop(np.array(sorted(gone), np.int32))
+        held = (held - gone) | set(numbers)
+        acting.set_weights(stacked_mlp_weights(GRAPH, "s", sorted(set(numbers))))
+        assert_right(acting, numbers)
+        assert_right(acting, sorted(held))
+
+
+def test_the_same_rows_are_laid_out_anew_where_a_policy_came_back_to_another_place() -> None:
+    acting = StackPolicy(GRAPH, "s")
+    acting.reserve(4)
+    acting.set_weights(stacked_mlp_weights(GRAPH, "s", [3, 5, 7, 9]))
+    assert_right(acting, [3, 9])
+    for goes, comes in (3, 11), (5, 3):
+        acting.drop(np.array([goes], np.int32))
+        acting.set_weights(stacked_mlp_weights(GRAPH, "s", [comes]))
+    assert_right(acting, [3, 9])
+
+
+def test_who_was_dropped_has_no_weights() -> None:
+    acting = stack()
+    acting.drop(np.array([5, 1000], np.int32))
+    with pytest.raises(ValueError, match="policy number 5 of stack 's' has no weights"):
+        acting.act({"": np.zeros((1, 3), np.float32)}, np.array([5], np.int32), {})
+    acting.set_weights(stacked_mlp_weights(GRAPH, "s", [5], version=0))
+    assert_right(acting, [3, 5, 61])

@@ -45,6 +45,14 @@ class ActingStack(Protocol):
         """Take the next weights whatever their versions: those of another time of the run are loaded."""
         ...
 
+    def reserve(self, num_policies: int) -> None:
+        """Expect so many policies at a time, before the first comes: then none moves while others come and go."""
+        ...
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Keep the weights of these policies no longer, as far as they are here; they may come again."""
+        ...
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:

@@ -21,6 +21,8 @@ from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment_state import StatefulEnvironment
 from outrider.envrunner.episode_totals import EpisodeTotals
+from outrider.envrunner.fetched_policies import FetchedPolicies, FetchPolicies
+from outrider.envrunner.held_policies import most_policies
 from outrider.envrunner.multi_agent_buffer import MultiAgentBuffer
 from outrider.envrunner.multi_agent_fragment import agent_episodes, chosen_episodes, joined, stack_fragment
 from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
@@ -67,12 +69,15 @@ class MultiAgentRunner:
         incarnation: int = 0,
         settings: EnvRunnerSettings,
         has_central_critic: bool = False,
+        fetch: FetchPolicies | None = None,
     ) -> None:
         """Take over the vector, or make it; a fragment will have `num_steps` steps of it.
 
         A vector that is given as it is cannot be made anew where it fails as a whole. `incarnation` says
         how often this runner was made before in the run. With a central critic, fragments hold the global
-        states, which the vector must have. Raises ValueError where the environments cannot be made.
+        states, which the vector must have. With `fetch`, weights are held of no more policies than the
+        settings say, and what plays is fetched; otherwise of all. Raises ValueError where the environments
+        cannot be made, or more may play at a time than are held.
         """
         self._running = RunningMultiAgent(
             vector if callable(vector) else None,
@@ -95,6 +100,9 @@ class MultiAgentRunner:
         self._seed = seed
         self._first = first_environment
         self._agents = vector.agents
+        self._fetched: FetchedPolicies | None = None
+        if fetch is not None:
+            self._fetched = FetchedPolicies(fetch, most_policies(settings, len(vector.agents)))
         self._slots = SlotGroups(vector.groups, vector.num_envs, len(vector.agents))
         self._layouts = ActingLayouts(self._slots)
         self._totals = EpisodeTotals(vector.num_envs, len(vector.agents))
@@ -120,8 +128,11 @@ class MultiAgentRunner:
         """
         if self._version is not None and weights.version <= self._version:
             return
-        for actor in self._actors:
-            actor.stack.set_weights(weights)
+        if self._fetched is not None:
+            self._fetched.set_weights(weights)
+        else:
+            for actor in self._actors:
+                actor.stack.set_weights(weights)
         self._version = weights.version
 
     def sample(self, *, explore: bool | None = None) -> Fragment:
@@ -135,6 +146,8 @@ class MultiAgentRunner:
         start = perf_counter()
         step = self._reset() if self._step is None else self._step
         self._step = None  # an error or Ctrl-C within the fragment means new episodes
+        if self._fetched is not None:
+            self._fetched.play(self._policies.policy_S, self._version)
         num_episodes_E = self._policies.num_episodes_E.copy()
         stack_S = self._policies.stacks()
         self._buffer.begin(step.acting, self._policies.policy_S, stack_S, self._version)
@@ -162,6 +175,8 @@ class MultiAgentRunner:
             actors.append(actor)
         self._actors = actors
         self._has_memory = any(actor.state for actor in actors)
+        if self._fetched is not None:
+            self._fetched.act_with(policies, stacks)
         self._buffer.stacks = [actor.rows for actor in actors]
         self._policies.allow(fit)
         plays = self._policies.policy_S
@@ -281,6 +296,9 @@ class MultiAgentRunner:
             policy_S, stack_S = self._policies.policy_S, self._policies.stacks()
             self._buffer.change_policy(changed, policy_S[changed], stack_S[changed])
             self._layouts.assign(policy_S, stack_S)
+            if self._fetched is not None and number + 1 < self._num_steps:  # then newer ones may come
+                assert self._version is not None
+                self._fetched.play(policy_S, self._version)
 
     def _forget(self, number: int, starts_E: Flags) -> None:
         """Begin with a new recurrent state where an agent's episode ended, or a copy's begins."""

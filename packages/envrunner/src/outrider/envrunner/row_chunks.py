@@ -36,7 +36,7 @@ class RowChunks:
 
 
 def row_chunks(places: Indices, length_at_least: Callable[[int], int]) -> RowChunks:
-    """Cut rows whose policies have the weights `places` [N], ascending; lengths are rounded up."""
+    """Cut rows whose policies have the weights `places` [N], those of each together; lengths are rounded up."""
     starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
     counts = np.diff(np.append(starts, len(places)))
     longest = int(counts.max())
@@ -44,10 +44,12 @@ def row_chunks(places: Indices, length_at_least: Callable[[int], int]) -> RowChu
     is_split = length < longest
     if not is_split:
         length = length_at_least(longest)
-    chunks_before = np.cumsum(-(-counts // length)) + (counts // -length)
+    num_chunks, order = -(-counts // length), np.argsort(places[starts])
+    chunks_before = np.empty_like(starts)
+    chunks_before[order] = np.cumsum(num_chunks[order]) - num_chunks[order]
     within = np.arange(len(places)) - np.repeat(starts, counts)
     return RowChunks(
-        places=np.repeat(places[starts], -(-counts // length)),
+        places=np.repeat(places[starts][order], num_chunks[order]),
         length=length,
         chunk=np.repeat(chunks_before, counts) + within // length,
         offset=within % length,

@@ -29,6 +29,7 @@ OBEYED_BY_RUNNERS = (
     "record_action_parameters",
     "max_env_restarts",
     "env_step_timeout_s",
+    "max_policies_per_env_runner",
 )
 """The rest is for whoever starts runners; a runner of another release need not know it."""
 

@@ -33,6 +33,10 @@ class EnvRunnerSettings(GatewaySettings):
     """Whether actions are drawn from the policy's distribution; otherwise the most likely one is taken."""
     record_action_parameters: bool = False
     """Whether fragments hold the distribution's parameters of each row; algorithms that need them set it."""
+    max_policies_per_env_runner: int | None = None
+    """Policies whose weights a runner elsewhere holds at most, where more may play; it fetches others when
+    they begin to, and drops those that played longest ago. None: twice as many as can play in its
+    environments at a time, and at least 64. Range >= as many as can play at a time."""
     num_cpus_per_env_runner: float = 1.0
     """Processor cores to reserve for one runner. Range >= 0."""
     num_gpus_per_env_runner: float = 0.0
@@ -97,6 +101,8 @@ class EnvRunnerSettings(GatewaySettings):
         require_whole("max_env_runner_restarts", self.max_env_runner_restarts, at_least=0)
         in_flight = self.max_requests_in_flight_per_env_runner
         require_whole("max_requests_in_flight_per_env_runner", in_flight, at_least=1)
+        if self.max_policies_per_env_runner is not None:
+            require_whole("max_policies_per_env_runner", self.max_policies_per_env_runner, at_least=1)
         if self.rollout_fragment_length != "auto":
             require_whole("rollout_fragment_length", self.rollout_fragment_length, at_least=1)
         for name in ("num_cpus_per_env_runner", "num_gpus_per_env_runner"):

@@ -66,6 +66,15 @@ class SolePolicy:
         """Take the next weights whatever their version."""
         self._version = None
 
+    def reserve(self, num_policies: int) -> None:
+        """Do nothing: there is one."""
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Act no more before weights come; their memory is the acting policy's."""
+        if self._number in policies:
+            self._has_weights = False
+            self._version = None
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:

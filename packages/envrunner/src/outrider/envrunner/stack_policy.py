@@ -112,13 +112,25 @@ class StackPolicy:
 
     def set_weights(self, weights: Weights) -> None:
         """Take over weights that are newer. Raises ValueError where they do not fit."""
+        before = self._weights.num_arrangements
         if self._weights.take(weights):
-            self._drop_bindings()
+            self._bound.clear()
+        if self._weights.num_arrangements != before:
+            self._forget_layouts()
         self._forget_gathered()
 
     def forget(self) -> None:
         """Take the next weights whatever their versions."""
         self._weights.forget_versions()
+
+    def reserve(self, num_policies: int) -> None:
+        """Make places for so many."""
+        self._weights.reserve(num_policies)
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Keep the weights of these no longer."""
+        self._weights.drop(policies)
+        self._forget_layouts()
 
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
@@ -181,7 +193,8 @@ class StackPolicy:
 
     def _where(self, chunks: RowChunks, at: Indices, num_chunks: int) -> Indices | None:
         where = at[chunks.chunk] * chunks.length + chunks.offset
-        return None if len(where) == num_chunks * chunks.length else where
+        is_in_order = len(where) == num_chunks * chunks.length and bool((np.diff(where) > 0).all())
+        return None if is_in_order else where
 
     def _gather(self, places: Indices) -> None:
         """Copy the weights of some policies together."""
@@ -203,7 +216,8 @@ class StackPolicy:
         bound = self._bound.get(key)
         if bound is None:
             if self._arrays.grow(num_chunks * length):
-                self._drop_bindings()
+                self._bound.clear()
+                self._forget_layouts()
             if len(self._bound) == _MOST_BOUND:
                 del self._bound[next(iter(self._bound))]
             source = self._gathered if first is None else self._weights.tensors
@@ -216,8 +230,7 @@ class StackPolicy:
     def _num_policies(self) -> int:
         return len(next(iter(self._weights.tensors.values())))
 
-    def _drop_bindings(self) -> None:
-        self._bound.clear()
+    def _forget_layouts(self) -> None:
         self._layouts.clear()
         self._latest = None
 

@@ -1,4 +1,11 @@
-"""The weights of one stack's policies as a runner holds them. Axis: P = policies."""
+"""The weights of one stack's policies as a runner holds them. Axis: P = places, one for each policy.
+
+Policies that come together lie in the order of their numbers. Where policies are dropped, the next ones that
+come take their places, and nothing else moves:
+
+    places      0 1 2 3         drop 4       0 1 2 3      take 9       0 1 2 3
+    policies    2 4 7 8                      2 - 7 8                   2 9 7 8
+"""
 
 from __future__ import annotations
 
@@ -14,7 +21,7 @@ Indices = NDArray[np.intp]
 
 
 class StackedWeights:
-    """Tensors [P, ...] of policies in the order of their numbers, of each policy the newest that came."""
+    """Tensors [P, ...], of each policy the newest that came."""
 
     def __init__(
         self, name: str, fingerprint: str, forms: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
@@ -23,9 +30,12 @@ class StackedWeights:
         self._name = name
         self._fingerprint = fingerprint
         self._forms = forms
-        self._numbers = np.zeros(0, np.int32)
+        self._number_at = np.zeros(0, np.int32)
+        """[P] whose place it is; -1 where it is free."""
         self._versions = np.zeros(0, np.int64)
         self._place_of = np.zeros(0, np.intp)
+        self.num_arrangements = 0
+        """Grows whenever a policy gets a place or loses it."""
         self.tensors = {name: np.zeros((0, *shape), dtype) for name, (shape, dtype) in forms.items()}
 
     def places(self, policy: NDArray[np.int32]) -> Indices:
@@ -42,6 +52,21 @@ class StackedWeights:
     def forget_versions(self) -> None:
         """Take the next weights whatever their versions."""
         self._versions[:] = -1
+
+    def reserve(self, num_policies: int) -> None:
+        """Make so many places before the first policy comes; memory of those that are free is not touched."""
+        if not len(self._number_at):
+            self._lay_out(np.zeros(0, np.int32), num_policies)
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Free the places of these policies, as far as they have any."""
+        known = policies[policies < len(self._place_of)]
+        places = self._place_of[known]
+        self._place_of[known] = -1
+        places = places[places >= 0]
+        self._number_at[places] = -1
+        self._versions[places] = -1
+        self.num_arrangements += 1
 
     def take(self, weights: Weights) -> bool:
         """Take over what is newer; return whether tensors moved, so that their addresses are others.
@@ -65,7 +90,7 @@ class StackedWeights:
             newer = np.flatnonzero(stack.versions > self._versions[here])
             if not len(newer):
                 continue
-            is_all = len(newer) == len(self._numbers) == len(stack.policies)
+            is_all = len(newer) == len(self._number_at) == len(here) and bool((np.diff(here) > 0).all())
             for name, own in self.tensors.items():
                 if is_all:
                     np.copyto(own, tensors[name])
@@ -85,17 +110,35 @@ class StackedWeights:
                 )
 
     def _make_room(self, numbers: NDArray[np.int32]) -> bool:
-        """Add the policies that are new; return whether there were any."""
-        grown = np.union1d(self._numbers, numbers).astype(np.int32)
-        if len(grown) == len(self._numbers):
+        """Give the policies that are new a place; return whether others had to move for it."""
+        new = numbers[~np.isin(numbers, self._number_at)]
+        if not len(new):
             return False
-        before = np.searchsorted(grown, self._numbers)
+        self.num_arrangements += 1
+        free = np.flatnonzero(self._number_at < 0)
+        if len(free) < len(new):
+            here = self._number_at[self._number_at >= 0]
+            self._lay_out(np.union1d(here, new).astype(np.int32), len(here) + len(new))
+            return True
+        self._number_at[free[: len(new)]] = new
+        self._find_places()
+        return False
+
+    def _lay_out(self, numbers: NDArray[np.int32], num_places: int) -> None:
+        """Give these policies the first of so many places; those that are here keep their weights."""
+        after = np.flatnonzero(np.isin(numbers, self._number_at))
+        before = self._place_of[numbers[after]]
         for name, tensor in self.tensors.items():
-            self.tensors[name] = np.zeros((len(grown), *tensor.shape[1:]), tensor.dtype)
-            self.tensors[name][before] = tensor
-        versions = np.full(len(grown), -1, np.int64)
-        versions[before] = self._versions
-        self._numbers, self._versions = grown, versions
-        self._place_of = np.full(int(grown[-1]) + 1, -1, np.intp)
-        self._place_of[grown] = np.arange(len(grown))
-        return True
+            self.tensors[name] = np.zeros((num_places, *tensor.shape[1:]), tensor.dtype)
+            self.tensors[name][after] = tensor[before]
+        versions = np.full(num_places, -1, np.int64)
+        versions[after] = self._versions[before]
+        self._versions = versions
+        self._number_at = np.full(num_places, -1, np.int32)
+        self._number_at[: len(numbers)] = numbers
+        self._find_places()
+
+    def _find_places(self) -> None:
+        places = np.flatnonzero(self._number_at >= 0)
+        self._place_of = np.full(int(self._number_at.max(initial=-1)) + 1, -1, np.intp)
+        self._place_of[self._number_at[places]] = places

@@ -58,6 +58,15 @@ class TorchStackPolicy:
         """Take the next weights whatever their versions."""
         self._weights.forget_versions()
 
+    def reserve(self, num_policies: int) -> None:
+        """Make places for so many."""
+        self._weights.reserve(num_policies)
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Keep the weights of these no longer."""
+        self._weights.drop(policies)
+        self._gathered_places = np.zeros(0, np.intp)
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:

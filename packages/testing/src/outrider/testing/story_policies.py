@@ -69,6 +69,12 @@ class StoryStack:
         """Know no version."""
         self._version = 0
 
+    def reserve(self, num_policies: int) -> None:
+        """Do nothing."""
+
+    def drop(self, policies: NDArray[np.int32]) -> None:
+        """Do nothing: what it knows is of no policy."""
+
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
