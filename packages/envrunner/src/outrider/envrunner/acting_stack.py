@@ -46,7 +46,7 @@ class ActingStack(Protocol):
         ...
 
     def reserve(self, num_policies: int) -> None:
-        """Expect so many policies at a time, before the first comes: then none moves while others come and go."""
+        """Expect so many policies at a time, before any is here: then none moves while others come and go."""
         ...
 
     def drop(self, policies: NDArray[np.int32]) -> None:

@@ -21,8 +21,7 @@ from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.environment_state import StatefulEnvironment
 from outrider.envrunner.episode_totals import EpisodeTotals
-from outrider.envrunner.fetched_policies import FetchedPolicies, FetchPolicies
-from outrider.envrunner.held_policies import most_policies
+from outrider.envrunner.fetched_policies import FetchedPolicies
 from outrider.envrunner.multi_agent_buffer import MultiAgentBuffer
 from outrider.envrunner.multi_agent_fragment import agent_episodes, chosen_episodes, joined, stack_fragment
 from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
@@ -69,15 +68,12 @@ class MultiAgentRunner:
         incarnation: int = 0,
         settings: EnvRunnerSettings,
         has_central_critic: bool = False,
-        fetch: FetchPolicies | None = None,
     ) -> None:
         """Take over the vector, or make it; a fragment will have `num_steps` steps of it.
 
         A vector that is given as it is cannot be made anew where it fails as a whole. `incarnation` says
         how often this runner was made before in the run. With a central critic, fragments hold the global
-        states, which the vector must have. With `fetch`, weights are held of no more policies than the
-        settings say, and what plays is fetched; otherwise of all. Raises ValueError where the environments
-        cannot be made, or more may play at a time than are held.
+        states, which the vector must have. Raises ValueError where the environments cannot be made.
         """
         self._running = RunningMultiAgent(
             vector if callable(vector) else None,
@@ -101,8 +97,6 @@ class MultiAgentRunner:
         self._first = first_environment
         self._agents = vector.agents
         self._fetched: FetchedPolicies | None = None
-        if fetch is not None:
-            self._fetched = FetchedPolicies(fetch, most_policies(settings, len(vector.agents)))
         self._slots = SlotGroups(vector.groups, vector.num_envs, len(vector.agents))
         self._layouts = ActingLayouts(self._slots)
         self._totals = EpisodeTotals(vector.num_envs, len(vector.agents))
@@ -182,6 +176,11 @@ class MultiAgentRunner:
         plays = self._policies.policy_S
         if self._step is not None and not np.isin(plays, [one.number for one in policies]).all():
             self._step = None
+
+    def fetch_policies(self, fetched: FetchedPolicies) -> None:
+        """Hold no more weights than these, and fetch those of policies that play; before any are set."""
+        assert self._version is None, "policies are fetched from the beginning or not at all"
+        self._fetched = fetched
 
     def require_fit(self, policy_A: NDArray[np.int32]) -> None:
         """Raise ValueError unless each agent [A] is played by a policy that there is and that fits it."""

@@ -36,7 +36,7 @@ class RowChunks:
 
 
 def row_chunks(places: Indices, length_at_least: Callable[[int], int]) -> RowChunks:
-    """Cut rows whose policies have the weights `places` [N], those of each together; lengths are rounded up."""
+    """Cut rows whose policies have the weights `places` [N], equal ones together; lengths are rounded up."""
     starts = np.flatnonzero(np.append(True, places[1:] != places[:-1]))
     counts = np.diff(np.append(starts, len(places)))
     longest = int(counts.max())
