@@ -19,7 +19,7 @@ from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
     from outrider.algorithm.blueprint import Blueprint
-    from outrider.learner import AsyncLearnerGroup, Learner, LearnerGroup
+    from outrider.learner import AsyncLearnerGroup, Learner, LearnerGroup, LearnerGroupSettings
     from outrider.rlmodule import Policy
     from outrider.transport.security import ClientSecurity
 
@@ -33,14 +33,8 @@ def with_num_learners(settings: R) -> R:
 
     Raises ValueError where learners are asked for beside those of a learner service.
     """
-    address, num_learners = settings.learners.learner_address, settings.learners.num_learners
-    if address is not None and num_learners:
-        raise ValueError(
-            f"num_learners={num_learners!r} asks for learners beside those at learner_address={address!r}; "
-            "say how many there are where that is started (outrider-learner --num-learners), and leave "
-            "num_learners out"
-        )
-    if num_learners != "auto":
+    check_one_place(settings.learners)
+    if settings.learners.num_learners != "auto":
         return settings
     import torch
 
@@ -53,6 +47,17 @@ def with_num_learners(settings: R) -> R:
     )
     log.warning(sentence)
     return replace(settings, learners=learners)
+
+
+def check_one_place(learners: LearnerGroupSettings) -> None:
+    """Raise ValueError where learners are asked for beside those of a learner service."""
+    address, num_learners = learners.learner_address, learners.num_learners
+    if address is not None and num_learners:
+        raise ValueError(
+            f"num_learners={num_learners!r} asks for learners beside those at learner_address={address!r}; "
+            "say how many there are where that is started (outrider-learner --num-learners), and leave "
+            "num_learners out"
+        )
 
 
 def make_learners(blueprint: Blueprint) -> LearnerGroup:

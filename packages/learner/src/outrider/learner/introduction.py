@@ -4,6 +4,9 @@ import importlib.metadata
 
 from outrider.wire import Hello, capabilities
 
+SEVERAL_POLICIES = frozenset({"multi_agent", "learned_policies"})
+"""What both sides can do where there are several policies: read messages that have them, and train them."""
+
 
 def introduction(who: str, needs: frozenset[str] = frozenset()) -> Hello:
     """Say who speaks and what the other side must be able to do, with the versions that the two share."""
@@ -13,6 +16,6 @@ def introduction(who: str, needs: frozenset[str] = frozenset()) -> Hello:
     return Hello(
         component=f"{who} ({listed})",
         versions=versions,
-        capabilities=capabilities(),
+        capabilities=capabilities() | SEVERAL_POLICIES,
         required_capabilities=needs,
     )

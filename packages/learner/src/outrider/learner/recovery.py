@@ -38,6 +38,11 @@ class Recovery:
         self.version = version
         self._in_a_row = 0
 
+    def changed(self, num_changes: int, version: int) -> None:
+        """Note that so many versions were made by changes that are kept elsewhere, not by updates."""
+        self._snapshot = self._snapshot | {"version": int(self._snapshot["version"]) + num_changes}
+        self.version = version
+
     def keep(self, state: StateTree) -> None:
         """Take a newer state of rank 0 for the snapshot."""
         self._snapshot = state

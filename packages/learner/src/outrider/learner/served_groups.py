@@ -9,8 +9,11 @@ import torch
 from outrider.learner.async_group import LocalAsyncLearnerGroup
 from outrider.learner.device import choose_device
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup
+from outrider.learner.learned_policies import BetweenUpdates, PoliciesHere
 from outrider.learner.learner import Learner
 from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_learner import MultiAgentLearner
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.ranks import OneRank
 from outrider.learner.vtrace_settings import VTraceSettings
 
@@ -56,6 +59,40 @@ class OneLearner:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def make_policies(plan: MultiAgentPlan) -> tuple[LearnerGroup, PoliciesHere]:
+    """Make one learner of several policies in this process, which is told when to train."""
+    learner = _policy_learner(plan)
+    group = LocalLearnerGroup(learner)
+    return group, _policies_of(plan, learner, group)
+
+
+def make_async_policies(plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, PoliciesHere]:
+    """Make one that trains by itself; raises ValueError where the plan does not say on how much."""
+    intake = plan.intake
+    if intake is None:
+        raise ValueError(f"{plan.algorithm} does not train by itself; ask for its updates")
+    learner = _policy_learner(plan)
+    group = LocalAsyncLearnerGroup(
+        learner,
+        train_batch_size=intake.train_batch_size,
+        max_staleness=intake.max_staleness,
+        queue_capacity=intake.queue_capacity,
+        timeout_s=plan.settings.learner_timeout_s,
+        num_steps_per_fragment=intake.num_env_steps_per_fragment,
+    )
+    return group, _policies_of(plan, learner, group)
+
+
+def _policy_learner(plan: MultiAgentPlan) -> MultiAgentLearner:
+    torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
+    return plan.make_learner(OneRank(), choose_device(plan.settings))
+
+
+def _policies_of(plan: MultiAgentPlan, learner: MultiAgentLearner, group: BetweenUpdates) -> PoliciesHere:
+    device = choose_device(plan.settings)
+    return PoliciesHere(learner, group, algorithm=plan.algorithm, seed=plan.seed, device=device)
 
 
 def asynchronous(plan: LearnerPlan) -> VTraceSettings:

@@ -21,9 +21,11 @@ from typing import Any
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LearnerGroupStatistics, UpdateReport
 from outrider.learner.introduction import introduction
 from outrider.learner.learner import StateTree
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.report_message import report_message, with_losses
-from outrider.learner.served_groups import ServedGroups
+from outrider.learner.served_groups import ServedGroups, make_async_policies, make_policies
+from outrider.learner.served_policies import ServedPolicies
 from outrider.learner.service_plan import read_plan
 from outrider.learner.service_terms import LIMITS, TERMS
 from outrider.transport.connection import Connection
@@ -68,6 +70,8 @@ class ServedRun:
         self._plan: Mapping[str, Any] | None = None
         self._group: LearnerGroup | None = None
         self._async_group: AsyncLearnerGroup | None = None
+        self._policies: ServedPolicies | None = None
+        """None where there is one."""
         self._waiting: deque[ReceivedFragment] = deque()
         self._waiting_bytes = 0
         self._last_sequence = 0
@@ -113,6 +117,8 @@ class ServedRun:
                 self._ask_for_update(message)
             case session.LearnStateRequest():
                 self._hand_over(message.request)
+            case session.LearnPolicies():
+                self._ask_policies(message.request, decode_tree(attachment, LIMITS))
             case _:
                 pass
 
@@ -143,7 +149,7 @@ class ServedRun:
     def end(self) -> None:
         """Stop the learners. Ending twice does nothing."""
         group, self._group = self._group or self._async_group, None
-        self._async_group = None
+        self._async_group = self._policies = None
         self._plan = None
         if group is not None:
             group.close()
@@ -186,11 +192,25 @@ class ServedRun:
         self.end()
         plan = read_plan(message, self._network_modules)
         self.algorithm = plan.algorithm
-        if is_asynchronous:
+        if isinstance(plan, MultiAgentPlan):
+            self._make_policies(plan, is_asynchronous=is_asynchronous)
+        elif is_asynchronous:
             self._async_group = self._groups.make_async(plan)
         else:
             self._group = self._groups.make(plan)
         self._plan = message
+
+    def _make_policies(self, plan: MultiAgentPlan, *, is_asynchronous: bool) -> None:
+        if self._groups.num_learners > 1:
+            raise ValueError(
+                f"there are {self._groups.num_learners} learners here, and one trains all policies of a run; "
+                "start the learner service without torchrun and --num-learners"
+            )
+        if is_asynchronous:
+            self._async_group, policies = make_async_policies(plan)
+        else:
+            self._group, policies = make_policies(plan)
+        self._policies = ServedPolicies(policies, plan, self._network_modules)
 
     def _take(self, fragment: session.LearnFragment, attachment: memoryview) -> None:
         self._running()
@@ -259,10 +279,33 @@ class ServedRun:
     def _hand_over(self, request: int) -> None:
         """Send the state, and before it the reports of all updates that are in it."""
         state: StateTree = self._running().get_state()
-        while self._async_group is not None and self.version < state["version"]:
+        self._report_up_to(state["version"])
+        self._send(session.LearnState(request), encode_tree(state).pieces())
+
+    def _report_up_to(self, version: int) -> None:
+        """Report all updates up to a version that asynchronous learners have reached."""
+        while self._async_group is not None and self.version < version:
             for report in self._async_group.reports(_STATE_WAIT_S):
                 self._report(report)
-        self._send(session.LearnState(request), encode_tree(state).pieces())
+
+    def _ask_policies(self, request: int, call: Any) -> None:  # noqa: ANN401 - a tree that a stranger sent
+        """Answer what is asked about policies, after the reports of all updates before it."""
+        group = self._running()
+        if self._policies is None:
+            raise WireError("policies were asked for of learners that have one; send a start with several")
+        self._plan = None  # these are other learners than it made
+        self._policies.rest()
+        self._report_up_to(group.publish().version)
+        try:
+            answer = self._policies.answer(call)
+        except WireError:
+            raise
+        except ValueError as error:
+            answer = {"error": str(error)}
+        if group.publish().version > self.version:
+            self._publish()
+        tree = encode_tree({"version": self.version, **answer})
+        self._send(session.LearnPoliciesAnswer(request), tree.pieces())
 
     def _running(self) -> LearnerGroup | AsyncLearnerGroup:
         group = self._group or self._async_group

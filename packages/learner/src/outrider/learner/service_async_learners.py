@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from outrider.learner.async_group import check_room
+from outrider.learner.changed_policies import ChangedPolicies
 from outrider.learner.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.learner import StateTree
-from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.report_message import read_report, with_losses
 from outrider.learner.service_connection import Dial, LostServiceError, Message
 from outrider.learner.service_learners import Pieces
+from outrider.learner.service_plan import Plan
 from outrider.learner.service_session import ServiceSession, dialler, read_state
 from outrider.learner.service_terms import LIMITS
 from outrider.transport import FragmentReference, WeightsReference
@@ -37,7 +39,7 @@ class ServiceAsyncLearnerGroup:
 
     def __init__(
         self,
-        plan: LearnerPlan,
+        plan: Plan,
         *,
         address: str,
         security: ClientSecurity,
@@ -57,7 +59,6 @@ class ServiceAsyncLearnerGroup:
         self._unread: list[UpdateReport] = []
         self._told = self.statistics()
         """What reports have told."""
-        self._last_sequence = self._session.ready.room
 
     @property
     def room(self) -> int:
@@ -66,7 +67,9 @@ class ServiceAsyncLearnerGroup:
                 pass
         except LostServiceError:  # `reports` goes back
             return 0
-        return max(0, self._last_sequence - self._session.connection.num_fragments - len(self._backlog))
+        return max(
+            0, self._session.last_sequence - self._session.connection.num_fragments - len(self._backlog)
+        )
 
     def put(self, fragments: Sequence[FragmentReference]) -> None:
         check_room(len(fragments), self.room)
@@ -126,8 +129,27 @@ class ServiceAsyncLearnerGroup:
             except LostServiceError as error:
                 self._go_back(error)
                 continue
-            self._last_sequence = self._session.ready.room
             return
+
+    @property
+    def changed(self) -> ChangedPolicies:
+        """What is kept of changes of policies, where there are several."""
+        return self._session.changed
+
+    def ask_policies(self, call: dict[str, Any], note: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """See `AsksPolicies`."""
+        while True:
+            try:
+                request = self._session.ask_policies(call)
+                deadline = time.monotonic() + self._session.timeout_s
+                while True:
+                    taken = self._session.hear_before(deadline, "answer what was asked of policies")
+                    if (answer := self._session.answer(request, taken)) is not None:
+                        self._session.note(answer, note)
+                        return answer
+                    self._take_in(taken)
+            except LostServiceError as error:
+                self._go_back(error)
 
     def close(self) -> None:
         self._session.close()
@@ -142,7 +164,6 @@ class ServiceAsyncLearnerGroup:
     def _take_in(self, taken: Message) -> None:
         message, attachment = taken
         if isinstance(message, session.LearnRoom):
-            self._last_sequence = max(self._last_sequence, message.last_sequence)
             self._send()
         elif isinstance(message, session.LearnReport):
             while self._sent and self._sent[0][0] <= message.sequence:
@@ -154,14 +175,13 @@ class ServiceAsyncLearnerGroup:
 
     def _send(self) -> None:
         connection = self._session.connection
-        while self._backlog and connection.num_fragments < self._last_sequence:
+        while self._backlog and connection.num_fragments < self._session.last_sequence:
             pieces = self._backlog.popleft()
             self._sent.append((connection.send_fragment(pieces), pieces))
 
     def _go_back(self, error: LostServiceError) -> None:
         """Find the service again, and hand to it what the lost one had not reported on."""
         self._session.go_back(error)
-        self._last_sequence = self._session.ready.room
         self._backlog.extendleft(pieces for _, pieces in reversed(self._sent))
         self._sent.clear()
         self._send()

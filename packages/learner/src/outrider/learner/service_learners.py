@@ -11,14 +11,15 @@ A service that goes away is dialled again, starts from the snapshot, and gets th
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
+from outrider.learner.changed_policies import ChangedPolicies
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
-from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.report_message import read_report
 from outrider.learner.service_connection import Dial, LostServiceError
+from outrider.learner.service_plan import Plan
 from outrider.learner.service_session import ServiceSession, dialler
 from outrider.learner.service_terms import LIMITS
 from outrider.transport import FragmentReference, WeightsReference
@@ -34,7 +35,7 @@ class ServiceLearnerGroup:
 
     def __init__(
         self,
-        plan: LearnerPlan,
+        plan: Plan,
         *,
         address: str,
         security: ClientSecurity,
@@ -93,6 +94,25 @@ class ServiceLearnerGroup:
                 self._session.go_back(error)
                 continue
             return
+
+    @property
+    def changed(self) -> ChangedPolicies:
+        """What is kept of changes of policies, where there are several."""
+        return self._session.changed
+
+    def ask_policies(self, call: dict[str, Any], note: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """See `AsksPolicies`."""
+        while True:
+            try:
+                request = self._session.ask_policies(call)
+                deadline = time.monotonic() + self._session.timeout_s
+                while True:
+                    taken = self._session.hear_before(deadline, "answer what was asked of policies")
+                    if (answer := self._session.answer(request, taken)) is not None:
+                        self._session.note(answer, note)
+                        return answer
+            except LostServiceError as error:
+                self._session.go_back(error)
 
     def close(self) -> None:
         self._session.close()

@@ -10,14 +10,17 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from outrider.learner.changed_policies import ChangedPolicies
+from outrider.learner.introduction import SEVERAL_POLICIES
 from outrider.learner.learner import StateTree
-from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_state import copied
 from outrider.learner.recovery import Recovery
 from outrider.learner.service_connection import Dial, LostServiceError, Message, ServiceConnection
-from outrider.learner.service_plan import plan_message
+from outrider.learner.service_plan import Plan, plan_message
 from outrider.learner.service_terms import LIMITS, SERVICE
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.transport.received import ReceivedWeights
@@ -34,7 +37,7 @@ class ServiceSession:
     """What a group holds of its service; every method is called by the training loop's thread."""
 
     def __init__(
-        self, plan: LearnerPlan, *, address: str, dial: Dial, asynchronous: bool, needs: frozenset[str]
+        self, plan: Plan, *, address: str, dial: Dial, asynchronous: bool, needs: frozenset[str]
     ) -> None:
         """Dial, and wait until the learners are made.
 
@@ -42,6 +45,10 @@ class ServiceSession:
         is not there within `learner_start_timeout_s`.
         """
         self._plan = plan_message(plan)
+        self._changed: ChangedPolicies | None = None
+        if isinstance(plan, MultiAgentPlan):
+            self._changed = ChangedPolicies(plan)
+            needs |= SEVERAL_POLICIES
         self._address = address
         self._dial = dial
         self._needs = needs
@@ -54,9 +61,11 @@ class ServiceSession:
         """Number of the request for a snapshot that is under way."""
         self.weights: ReceivedWeights
         self.ready: session.LearnReady
+        self.last_sequence = 0
+        """Of the fragments that it takes."""
         self.connection: ServiceConnection
         while True:
-            self._connect(None)
+            self._connect(self._plan, None)
             try:
                 state = self.get_state()
             except LostServiceError as error:
@@ -75,6 +84,12 @@ class ServiceSession:
         assert self._recovery is not None, "made by the constructor"
         return self._recovery
 
+    @property
+    def changed(self) -> ChangedPolicies:
+        """What is kept of changes of policies, where there are several."""
+        assert self._changed is not None, "asked for where there are several"
+        return self._changed
+
     def hear(self, timeout_s: float) -> Message | None:
         """Return the next message, or None. Weights are kept first, and every state as the snapshot."""
         taken = self.connection.take(timeout_s)
@@ -86,7 +101,9 @@ class ServiceSession:
         elif isinstance(message, session.LearnState) and self._recovery is not None:
             if message.request == self._snapshot:
                 self._snapshot = None
-            self._recovery.keep(read_state(attachment))
+            self._keep(self._recovery, read_state(attachment))
+        elif isinstance(message, session.LearnRoom):
+            self.last_sequence = max(self.last_sequence, message.last_sequence)
         return taken
 
     def hear_before(self, deadline: float, what: str) -> Message:
@@ -121,7 +138,9 @@ class ServiceSession:
 
     def set_state(self, state: StateTree) -> None:
         """Start anew from a state that the user chose."""
-        self._start(state)
+        self._start(self._plan if self._changed is None else self._changed.plan(), state)
+        if self._changed is not None:
+            self._changed.set_state(state)
         self.recovery.set_state(copied(state))
 
     def go_back(self, error: LostServiceError) -> None:
@@ -133,7 +152,7 @@ class ServiceSession:
         while True:
             state = self.recovery.go_back(str(error))
             try:
-                self._connect(state)
+                self._connect_again(state)
             except LostServiceError as again:
                 error = again
                 continue
@@ -144,15 +163,64 @@ class ServiceSession:
         """Leave the service."""
         self.connection.close()
 
+    def ask_policies(self, call: Mapping[str, Any]) -> int:
+        """Ask about policies, or for a change of them, and return the number of the request."""
+        self._num_requests += 1
+        self.connection.send(session.LearnPolicies(self._num_requests), encode_tree(call).pieces())
+        return self._num_requests
+
+    def answer(self, request: int, taken: Message) -> dict[str, Any] | None:
+        """Return what a message answers to a call of `ask_policies`, or None where it does not.
+
+        Raises ValueError where it could not be done.
+        """
+        message, attachment = taken
+        if not isinstance(message, session.LearnPoliciesAnswer) or message.request != request:
+            return None
+        answer: dict[str, Any] = read_state(attachment)
+        if error := answer.get("error"):
+            raise ValueError(str(error))
+        return answer
+
+    def note(self, answer: Mapping[str, Any], note: Callable[[dict[str, Any]], None]) -> None:
+        """Let `note` write a change down, of which nothing is lost from here on."""
+        before = self.changed.num_versions
+        note(dict(answer))
+        self.recovery.changed(self.changed.num_versions - before, int(answer["version"]))
+
+    def _keep(self, recovery: Recovery, state: StateTree) -> None:
+        """Keep a snapshot; changes that came after it are made again, and are no updates that were lost."""
+        if self._changed is None:
+            recovery.keep(state)
+            return
+        self._changed.keep(state)
+        recovery.keep(state | {"version": int(state["version"]) + self._changed.num_versions})
+
+    def _connect_again(self, state: StateTree) -> None:
+        """Go on from a state, and make changes again that it does not have."""
+        if self._changed is None:
+            self._connect(self._plan, state)
+            return
+        self._connect(self._changed.plan_of(state), state)
+        version = int(state["version"])
+        for call in self._changed.calls_after(state):
+            request = self.ask_policies(call)
+            deadline = time.monotonic() + self.timeout_s
+            answer = None
+            while answer is None:
+                answer = self.answer(request, self.hear_before(deadline, "change policies"))
+            version = int(answer["version"])
+        self.recovery.changed(self._changed.num_versions, version)
+
     def _ask_for_state(self) -> int:
         self._num_requests += 1
         self.connection.send(session.LearnStateRequest(self._num_requests))
         return self._num_requests
 
-    def _connect(self, state: StateTree | None) -> None:
+    def _connect(self, plan: Mapping[str, Any], state: StateTree | None) -> None:
         self.connection = self._dial_until_there()
         try:
-            self._start(state)
+            self._start(plan, state)
         except BaseException:
             self.connection.close()
             raise
@@ -163,13 +231,14 @@ class ServiceSession:
             self.connection.component,
         )
 
-    def _start(self, state: StateTree | None) -> None:
+    def _start(self, plan: Mapping[str, Any], state: StateTree | None) -> None:
         """Say what to train, and wait until the learners are made and have published.
 
         That they are made may be heard first: what has nothing attached overtakes what has.
         """
         self._snapshot = None
-        tree = encode_tree({"plan": self._plan, "state": state})
+        self.last_sequence = 0
+        tree = encode_tree({"plan": plan, "state": state})
         self.connection.send(session.LearnStart(asynchronous=self._asynchronous), tree.pieces())
         deadline = time.monotonic() + self._start_timeout_s
         awaited = {session.LearnWeights, session.LearnReady}
@@ -182,6 +251,7 @@ class ServiceSession:
                 )
             if isinstance(taken[0], session.LearnReady):
                 self.ready = taken[0]
+                self.last_sequence = max(self.last_sequence, self.ready.room)
             awaited.discard(type(taken[0]))
 
     def _dial_until_there(self) -> ServiceConnection:
