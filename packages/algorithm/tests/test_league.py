@@ -181,7 +181,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], sentence: s
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"main": ["mian"]}, "main names 'mian', which is no policy; did you mean main"),
+        ({"main": ["mian"]}, "there is no policy 'mian'; did you mean main"),
         ({"main": ["old"]}, "main names 'old', which is frozen"),
         ({"main": []}, "no policy of the league learns"),
         ({"sides": [["0"], ["2"]]}, "agent '1' is on 0 sides and the environment has 0, 1"),

@@ -37,7 +37,7 @@ def test_policies_are_typed_and_recorded(typed: str, policies: object) -> None:
         ({"policies": ["a/b"]}, "give text without '/'"),
         ({"policies": {"a": {"rlmodule": {}}}}, "policy 'a' has no 'rlmodule'; did you mean rl_module"),
         ({"policies": {"a": 3}}, "give a PolicySpec, or None"),
-        ({"policies": ["red", "blue"], "policies_to_train": ["rad"]}, "names 'rad', which is no policy; did"),
+        ({"policies": ["red", "blue"], "policies_to_train": ["rad"]}, "there is no policy 'rad'; did"),
         ({"policies": "shared", "policies_to_train": ["blue"]}, "known are shared"),
         ({"policies": "shared", "policies_to_train": "shared"}, r"give one, such as \['shared'\]"),
         ({"policies": "shared", "num_agents": 0}, "num_agents=0 is out of range"),
@@ -65,7 +65,6 @@ def test_what_is_of_several_agents_needs_policies(settings: dict[str, Any]) -> N
     ("section", "settings", "sentence"),
     [
         ("env_runners", {"listen": "127.0.0.1:0"}, "listen='127.0.0.1:0' lets in runners of farms"),
-        ("learners", {"learner_address": "host:1"}, "learner_address='host:1' is of a learner service"),
         ("environment", {"env": None}, "env is None"),
     ],
 )

@@ -101,7 +101,7 @@ def test_one_policy_is_read_out_of_a_checkpoint_alone(tmp_path: Path) -> None:
     for name in TWO_STACKS:
         policy = load_policy(path, name)
         assert are_equal({key: t.numpy() for key, t in policy.state_dict().items()}, expected[name])
-    with pytest.raises(CheckpointError, match="has no policy '4'; known are 0, 1, 2"):
+    with pytest.raises(CheckpointError, match="there is no policy '4'; known are 0, 1, 2"):
         load_policy(path, "4")
 
 

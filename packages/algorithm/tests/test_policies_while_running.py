@@ -178,8 +178,8 @@ def test_it_must_be_said_whose_architecture_a_new_policy_has_where_there_are_sev
 @pytest.mark.parametrize(
     ("matchups", "sentence"),
     [
-        ([(1.0, {"0": "0"})], "agent '1' no policy"),
-        ([(1.0, {"0": "0", "1": "7"})], "agent '1' policy '7', which there is not"),
+        ([(1.0, {"0": "0"})], "leaves out agent '1'"),
+        ([(1.0, {"0": "0", "1": "7"})], "lets '7' play agent '1', and there is no policy '7'"),
         ([(0.0, {"0": "0", "1": "1"})], "weight 0.0"),
         ([], "there are no matchups"),
     ],

@@ -62,7 +62,7 @@ def test_policies_are_named_by_the_settings_or_after_the_agents() -> None:
 
 def test_only_a_policy_that_there_is_can_be_trained() -> None:
     settings = MultiAgentSettings(policies="per_agent", policies_to_train=["green"])
-    with pytest.raises(ValueError, match="names 'green', which is no policy; there are red_0, red_1, blue_0"):
+    with pytest.raises(ValueError, match="there is no policy 'green'; known are red_0, red_1, blue_0"):
         policy_names(settings, AGENTS)
 
 

@@ -199,7 +199,7 @@ def test_nobody_on_turn_for_very_long_is_an_error(monkeypatch: pytest.MonkeyPatc
 
 
 def test_agents_with_equal_spaces_form_a_group_and_actions_keep_the_agents_order() -> None:
-    wide = (gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(5))
+    wide = (gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(5))
     script = Script(turn({"a": 1, "b": 2, "c": 3}, "abc"), turn({}, ""), agents="abc", spaces={"b": wide})
     vector = SyncAgents([lambda: script], on_failure=rethrow)
     vector.reset([0])

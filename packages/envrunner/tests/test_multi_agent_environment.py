@@ -198,9 +198,9 @@ class EmptyHunt(Hunt):
         (BrokenHunt, "environment BrokenHunt failed at its first step: OSError: no field"),
         (
             FlatHunt,
-            "FlatHunt failed at its first reset: ValueError: of agent 'prey', the observation has shape",
+            "FlatHunt failed at its first reset: agent 'prey' is shown an array of shape",
         ),
-        (PricelessHunt, "failed at its first step: ValueError: of agent 'hunter', the reward is None"),
+        (PricelessHunt, "failed at its first step: the reward of agent 'hunter' is None of type NoneType"),
         (ForgetfulHunt, "agent 'prey' vanished from environment copy 0"),
         (EmptyHunt, "nobody takes part after a reset"),
         ("CartPole-v1", "CartPole-v1 is an environment for one agent; ask for independent copies of it"),

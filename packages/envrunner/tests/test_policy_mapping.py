@@ -39,15 +39,27 @@ def test_a_function_knows_the_episode_and_draws_the_same_for_the_same_one() -> N
     [
         (
             "new",
-            "policy_mapping_fn returns for agent 'red' policy 'new', which there is not; the policies are",
+            "returned 'new' for agent 'red' in episode 2 of environment 4, and there is no policy 'new': add",
         ),
-        (None, "policy_mapping_fn returns for agent 'red' no policy; the policies are 'main', 'old': name"),
-        (["main"], r"for agent 'red' policy \['main'\], which there is not"),
+        ("od", "there is no policy 'od': add it, or name another; did you mean old?"),
+        (None, "policy_mapping_fn returned None for agent 'red'"),
+        (["main"], r"returned \['main'\] for agent 'red'"),
     ],
 )
 def test_a_name_that_there_is_not_is_refused_with_the_agent(name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        FunctionMapping(lambda *_: name, AGENTS, NUMBERS).assign(episode())
+        FunctionMapping(lambda *_: name, AGENTS, NUMBERS).assign(episode(2))
+
+
+def test_a_function_that_raises_is_an_error_with_agent_episode_and_its_own_error_as_cause() -> None:
+    def buggy(agent: str, each: Episode) -> str:
+        return {"red": "main"}[agent]
+
+    with pytest.raises(
+        ValueError, match="raised KeyError: 'blue' for agent 'blue' in episode 2 of"
+    ) as caught:
+        FunctionMapping(buggy, AGENTS, NUMBERS).assign(episode(2))
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_what_cannot_be_called_is_refused() -> None:
@@ -62,7 +74,9 @@ def test_a_matchup_is_a_weight_and_the_policies_of_agents() -> None:
 
 def test_a_matchup_names_no_agent_that_there_is_not() -> None:
     matchups = Matchups([(1.0, {"red": "main", "blue": "old", "rad": "old"})])
-    with pytest.raises(ValueError, match="a matchup has agent 'rad', which there is not; leave it out: the"):
+    with pytest.raises(
+        ValueError, match="a matchup has agent 'rad', and there is no agent 'rad'; did you mean red"
+    ):
         MatchupMapping(matchups, AGENTS, NUMBERS)
 
 
@@ -75,9 +89,11 @@ def test_matchups_are_drawn_by_their_weights() -> None:
 
 
 def test_a_matchup_without_an_agent_or_of_a_policy_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="a matchup has for agent 'blue' no policy"):
+    with pytest.raises(ValueError, match="a matchup leaves out agent 'blue'"):
         MatchupMapping(Matchups([(1.0, {"red": "main"})]), AGENTS, NUMBERS)
-    with pytest.raises(ValueError, match="a matchup has for agent 'red' policy 'new', which there is not"):
+    with pytest.raises(
+        ValueError, match="a matchup lets 'new' play agent 'red', and there is no policy 'new': add it"
+    ):
         MatchupMapping(Matchups([(1.0, {"red": "new", "blue": "main"})]), AGENTS, NUMBERS)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.setting_value import from_json
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ ALGORITHMS = {
 def config_class(name: str) -> type[AlgorithmConfig[Any]]:
     """Return the configuration of an algorithm. Raises ValueError with the nearest name."""
     if name not in ALGORITHMS:
+        from outrider.envrunner.nearest import did_you_mean
+
         raise ValueError(f"there is no algorithm {name!r}; {did_you_mean(name.lower(), ALGORITHMS)}")
     module, _, attribute = ALGORITHMS[name].partition(":")
     found: type[AlgorithmConfig[Any]] = getattr(import_module(module), attribute)

@@ -10,8 +10,8 @@ import torch
 from outrider.algorithm.algorithms import config_from_json
 from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint
 from outrider.algorithm.multi_agent_settings import PolicySpec
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.own_settings import own_settings
+from outrider.envrunner.nearest import no_such
 from outrider.rlmodule import PolicyRecipe
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def load_policy(path: Path | str, name: str) -> Policy:
         )
     booked = {policy["name"]: policy for policy in tree["policies"]["book"]["policies"]}
     if name not in booked:
-        raise CheckpointError(f"checkpoint {path} has no policy {name!r}; {did_you_mean(name, booked)}")
+        raise CheckpointError(f"checkpoint {path}: {no_such('policy', name, booked)}")
     try:
         policy = _recipe(tree, booked[name]).build()
         policy.load_state_dict(

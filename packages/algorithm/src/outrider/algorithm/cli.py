@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.flags import USAGE_ERROR
-from outrider.algorithm.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"outrider {version('outrider-algorithm')}\n" if name == "--version" else _help())
         return 0
     if name not in COMMANDS:
-        return _fail(f"there is no command {name!r}; {did_you_mean(name, COMMANDS)}", USAGE_ERROR)
+        from outrider.envrunner.nearest import no_such
+
+        return _fail(no_such("command", name, COMMANDS), USAGE_ERROR)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # what a terminal cannot show ends no run

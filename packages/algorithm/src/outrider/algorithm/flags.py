@@ -12,7 +12,6 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from outrider.algorithm.field_docs import field_docs
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.setting_value import describe, field_types, from_text, to_json
 
 if TYPE_CHECKING:
@@ -126,6 +125,8 @@ def _help(text: str, field: Field[Any]) -> str:
 
 
 def _nearest_flag(name: str, flags: Sequence[str], prog: str) -> str:
+    from outrider.envrunner.nearest import did_you_mean  # slow to import, and of use to the mistyped only
+
     longer = [flag for flag in flags if flag.startswith(f"{name}-")]
     words = f"did you mean {' or '.join(longer)}?" if longer else did_you_mean(name, flags)
     return words if words.startswith("did") else f"see {prog} --help"

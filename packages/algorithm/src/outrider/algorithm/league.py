@@ -26,8 +26,8 @@ from outrider.algorithm.league_opponents import (
     opponent_shares,
 )
 from outrider.algorithm.league_table import LeagueTable
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.policy_returns import NUM_SHOWN
+from outrider.envrunner.nearest import did_you_mean, no_such
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -250,9 +250,7 @@ def _main(algorithm: Algorithm, names: Sequence[str] | None) -> tuple[str, ...]:
         names = [name for name in algorithm.policies if name not in frozen]
     for name in names:
         if name not in algorithm.policies:
-            raise ValueError(
-                f"main names {name!r}, which is no policy; {did_you_mean(name, algorithm.policies)}"
-            )
+            raise ValueError(f"main names {name!r}, and {no_such('policy', name, algorithm.policies)}")
         if name in frozen:
             raise ValueError(f"main names {name!r}, which is frozen; thaw it, or leave it out")
     if not names:

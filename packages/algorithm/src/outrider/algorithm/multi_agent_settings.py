@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from outrider.algorithm.nearest import did_you_mean
+from outrider.envrunner.nearest import did_you_mean, no_such
 
 SHARED, PER_AGENT = "shared", "per_agent"
 
@@ -132,6 +132,4 @@ def _check_known(trained: Sequence[str], policies: Any) -> None:  # noqa: ANN401
     known = (SHARED,) if policies == SHARED else tuple(policies)
     for name in trained:
         if name not in known:
-            raise ValueError(
-                f"policies_to_train names {name!r}, which is no policy; {did_you_mean(name, known)}"
-            )
+            raise ValueError(f"policies_to_train names {name!r}, and {no_such('policy', name, known)}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.setting_value import convert, field_types
+from outrider.envrunner.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

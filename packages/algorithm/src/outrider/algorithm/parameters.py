@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.section import Section
+from outrider.envrunner.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from outrider.algorithm.config import AlgorithmConfig

@@ -6,13 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from outrider.algorithm.nearest import did_you_mean
 from outrider.algorithm.policy_plan import PlannedStack
 from outrider.algorithm.setting_value import to_json
+from outrider.envrunner.nearest import no_such
 from outrider.envrunner.policy_entry import PolicyEntry
-
-SHOWN = 8
-"""Names of policies that a sentence lists."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +81,7 @@ class PolicyBook:
         if not isinstance(name, str):
             raise ValueError(f"{name!r} is no name of a policy; give text, one name at a time")
         if name not in self._policies:
-            raise ValueError(f"there is no policy {name!r}; {self.names_near(name)}")
+            raise ValueError(no_such("policy", name, self._policies))
         return self._policies[name]
 
     def by_stack(self) -> dict[str, list[BookedPolicy]]:
@@ -93,14 +90,6 @@ class PolicyBook:
         for policy in self:
             policies.setdefault(policy.stack, []).append(policy)
         return policies
-
-    def names_near(self, name: str) -> str:
-        """Return the rest of a sentence that names what was probably meant."""
-        words = did_you_mean(name, self._policies)
-        if words.startswith("did") or len(self) <= SHOWN:
-            return words
-        shown = ", ".join(list(self._policies)[:SHOWN])
-        return f"there are {len(self)}: {shown}, ..."
 
     def add(self, name: str, *, stack: str, planned: int, own: Mapping[str, Any]) -> BookedPolicy:
         """Give a new policy the next number."""

@@ -19,6 +19,7 @@ import numpy as np
 from outrider.algorithm.imagined_episodes import imagined_episodes, num_imagined
 from outrider.algorithm.multi_agent_settings import PER_AGENT, SHARED, PolicySpec
 from outrider.algorithm.own_settings import own_settings, own_values
+from outrider.envrunner.nearest import no_such
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.rlmodule import PolicyRecipe
 
@@ -62,8 +63,7 @@ def policy_names(settings: MultiAgentSettings, agents: Sequence[str]) -> tuple[s
     names = tuple(agents) if policies == PER_AGENT else tuple(policies)
     for name in settings.policies_to_train or ():
         if name not in names:
-            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            raise ValueError(f"policies_to_train names {name!r}, which is no policy; there are {shown}")
+            raise ValueError(f"policies_to_train names {name!r}, and {no_such('policy', name, names)}")
     return names
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
-from outrider.algorithm.nearest import did_you_mean
+from outrider.envrunner.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,6 +16,7 @@ import gymnasium as gym
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.agents_error import AgentsError
 from outrider.envrunner.environment_state import restore_copy, save_copy
+from outrider.envrunner.returned_by_agents import of_reset, of_step
 
 ALL = "__all__"
 
@@ -38,12 +39,12 @@ class DictionaryAgents:
 
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
-        observations, _ = self._env.reset(seed=seed)
+        observations = of_reset(self._env.reset(seed=seed))
         return AgentsTurn(observations, list(observations))
 
     def step(self, actions: Mapping[Any, Any]) -> AgentsTurn:
         """Let those act who were shown something."""
-        observations, rewards, terminated, truncated, _ = self._env.step(actions)
+        observations, rewards, terminated, truncated, _ = of_step(self._env.step(actions))
         return dictionary_turn(observations, rewards, terminated, truncated)
 
     def get_state(self) -> Any:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.nearest import did_you_mean
 from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.trial_step import one_line
 
 
 class FunctionMapping:
@@ -30,29 +32,41 @@ class FunctionMapping:
         self._numbers = numbers
 
     def assign(self, episode: Episode) -> NDArray[np.int32]:
-        """Call the function once for each agent."""
-        fn, numbers = self._fn, self._numbers
-        names = [fn(agent, episode) for agent in self._agents]
+        """Call the function once for each agent.
+
+        Raises ValueError, naming agent and episode; where the function raised, its error is the cause.
+        """
+        fn, numbers, agent = self._fn, self._numbers, ""
+        names: list[str] = []
+        try:
+            for agent in self._agents:
+                names.append(fn(agent, episode))
+        except Exception as error:
+            raise ValueError(
+                f"policy_mapping_fn raised {one_line(error)} for agent {agent!r} in {_which(episode)}; mend "
+                "it, or return the name of a policy"
+            ) from error
         try:
             return np.array([numbers[name] for name in names], np.int32)
         except (KeyError, TypeError):
-            raise self._unknown(names) from None
+            raise self._unknown(names, episode) from None
 
-    def _unknown(self, names: Sequence[object]) -> ValueError:
+    def _unknown(self, names: Sequence[object], episode: Episode) -> ValueError:
         agent, name = next(
             (agent, name)
             for agent, name in zip(self._agents, names, strict=True)
             if not isinstance(name, str) or name not in self._numbers
         )
-        return no_such_policy(agent, name, self._numbers, "policy_mapping_fn returns")
+        who = f"policy_mapping_fn returned {name!r} for agent {agent!r} in {_which(episode)}"
+        return no_policy_for(who, name, self._numbers)
 
 
-def no_such_policy(agent: str, name: object, known: Mapping[str, int], who: str) -> ValueError:
-    """Say that an agent got a policy that there is not."""
-    first = ", ".join(repr(each) for each in list(known)[:8])
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-    what = "no policy" if name is None else f"policy {name!r}, which there is not"
+def no_policy_for(who: str, name: object, known: Mapping[str, int]) -> ValueError:
+    """Say that an agent got a policy that there is not; `who` begins the sentence."""
     return ValueError(
-        f"{who} for agent {agent!r} {what}; the policies are {first}{more}: name one of them, or add it to "
-        "policies"
+        f"{who}, and there is no policy {name!r}: add it, or name another; {did_you_mean(name, known)}"
     )
+
+
+def _which(episode: Episode) -> str:
+    return f"episode {episode.number} of environment {episode.environment}"

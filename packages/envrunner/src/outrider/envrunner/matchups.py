@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.function_mapping import no_such_policy
+from outrider.envrunner.function_mapping import no_policy_for
+from outrider.envrunner.nearest import no_such
 from outrider.envrunner.policy_mapping import Episode
 
 AN_EXAMPLE = "(1.0, {'agent': 'policy'})"
@@ -76,14 +77,14 @@ def _numbers(
 ) -> NDArray[np.int32]:
     """Return the number of the policy of each agent slot [A]."""
     if others := names.keys() - set(agents):
-        shown = ", ".join(repr(agent) for agent in agents[:8]) + (", ..." if len(agents) > 8 else "")
-        raise ValueError(
-            f"a matchup has agent {min(others)!r}, which there is not; leave it out: the agents are {shown}"
-        )
+        other = min(others)
+        raise ValueError(f"a matchup has agent {other!r}, and {no_such('agent', other, agents)}")
     assigned = np.empty(len(agents), np.int32)
     for slot, agent in enumerate(agents):
-        name = names.get(agent)
-        if name is None or name not in numbers:
-            raise no_such_policy(agent, name, numbers, "a matchup has")
+        if agent not in names:
+            raise ValueError(f"a matchup leaves out agent {agent!r}; say in each who plays whom, all agents")
+        name: object = names[agent]
+        if not isinstance(name, str) or name not in numbers:
+            raise no_policy_for(f"a matchup lets {name!r} play agent {agent!r}", name, numbers)
         assigned[slot] = numbers[name]
     return assigned

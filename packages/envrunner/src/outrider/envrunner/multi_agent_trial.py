@@ -9,9 +9,10 @@ import gymnasium as gym
 
 from outrider.envrunner.agent_slots import ActionArrays, AgentSlots, SlotArrays, slots_of
 from outrider.envrunner.agents_copy import AgentsCopy, AgentsTurn
+from outrider.envrunner.agents_error import AgentsError
 from outrider.envrunner.agents_in_slots import AgentsInSlots
-from outrider.envrunner.spaces import column_reader, space_from_gymnasium
-from outrider.envrunner.trial_step import allowed_action, one_line, require_number, require_shapes
+from outrider.envrunner.returned_by_agents import bad_rewards
+from outrider.envrunner.trial_step import allowed_action, one_line, require_number
 
 
 def try_agents(copy: AgentsCopy, name: str) -> AgentSlots:
@@ -28,9 +29,8 @@ def try_agents(copy: AgentsCopy, name: str) -> AgentSlots:
         nothing = ActionArrays(slots, 1).columns
         agents.step([{path: column[0] for path, column in columns.items()} for columns in nothing])
     except Exception as error:
-        raise ValueError(
-            f"environment {name} failed at its first {watched.doing}: {one_line(error)}"
-        ) from error
+        why = str(error) if isinstance(error, AgentsError) else one_line(error)
+        raise ValueError(f"environment {name} failed at its first {watched.doing}: {why}") from error
     return slots
 
 
@@ -63,16 +63,9 @@ class _Watched:
 
     def _look(self, turn: AgentsTurn) -> AgentsTurn:
         self._seen = turn.observations
-        for agent in turn.acting:
-            if agent in turn.observations and agent in self.agents:
-                space = space_from_gymnasium(self.observation_space(agent))
-                try:
-                    require_shapes(column_reader(space)(turn.observations[agent]), space)
-                except ValueError as error:
-                    raise ValueError(f"of agent {agent!r}, {error}") from error
-        for agent, reward in turn.rewards.items():
+        for reward in turn.rewards.values():
             try:
                 require_number(reward)
-            except ValueError as error:
-                raise ValueError(f"of agent {agent!r}, {error}") from None
+            except ValueError:
+                raise bad_rewards(turn.rewards) from None
         return turn

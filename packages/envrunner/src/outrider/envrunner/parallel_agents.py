@@ -12,6 +12,7 @@ import gymnasium as gym
 from outrider.envrunner.agents_copy import AgentsTurn
 from outrider.envrunner.dictionary_agents import ALL, dictionary_turn
 from outrider.envrunner.environment_state import restore_copy, save_copy
+from outrider.envrunner.returned_by_agents import of_reset, of_step
 
 
 class ParallelAgents:
@@ -31,13 +32,13 @@ class ParallelAgents:
 
     def reset(self, seed: int | None) -> AgentsTurn:
         """Begin an episode."""
-        observations, _ = self._env.reset(seed=seed)
+        observations = of_reset(self._env.reset(seed=seed))
         agents = self._env.agents
         return AgentsTurn(observations, agents, over=not agents)
 
     def step(self, actions: Mapping[Any, Any]) -> AgentsTurn:
         """Let all act."""
-        observations, rewards, terminated, truncated, _ = self._env.step(actions)
+        observations, rewards, terminated, truncated, _ = of_step(self._env.step(actions))
         if ALL in terminated:  # it has methods for its spaces and yet ends episodes like the others
             return dictionary_turn(observations, rewards, terminated, truncated)
         agents = self._env.agents
