@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings
+from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_runner import FarmRunner, RefusedSettingsError, runner_maker
+from outrider.envrunner.farm_runner import FarmRunner, RefusedSettingsError
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.testing.connections import ConnectionPair
@@ -318,7 +319,7 @@ def graph() -> memoryview:
 
 
 def test_an_assignment_makes_the_runner_of_that_number() -> None:
-    make = runner_maker(EnvironmentSettings("CartPole-v1"), "sync")
+    make = FarmEnvironment(environment=EnvironmentSettings("CartPole-v1"), vectorize_mode="sync").make_runner
     runner = make(assignment(max_env_restarts=3), graph())
     runner.set_weights(weights_for_the_graph())
     fragment = runner.sample()
@@ -338,5 +339,6 @@ def weights_for_the_graph() -> Weights:
     [({"gravity": 3}, "knows no setting 'gravity'"), ({"max_env_restarts": -1}, "max_env_restarts is -1")],
 )
 def test_settings_of_an_assignment_are_checked(settings: dict[str, Any], sentence: str) -> None:
+    farm = FarmEnvironment(environment=EnvironmentSettings("CartPole-v1"))
     with pytest.raises(RefusedSettingsError, match=sentence):
-        runner_maker(EnvironmentSettings("CartPole-v1"), "sync")(assignment(**settings), graph())
+        farm.make_runner(assignment(**settings), graph())

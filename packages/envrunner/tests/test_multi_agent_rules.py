@@ -21,7 +21,7 @@ from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
-from outrider.wire import DictSpace, Fragment, Limits, decode_weights
+from outrider.wire import DictSpace, Fragment, Limits, capabilities, decode_weights
 from outrider.wire.session import Join
 
 ENV = gym.make("CartPole-v1")
@@ -143,10 +143,11 @@ def test_weights_of_other_modules_are_refused() -> None:
         invitation().check_weights(LocalWeights(other))
 
 
-def test_strangers_are_refused_in_a_sentence() -> None:
+def test_strangers_stay_out_where_a_run_does_not_listen() -> None:
     nothing = DictSpace(spaces={})
-    join = Join(hello=introduction("a farm"), name="farm 1", observation_space=nothing, action_space=nothing)
+    hello = introduction("a farm", capabilities())
+    join = Join(hello=hello, name="farm 1", observation_space=nothing, action_space=nothing)
     refusal = invitation().welcome(join, is_stranger=True).refusal
     assert refusal is not None
-    assert "has several agents, for which" in refusal.sentence
+    assert "takes no runners but its own" in refusal.sentence
     assert invitation().welcome(join, is_stranger=False).refusal is None

@@ -42,7 +42,10 @@ from outrider.rlmodule import PolicyRecipe
 if TYPE_CHECKING:
     from outrider.algorithm.loop import TrainingLoop
     from outrider.algorithm.ray_cluster import Cluster
+    from outrider.envrunner import EnvRunnerSettings
     from outrider.envrunner.gateway import Gateway
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+    from outrider.envrunner.runner_plan import RunnerPlan
 
 R = TypeVar("R", bound=RunSettings)
 
@@ -82,7 +85,9 @@ def build(
             run_name=run_name or f"{name}-{settings.environment.name}",
         )
         # The gateway first: farms join while the cluster and the learners are made.
-        blueprint = replace(blueprint, gateway=_gateway(blueprint, parts))
+        if settings.env_runners.listen is not None:
+            gateway = let_farms_in(settings.env_runners, farm_plan(blueprint), parts)
+            blueprint = replace(blueprint, gateway=gateway)
         blueprint = replace(blueprint, cluster=join_cluster(settings, parts))
         return Algorithm(
             name,
@@ -118,12 +123,9 @@ def build_to_evaluate(
     )
 
 
-def _gateway(blueprint: Blueprint, parts: ExitStack) -> Gateway | None:
-    """Let farms in from now on, where there may be any."""
-    runners = blueprint.settings.env_runners
-    if runners.listen is None:
-        return None
-    gateway = parts.enter_context(closing(open_gateway(runners, farm_plan(blueprint))))
+def let_farms_in(runners: EnvRunnerSettings, plan: RunnerPlan | MultiAgentPlan, parts: ExitStack) -> Gateway:
+    """Let runners of farms in from now on."""
+    gateway = parts.enter_context(closing(open_gateway(runners, plan)))
     gateway.is_last = False  # unless the algorithm comes to its end
     return gateway
 

@@ -15,11 +15,13 @@ from gymnasium.envs.registration import VectorizeMode
 from outrider.algorithm.setting_value import function_name
 from outrider.transport.addresses import check_listen, parse_address, read_tokens
 from outrider.transport.security import ServerSecurity
-from outrider.wire import PolicyGraph, capabilities
+from outrider.wire import capabilities
 
 if TYPE_CHECKING:
-    from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
+    from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
     from outrider.envrunner.gateway import Gateway
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+    from outrider.envrunner.runner_plan import RunnerPlan
 
 INSTALL_GRPC = (
     "runners in processes and on farms connect over gRPC, which is not installed; pip install "
@@ -66,12 +68,14 @@ def gateway_security(runners: EnvRunnerSettings) -> ServerSecurity:
     return security
 
 
-def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
+def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan | MultiAgentPlan) -> Gateway:
     """Listen for farms from now on. Raises ValueError where the address is not to be had."""
     from outrider.envrunner.gateway import Gateway
+    from outrider.envrunner.matchups import Matchups
+    from outrider.envrunner.runner_plan import RunnerPlan
 
     assert runners.listen is not None
-    if not isinstance(plan.policy, PolicyGraph):
+    if not plan.is_exported:
         raise ValueError(
             f"listen={runners.listen!r} lets in farms, which act without torch, and this policy cannot be "
             "exported; use a network that can be, or runners that the run starts itself"
@@ -88,7 +92,10 @@ def open_gateway(runners: EnvRunnerSettings, plan: RunnerPlan) -> Gateway:
         raise ValueError(INSTALL_GRPC) from error
     except OSError as error:
         raise ValueError(f"listen={runners.listen!r}: {error}") from error
-    log.warning("farms join with: %s", farm_command(runners, gateway.address, plan.environment))
+    command = farm_command(runners, gateway.address, plan.environment)
+    if not isinstance(plan, RunnerPlan) and not isinstance(plan.mapping, Matchups):
+        command += " --policy-mapping-fn MODULE:FUNCTION"
+    log.warning("farms join with: %s", command)
     return gateway
 
 

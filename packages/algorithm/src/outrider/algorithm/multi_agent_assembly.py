@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from outrider.algorithm.algorithm import Algorithm
-from outrider.algorithm.assembly import join_cluster, reward_threshold, use_threads, with_seed
+from outrider.algorithm.assembly import join_cluster, let_farms_in, reward_threshold, use_threads, with_seed
 from outrider.algorithm.asynchronous import AsynchronousLoop
 from outrider.algorithm.current_mapping import CurrentMapping, recorded_choice
+from outrider.algorithm.learner_assembly import check_one_place
 from outrider.algorithm.multi_agent_checks import check_several_agents
 from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
-from outrider.algorithm.player_assembly import make_async_players, make_players
+from outrider.algorithm.player_assembly import farm_plan, make_async_players, make_players
 from outrider.algorithm.policy_book import PolicyBook
 from outrider.algorithm.policy_learners import (
     learner_here,
@@ -49,7 +50,10 @@ from outrider.learner.per_policy import MAY_DIFFER
 from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
+    import gymnasium as gym
+
     from outrider.envrunner import AsyncRunnerFleet
+    from outrider.envrunner.gateway import Gateway
     from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentVector
     from outrider.envrunner.sync_vector import OnFailure
     from outrider.learner import AsyncLearnerGroup
@@ -70,6 +74,8 @@ class MultiAgentBlueprint:
     assemblies: Sequence[StackAssembly]
     groups: Sequence[AgentGroup]
     """Agents with equal spaces."""
+    state_space: gym.spaces.Box | None
+    """The environment's own global state, where it has one."""
     num_steps: int
     """Vector steps of one fragment."""
 
@@ -97,18 +103,22 @@ def build_several(
     num_steps = check_resources(settings)
     use_threads(settings)
     blueprint = plan_policies(name, settings, seed, recorded, num_steps)
+    gateway: Gateway | None = None
     with ExitStack() as parts:
         if to_train:
+            # The gateway first: farms join while the cluster and the learners are made.
+            if settings.env_runners.listen is not None:
+                gateway = let_farms_in(settings.env_runners, farm_plan(blueprint), parts)
             cluster = join_cluster(settings, parts)
             run_name = run_name or f"{name}-{settings.environment.name}"
             loop: Any
             if is_asynchronous(settings):
-                runners, players = make_async_players(blueprint, cluster, run_name=run_name)
+                runners, players = make_async_players(blueprint, cluster, gateway, run_name=run_name)
                 parts.enter_context(closing(runners))
                 busy, policies = make_async_policy_learners(blueprint)
                 loop = _asynchronous(settings, runners, parts.enter_context(closing(busy)))
             else:
-                pool, players = make_players(blueprint, cluster, parts, run_name=run_name)
+                pool, players = make_players(blueprint, cluster, gateway, parts, run_name=run_name)
                 learners, policies = make_policy_learners(blueprint, cluster, run_name=run_name)
                 loop = SynchronousLoop(pool, parts.enter_context(closing(learners)))
             changes: dict[str, Any] = {
@@ -134,6 +144,7 @@ def build_several(
             several=several,
             evaluator=_evaluator(blueprint),
             parts=parts.pop_all(),
+            gateway=gateway,
             reward_threshold=_reward_threshold(settings),
             num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
         )
@@ -175,6 +186,7 @@ def plan_policies(
         mapping=mapping,
         assemblies=assemblies,
         groups=groups,
+        state_space=state_space,
         num_steps=num_steps,
     )
 
@@ -205,7 +217,11 @@ def _asynchronous(
 
 
 def _with_own_learner(settings: R) -> R:
-    """Return settings in which "auto" has become the one learner of this process."""
+    """Return settings in which "auto" has become the one learner of this process.
+
+    Raises ValueError where learners are asked for beside those of a learner service.
+    """
+    check_one_place(settings.learners)
     if settings.learners.num_learners != "auto":
         return settings
     return replace(settings, learners=replace(settings.learners, num_learners=0))

@@ -25,17 +25,7 @@ def check_one_agent(settings: MultiAgentSettings) -> None:
 
 def check_several_agents(settings: RunSettings) -> None:
     """Raise ValueError for what a run with several agents does not do yet, and what makes no sense in it."""
-    runners, learners = settings.env_runners, settings.learners
-    if runners.listen is not None:
-        raise ValueError(
-            f"listen={runners.listen!r} lets in runners of farms, which sample for one agent, and there are "
-            "several; leave it out, and let the run start its runners (num_env_runners=N)"
-        )
-    if learners.learner_address is not None:
-        raise ValueError(
-            f"learner_address={learners.learner_address!r} is of a learner service, which trains one policy, "
-            "and with several agents there are policies by name; leave it out, or give num_learners instead"
-        )
+    learners = settings.learners
     if is_asynchronous(settings) and learners.num_learners not in (0, "auto"):
         raise ValueError(
             f"num_learners={learners.num_learners} asks for learners in other processes, and several "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,32 +11,39 @@ from outrider.algorithm.environment_elsewhere import environment_elsewhere
 from outrider.algorithm.players import Players, PlayersElsewhere, PlayersHere
 from outrider.algorithm.runner_assembly import runners_elsewhere
 from outrider.envrunner import AsyncRunnerFleet, LocalRunnerPool, RunnerFleet
+from outrider.envrunner.agent_slots import wire_agents
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 
 if TYPE_CHECKING:
     from outrider.algorithm.multi_agent_assembly import MultiAgentBlueprint
     from outrider.algorithm.ray_cluster import Cluster
+    from outrider.envrunner.gateway import Gateway
 
 
 def make_players(
-    blueprint: MultiAgentBlueprint, cluster: Cluster | None, parts: ExitStack, *, run_name: str
+    blueprint: MultiAgentBlueprint,
+    cluster: Cluster | None,
+    gateway: Gateway | None,
+    parts: ExitStack,
+    *,
+    run_name: str,
 ) -> tuple[LocalRunnerPool | RunnerFleet, Players]:
     """Make runners that are asked for one fragment after the other, and who tells them of changes."""
     runners = blueprint.settings.env_runners
     if not runners.num_env_runners:
         return _here(blueprint, parts)
-    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, None, run_name)
+    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, gateway, run_name)
     fleet = parts.enter_context(closing(RunnerFleet(remote, runners, num_steps=blueprint.num_steps)))
     return fleet, _elsewhere(blueprint, fleet)
 
 
 def make_async_players(
-    blueprint: MultiAgentBlueprint, cluster: Cluster | None, *, run_name: str
+    blueprint: MultiAgentBlueprint, cluster: Cluster | None, gateway: Gateway | None, *, run_name: str
 ) -> tuple[AsyncRunnerFleet, Players]:
     """Make runners that sample without pause, and who tells them of changes."""
     runners = blueprint.settings.env_runners
-    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, None, run_name)
+    remote = runners_elsewhere(runner_plan(blueprint), runners, cluster, gateway, run_name)
     fleet = AsyncRunnerFleet(remote, runners, num_steps=blueprint.num_steps)
     return fleet, _elsewhere(blueprint, fleet)
 
@@ -58,6 +66,13 @@ def runner_plan(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
         num_steps=blueprint.num_steps,
         seed=blueprint.seed,
     )
+
+
+def farm_plan(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
+    """Return what runners of farms are made of: they are counted after the run's own."""
+    agents = wire_agents(blueprint.mapping.agents, blueprint.groups, blueprint.state_space)
+    first_runner = blueprint.settings.env_runners.num_own_env_runners
+    return replace(runner_plan(blueprint), first_runner=first_runner, environment_agents=agents)
 
 
 def _elsewhere(blueprint: MultiAgentBlueprint, fleet: RunnerFleet | AsyncRunnerFleet) -> PlayersElsewhere:

@@ -71,6 +71,26 @@ def group_agents(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> tup
     )
 
 
+def wire_agents(
+    agents: Sequence[str], groups: Sequence[AgentGroup], state_space: gym.spaces.Box | None
+) -> wire.Agents:
+    """Return what a runner says of its environment's agents to those elsewhere."""
+    state = None if state_space is None else space_from_gymnasium(state_space)
+    assert state is None or isinstance(state, wire.BoxSpace)
+    return wire.Agents(
+        names=tuple(agents),
+        groups=tuple(
+            wire.AgentGroup(
+                slots=tuple(map(int, group.slots)),
+                observation_space=space_from_gymnasium(group.observation_space),
+                action_space=space_from_gymnasium(group.action_space),
+            )
+            for group in groups
+        ),
+        state_space=state,
+    )
+
+
 def _equal(known: tuple[Any, Any], pair: tuple[Any, Any]) -> bool:
     return all(one is other or one == other for one, other in zip(known, pair, strict=True))
 

@@ -84,6 +84,11 @@ def parser() -> Parser:
         default="sync",
         help="how one runner steps its copies; must show the spaces that the run has (default: sync)",
     )
+    add(
+        "--policy-mapping-fn",
+        metavar="MODULE:FUNCTION",
+        help="who acts for whom, for runs with several agents that map them by a function",
+    )
     add("--name", default=None, help="what operators call this farm (default: this host's name)")
     add("--token-file", metavar="FILE", help="holds the gateway's token (default: $OUTRIDER_TOKEN)")
     add("--tls-ca", metavar="FILE", help="PEM of who signed the gateway's certificate (default: system's)")
@@ -128,6 +133,7 @@ def orders_of(flags: argparse.Namespace, environ: Mapping[str, str]) -> RunnerOr
         component="outrider-farm",
         environment=_environment(flags),
         vectorize_mode=flags.gym_env_vectorize_mode,
+        policy_mapping_fn=_function(flags.policy_mapping_fn),
         insecure=flags.insecure or (is_loopback(flags.connect) and not has_tls),
         ca=flags.tls_ca,
         certificate=flags.tls_certificate,
@@ -137,6 +143,12 @@ def orders_of(flags: argparse.Namespace, environ: Mapping[str, str]) -> RunnerOr
         drain_s=flags.drain_timeout,
         debug=flags.debug,
     )
+
+
+def _function(name: str | None) -> str | None:
+    if name is not None and not all(name.partition(":")):
+        raise ValueError(f"--policy-mapping-fn {name!r} names no function; write it as module:function")
+    return name
 
 
 def _environment(flags: argparse.Namespace) -> dict[str, Any]:

@@ -14,18 +14,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from outrider.envrunner.dial_again import BackOff
-from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_session import Assigned, FarmSession, Sample, StateWanted, Witness
 from outrider.envrunner.restarts import EnvironmentsFailedError
-from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
-from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
-    decode_policy_graph,
-    decode_settings,
     decode_tree,
     decode_weights,
     encode_fragment,
@@ -61,7 +56,7 @@ class RefusedSettingsError(ValueError):
 
 
 MakeRunner = Callable[[session.Assignment, memoryview], SamplingRunner]
-"""From an assignment and a message `PolicyGraph`. Raises ValueError where that cannot be."""
+"""From an assignment and what is attached to it. Raises ValueError where that cannot be."""
 
 
 class FarmRunner:
@@ -193,34 +188,3 @@ class FarmRunner:
 def _sentence(error: Exception) -> str:
     is_ours = isinstance(error, ValueError | EnvironmentsFailedError)
     return str(error) if is_ours else f"{type(error).__name__}: {error}"
-
-
-def runner_maker(environment: EnvironmentSettings, vectorize_mode: str | None) -> MakeRunner:
-    """Return what makes the runners of a farm, whose environment is the farm's and all else the run's."""
-
-    def make(assignment: session.Assignment, graph: memoryview) -> SamplingRunner:
-        ours = {} if vectorize_mode is None else {"gym_env_vectorize_mode": vectorize_mode}
-        try:
-            settings = decode_settings(EnvRunnerSettings, {**settings_of(assignment), **ours})
-        except ValueError as error:
-            raise RefusedSettingsError(str(error)) from error
-        plan = RunnerPlan(
-            environment=environment,
-            settings=settings,
-            policy=decode_policy_graph(graph),
-            num_steps=assignment.num_steps,
-            seed=assignment.seed,
-        )
-        return plan.make_runner(assignment.runner, assignment.incarnation)
-
-    return make
-
-
-def settings_of(assignment: session.Assignment) -> dict[str, Any]:
-    """Return the settings that an assignment holds, by the names of `EnvRunnerSettings`."""
-    return {
-        **assignment.settings,
-        "num_envs_per_env_runner": assignment.num_environments,
-        "explore": assignment.explore,
-        "record_action_parameters": assignment.record_action_parameters,
-    }

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from outrider.envrunner.act_refusal import ActRefusal
 from outrider.envrunner.act_session import ActSessions
 from outrider.envrunner.cast import Cast
 from outrider.envrunner.invitation import Invitation
@@ -106,6 +107,8 @@ class Gateway:
                 limits=limits,
                 tally=self._tally,
             )
+        elif not isinstance(plan, RunnerPlan):
+            services[ACT] = ActRefusal(self._seats, self._tally)
         listen = listen or _listener(address, settings, security, limits)
         self._listening: Listening | None = listen(services)
         self._num_kept_out = 0

@@ -70,7 +70,11 @@ class Invitation:
         self.fragment_limits = self._invited.rules.limits(limits)
         """How much of a fragment is read."""
         hello = introduction("the training run", capabilities())
-        self._hello = replace(hello, policy_fingerprint=self._invited.fingerprint)
+        self._hello = replace(
+            hello,
+            policy_fingerprint=self._invited.fingerprint,
+            required_capabilities=frozenset() if self._invited.team is None else frozenset({"multi_agent"}),
+        )
         self.capabilities = self._hello.capabilities
         """What this side can do."""
 
@@ -107,6 +111,7 @@ class Invitation:
             explore=settings.explore,
             record_action_parameters=settings.record_action_parameters,
             settings={name: value for name, value in wanted.items() if value != _DEFAULTS[name]},
+            team=self._invited.team,
         )
 
     def runner(self, index: int) -> int:

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
+from outrider.envrunner.agents_misfit import agents_misfit
 from outrider.envrunner.cast import Cast
 from outrider.envrunner.column_rules import ColumnRules
+from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.multi_agent_rules import MultiAgentRules
-from outrider.envrunner.weights_selection import WeightsSelection
+from outrider.envrunner.team_message import team_message
 from outrider.transport import WeightsReference
-from outrider.wire import Bytes, PolicyGraph, Refusal, RefusalReason, encode_tree
-from outrider.wire.session import Join
+from outrider.wire import Bytes, PolicyGraph, Refusal, RefusalReason, Space, encode_tree, leaf_shape, leaves
+from outrider.wire.session import Join, Team
 
 
 class InvitedPolicies:
     """Several policies, of which a run may have others later."""
-
-    is_exported = False
 
     def __init__(self, plan: MultiAgentPlan) -> None:
         """Build what cannot be exported, which needs torch."""
         self._plan = plan
         self._parts = {stack.name: _Architecture(plan, stack) for stack in plan.stacks}
         self.fingerprint = _joint(self._parts)
-        self.attachment: Sequence[Bytes] = encode_tree({}).pieces()  # our own processes have the plan
+        self.team = Team(
+            agents=plan.agents,
+            num_copies=plan.num_agents or 0,
+            has_central_critic=plan.has_central_critic,
+        )
+        self.is_exported = plan.is_exported
+        """Whether strangers can act with it."""
+        is_for_strangers = self.is_exported and plan.environment_agents is not None
+        # Our own processes have the plan already.
+        told = team_message(plan) if is_for_strangers else {}
+        self.attachment: Sequence[Bytes] = encode_tree(told).pieces()
         self._rules = MultiAgentRules(
             columns=self._columns(self._parts),
             policies=plan.policies,
@@ -33,9 +44,10 @@ class InvitedPolicies:
             num_steps=plan.num_steps,
             num_environments=plan.settings.num_envs_per_env_runner,
             has_central_critic=plan.has_central_critic,
+            num_critic_numbers=_num_critic_numbers(plan),
         )
         self._fingerprints = {name: part.fingerprint for name, part in self._parts.items()}
-        self._selection = WeightsSelection(plan.played())
+        self._selection = plan.weights_selection()
 
     @property
     def rules(self) -> MultiAgentRules:
@@ -43,16 +55,39 @@ class InvitedPolicies:
         return self._rules
 
     def misfit(self, join: Join, *, run: str, is_stranger: bool) -> Refusal | None:
-        """Let in whom the run has started itself."""
+        """Compare the agents of a stranger, whom the run has not started itself."""
+        who = join.hello.component
         if not is_stranger:
             return None
-        return Refusal(
-            reason=RefusalReason.CAPABILITY,
-            sentence=(
-                f"{run} has several agents, for which {join.hello.component} cannot sample; let the run "
-                "start its runners itself"
-            ),
-        )
+        if not self.is_exported:
+            return Refusal(
+                reason=RefusalReason.CAPABILITY,
+                sentence=(
+                    f"{run} trains policies that cannot be exported, with which {who} cannot act; use "
+                    "networks that can be exported, or runners that the run starts"
+                ),
+            )
+        if self._plan.environment_agents is None:
+            return Refusal(
+                reason=RefusalReason.CAPABILITY,
+                sentence=f"{run} takes no runners but its own; let it listen (--listen) for {who}",
+            )
+        found = agents_misfit(join, self._plan.environment_agents, self.team)
+        if found is not None:
+            return Refusal(
+                reason=RefusalReason.ENVIRONMENT,
+                sentence=f"{found}; give both the same environment and arguments",
+            )
+        if not isinstance(self._plan.mapping, Matchups) and not join.maps_policies:
+            return Refusal(
+                reason=RefusalReason.CAPABILITY,
+                sentence=(
+                    f"{run} maps agents to policies by a function, which cannot cross a network, and {who} "
+                    "has none; start the farm with --policy-mapping-fn module:function, or let the run have "
+                    "matchups, which are plain data"
+                ),
+            )
+        return None
 
     def check_weights(self, weights: WeightsReference) -> None:
         """Compare the fingerprint of each stack."""
@@ -74,7 +109,7 @@ class InvitedPolicies:
         parts = {name: self._parts[like] for name, like in cast.stacks.items()}
         self._rules.also(self._columns(parts), plan.policies)
         self._fingerprints |= {name: part.fingerprint for name, part in parts.items()}
-        self._selection.also(plan.played())
+        self._selection.also(plan.played(), num_policies=len(plan.policies))
 
     def _columns(self, parts: dict[str, _Architecture]) -> dict[str, ColumnRules]:
         return {name: part.columns for name, part in parts.items()}
@@ -108,3 +143,18 @@ def _joint(parts: dict[str, _Architecture]) -> str:
     for name, part in sorted(parts.items()):
         digest.update(f"{name}/{part.fingerprint}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _num_critic_numbers(plan: MultiAgentPlan) -> int | None:
+    """Return how many numbers a critic state has; None where no stranger sends any."""
+    agents = plan.environment_agents
+    if agents is None or not plan.has_central_critic:
+        return None
+    if agents.state_space is not None:
+        return agents.state_space.low.size
+    seen = sum(len(group.slots) * _num_numbers(group.observation_space) for group in agents.groups)
+    return seen + len(agents.names)
+
+
+def _num_numbers(space: Space) -> int:
+    return sum(math.prod(leaf_shape(leaf)) for leaf in leaves(space).values())

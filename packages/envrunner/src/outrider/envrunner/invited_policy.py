@@ -21,7 +21,7 @@ from outrider.wire import (
     encode_policy_graph,
     space_difference,
 )
-from outrider.wire.session import Join
+from outrider.wire.session import Join, Team
 
 
 class Rules(Protocol):
@@ -62,6 +62,11 @@ class Invited(Protocol):
         ...
 
     @property
+    def team(self) -> Team | None:
+        """Who they act for; None where there is one agent."""
+        ...
+
+    @property
     def rules(self) -> Rules:
         """What fragments look like."""
         ...
@@ -86,6 +91,8 @@ class Invited(Protocol):
 class InvitedPolicy:
     """One policy for one agent."""
 
+    team = None
+
     def __init__(self, plan: RunnerPlan) -> None:
         """Build a policy that cannot be exported, which needs torch."""
         self._graph, self.is_exported = _graph(plan)
@@ -109,6 +116,15 @@ class InvitedPolicy:
                 sentence=(
                     f"{run} trains a policy that cannot be exported, with which {who} cannot act; use a "
                     "network that can be exported, or runners that the run starts"
+                ),
+            )
+        if join.agents is not None:
+            names = ", ".join(repr(name) for name in join.agents.names[:4])
+            return Refusal(
+                reason=RefusalReason.ENVIRONMENT,
+                sentence=(
+                    f"the environment of {who} has several agents, {names}, and {run} trains one policy for "
+                    "one agent; give both the same environment, or let the run have several agents too"
                 ),
             )
         return spaces_misfit(join, self._graph.observation_space, self._graph.action_space)

@@ -9,7 +9,9 @@ from typing import Any
 from outrider.envrunner.acting_stack import ActingStack
 from outrider.envrunner.cast import Cast, Mapped, mapping_message, mapping_of, policies_of
 from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.fetched_policies import FetchedPolicies, FetchPolicies
 from outrider.envrunner.function_mapping import FunctionMapping
+from outrider.envrunner.held_policies import most_policies
 from outrider.envrunner.matchups import MatchupMapping, Matchups
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.multi_agent_vector import MultiAgentVector
@@ -24,7 +26,9 @@ from outrider.envrunner.stack_policy import StackPolicy
 from outrider.envrunner.sync_vector import OnFailure
 from outrider.envrunner.torch_policy import TorchPolicy, TorchRecipe, recipe_from_message
 from outrider.envrunner.torch_stack_policy import TorchStackPolicy
+from outrider.envrunner.weights_selection import WeightsSelection
 from outrider.wire import (
+    Agents,
     PolicyGraph,
     decode_policy_graph,
     decode_settings,
@@ -69,12 +73,16 @@ class MultiAgentPlan:
     """Number within the run of the runner that `make_runner` knows as 0, where others are made elsewhere."""
     load: Callable[[bytes], Any] | None = None
     """Reads the pickles of whoever made the plan, where this process takes any."""
+    environment_agents: Agents | None = None
+    """What the environment of a stranger has to show, where any may come; not in the message."""
 
-    def make_runner(self, index: int, incarnation: int) -> PlannedRunner:
+    def make_runner(self, index: int, incarnation: int, fetch: FetchPolicies | None = None) -> PlannedRunner:
         """Make the runner number `index` of this plan, which was made `incarnation` times before in the run.
 
-        Blocks while its environments are made. Raises ValueError where they cannot be made.
+        With `fetch` it holds no more policies than it may, and fetches others when they play. Blocks while
+        its environments are made. Raises ValueError where they cannot be made.
         """
+        at_most = most_policies(self.settings, len(self.agents))
         acting = {stack.name: self.acting(stack) for stack in self.stacks}
         runner = MultiAgentRunner(
             self._make_vector,
@@ -88,7 +96,16 @@ class MultiAgentPlan:
             settings=self.settings,
             has_central_critic=self.has_central_critic,
         )
+        if fetch is not None:
+            fetched = FetchedPolicies(fetch, at_most)
+            fetched.act_with(self.policies, list(acting.values()))
+            runner.fetch_policies(fetched)
         return PlannedRunner(self, runner, acting, self.load)
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether all policies act without torch."""
+        return all(isinstance(stack.policy, PolicyGraph) for stack in self.stacks)
 
     def recast(self, cast: Cast) -> MultiAgentPlan:
         """Return the plan with other policies and another mapping. Raises ValueError for unknown stacks."""
@@ -113,6 +130,11 @@ class MultiAgentPlan:
             return None
         numbers = {policy.name: policy.number for policy in self.policies}
         return frozenset(numbers[name] for _, names in self.mapping.matchups for name in names.values())
+
+    def weights_selection(self) -> WeightsSelection:
+        """Make what chooses which weights its runners are sent."""
+        at_most = most_policies(self.settings, len(self.agents))
+        return WeightsSelection(self.played(), num_policies=len(self.policies), at_most=at_most)
 
     def policy_mapping(self) -> PolicyMapping:
         """Make what says who acts for whom. Raises ValueError for matchups that do not fit."""

@@ -31,13 +31,15 @@ class MultiAgentRules:
         num_steps: int,
         num_environments: int,
         has_central_critic: bool,
+        num_critic_numbers: int | None = None,
     ) -> None:
-        """Expect for the policies of each stack its columns."""
+        """Expect for the policies of each stack its columns, and critic states of so many numbers each."""
         self._columns = dict(columns)
         self._stack_of = {policy.number: policy.stack for policy in policies}
         self._num_agents = num_agents
         self._num_environments = num_environments
         self._has_central_critic = has_central_critic
+        self._critic_shape = None if num_critic_numbers is None else (num_critic_numbers,)
         # A row that was open when the fragment before ended comes with this one.
         self._num_rows = (num_steps + 1) * num_environments * num_agents
 
@@ -130,6 +132,11 @@ class MultiAgentRules:
             found = "has" if part.critic_states else "has no"
             raise ValueError(f"it {found} critic states, and the run's critics are of the other kind")
         for path, column in part.critic_states.items():
+            if self._critic_shape is not None and column.shape[1:] != self._critic_shape:
+                raise ValueError(
+                    f"critic states {path!r} have shape {column.shape[1:]} each and should have "
+                    f"{self._critic_shape}"
+                )
             check_finite(f"critic states {path!r}", column)
 
     def _check_episodes(self, agents: AgentEpisodes | None, first: int, num_rows: int) -> None:

@@ -48,6 +48,8 @@ class RunnerOrders:
     """To be removed where standard input closes: the parent may have died."""
     vectorize_mode: str | None = None
     """Overrides the run's."""
+    policy_mapping_fn: str | None = None
+    """Of farms: "module:function" that says who acts for whom where the run's own function cannot come."""
     insecure: bool = True
     ca: str | None = None
     certificate: str | None = None

@@ -56,6 +56,11 @@ class RunnerPlan:
     """Number within the run of the runner that `make_runner` knows as 0, where others are made elsewhere."""
 
     @property
+    def is_exported(self) -> bool:
+        """Whether the policy acts without torch."""
+        return isinstance(self.policy, PolicyGraph)
+
+    @property
     def num_rows(self) -> int:
         """Rows that one runner is asked for at a time."""
         return self.num_steps * self.settings.num_envs_per_env_runner

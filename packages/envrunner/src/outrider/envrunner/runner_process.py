@@ -24,16 +24,19 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from outrider.envrunner.assigned_runner import NO_SPACE, FarmEnvironment
 from outrider.envrunner.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner, runner_maker
+from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.introduction import introduction
 from outrider.envrunner.plan_message import plan_from_message
+from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.runner_events import RunnerEvents
 from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
@@ -41,7 +44,7 @@ from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.trial_step import one_line
 from outrider.transport.grpc_dialer import dial
 from outrider.transport.security import ClientSecurity
-from outrider.wire import DictSpace, PolicyGraph, Space, capabilities, decode_settings
+from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
 from outrider.wire.session import Assignment, Join
 
 _LOGGER = logging.getLogger("outrider.envrunner")
@@ -77,7 +80,7 @@ def main() -> int:
 def _run(orders: RunnerOrders, events: RunnerEvents, parent: _Parent) -> Ended:
     try:
         try:
-            make, spaces = _of_a_run(orders) if orders.plan is not None else _of_a_farm(orders)
+            make, join = _of_a_run(orders) if orders.plan is not None else _of_a_farm(orders)
         except ValueError as error:
             _LOGGER.debug("the environment cannot be made", exc_info=True)
             return Ended(Ending.UNUSABLE, str(error))
@@ -88,7 +91,7 @@ def _run(orders: RunnerOrders, events: RunnerEvents, parent: _Parent) -> Ended:
             key=_path(orders.key),
             token=orders.token,
         )
-        farm_session = FarmSession(_join(orders, spaces), witness=events)
+        farm_session = FarmSession(join, witness=events)
         parent.rules(farm_session)
         runner = FarmRunner(
             lambda session: dial(
@@ -105,22 +108,35 @@ def _run(orders: RunnerOrders, events: RunnerEvents, parent: _Parent) -> Ended:
         return Ended(Ending.FAILED, " ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
-    """Return what makes the runners, and the environment's spaces. Raises ValueError where there is none."""
+def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
+    """Return what makes the runners, and how they introduce themselves. Raises ValueError for neither."""
     assert orders.environment is not None
     environment = decode_settings(EnvironmentSettings, orders.environment)
     environment = replace(environment, env=_callable_called(environment.env))
-    spaces = spaces_of(environment, orders.vectorize_mode or "sync")
-    return runner_maker(environment, orders.vectorize_mode), spaces
+    farm = FarmEnvironment(
+        environment=environment,
+        vectorize_mode=orders.vectorize_mode,
+        policy_mapping_fn=_mapping_called(orders.policy_mapping_fn),
+    )
+    observation_space, action_space, agents = farm.shown()
+    join = _join(orders, (observation_space, action_space))
+    return farm.make_runner, replace(
+        join,
+        agents=agents,
+        maps_policies=farm.policy_mapping_fn is not None,
+        hello=replace(
+            join.hello, required_capabilities=frozenset() if agents is None else frozenset({"multi_agent"})
+        ),
+    )
 
 
-def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
+def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
     """Return the same where the run that asks has started this process, and says all of it."""
     assert orders.plan is not None
     plan = plan_from_message(orders.plan, load=pickle.loads)
     if not isinstance(plan, RunnerPlan):
         plan = plan.without_pickles()
-        spaces: tuple[Space, Space] = DictSpace(spaces={}), DictSpace(spaces={})  # nobody looks at them
+        spaces: tuple[Space, Space] = NO_SPACE, NO_SPACE  # nobody looks at them
     elif isinstance(plan.policy, PolicyGraph):
         spaces = plan.policy.observation_space, plan.policy.action_space
     else:
@@ -129,7 +145,25 @@ def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, tuple[Space, Space]]:
     def make(assignment: Assignment, _: memoryview) -> SamplingRunner:
         return plan.make_runner(assignment.runner - plan.first_runner, assignment.incarnation)
 
-    return make, spaces
+    return make, _join(orders, spaces)
+
+
+def _mapping_called(name: str | None) -> Callable[[str, Episode], str] | None:
+    """Return the function that "module:function" stands for. Raises ValueError where there is none."""
+    if name is None:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:
+        raise ValueError(f"--policy-mapping-fn {name} cannot be had: {one_line(error)}") from error
+    if not callable(found):
+        raise ValueError(
+            f"--policy-mapping-fn {name} is {found!r}; name a function that takes an agent and an episode, "
+            "and returns the name of a policy"
+        )
+    mapping: Callable[[str, Episode], str] = found
+    return mapping
 
 
 def _callable_called(env: Any) -> Any:  # noqa: ANN401 - what `EnvironmentSettings.env` allows
