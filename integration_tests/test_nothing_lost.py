@@ -165,11 +165,10 @@ def test_updates_learn_from_every_step_once_however_often_the_network_breaks(rig
 
 def test_runners_that_sample_without_pause_lose_nothing_either(rig: Rig) -> None:
     with closing(AsyncRunnerFleet(rig.gateway, SETTINGS, num_steps=NUM_STEPS)) as fleet:
-        ends = time.monotonic() + CHAOS_S
         fleet.offer(rig.weights(0))
         while not rig.learned:
             rig.learn(fleet.collect(at_most=8, timeout_s=1.0))
-        version = 0
+        version, ends = 0, time.monotonic() + CHAOS_S
         with chaos(rig.proxy, seed=2):
             while time.monotonic() < ends:
                 version += 1
