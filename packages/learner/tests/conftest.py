@@ -1,12 +1,23 @@
-"""Makes small policies and fragments for the learner's tests."""
+"""Makes small policies and fragments, ranks and services in memory for the learner's tests."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from outrider.learner.learner_service import LearnerService
+from outrider.learner.served_groups import OneLearner
+from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
+from outrider.learner.service_learners import ServiceLearnerGroup
+from outrider.learner.service_plan import Plan
 from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.testing.connections import ConnectionPair
+from outrider.transport.connection import Connection, Receiver
+from outrider.transport.security import ClientSecurity
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Space, Streams
 
 BOX = BoxSpace(low=np.full(3, -np.inf, np.float32), high=np.full(3, np.inf, np.float32))
@@ -94,3 +105,90 @@ class Lab:
 @pytest.fixture
 def lab() -> Lab:
     return Lab()
+
+
+class ThreadRank:
+    """One of several ranks that are threads of this process."""
+
+    def __init__(self, rank: int, size: int, board: list[torch.Tensor], barrier: threading.Barrier) -> None:
+        self.rank, self.size = rank, size
+        self._board, self._barrier = board, barrier
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        self._board[self.rank] = tensor.clone()
+        self._barrier.wait(10)
+        total = torch.stack(list(self._board)).sum(0)
+        self._barrier.wait(10)
+        return total
+
+    def start_sum(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
+        total = self.sum(tensor)
+        return lambda: total
+
+
+def run_on_ranks(size: int, work: Callable[[ThreadRank], Any]) -> list[Any]:
+    """Run `work` on each rank at once and return what each returned."""
+    barrier, board, results = threading.Barrier(size), [torch.empty(0)] * size, [None] * size
+
+    def run(rank: int) -> None:
+        try:
+            results[rank] = work(ThreadRank(rank, size, board, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@pytest.fixture
+def on_ranks() -> Callable[[int, Callable[[ThreadRank], Any]], list[Any]]:
+    return run_on_ranks
+
+
+class ServiceInMemory:
+    """Connects groups to the learner service that is there, without a network."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self.pairs: list[ConnectionPair] = []
+        self.service: LearnerService
+        self.start()
+
+    def start(self, groups: Any = None) -> None:
+        """Put a service in the place of the one before."""
+        self.service = LearnerService(groups or OneLearner())
+        self._thread = threading.Thread(target=self.service.serve)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self.service.stop("the service was told to stop")
+        self._thread.join(20.0)
+        assert not self._thread.is_alive()
+
+    def dial(self, receiver: Receiver, timeout_s: float) -> Connection:
+        self.pairs.append(self._stack.enter_context(ConnectionPair(self.service, receiver)))
+        return self.pairs[-1].b
+
+    def group(self, made: Plan, *, needs: frozenset[str] = frozenset()) -> ServiceLearnerGroup:
+        return ServiceLearnerGroup(
+            made, address="memory:0", security=ClientSecurity(), needs=needs, dial=self.dial
+        )
+
+    def async_group(self, made: Plan) -> ServiceAsyncLearnerGroup:
+        return ServiceAsyncLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
+
+    def close(self) -> None:
+        self.stop()
+        self._stack.close()
+
+
+@pytest.fixture
+def network() -> Iterator[ServiceInMemory]:
+    network = ServiceInMemory()
+    yield network
+    network.close()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,18 +23,12 @@ from outrider.learner import (
     learner_service,
     served_run,
 )
-from outrider.learner.learner_service import LearnerService
 from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service_connection import ServiceConnection
-from outrider.learner.service_learners import ServiceLearnerGroup
 from outrider.learner.service_plan import plan_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
-from outrider.testing.connections import ConnectionPair
 from outrider.transport import LocalFragment
-from outrider.transport.connection import Connection, Receiver
 from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces
-from outrider.transport.security import ClientSecurity
 from outrider.wire import (
     BoxSpace,
     DiscreteSpace,
@@ -69,50 +61,6 @@ def plan(algorithm: str = "ppo", **changes: Any) -> LearnerPlan:
     )
     parts: dict[str, Any] = {"training": TRAINING[algorithm], "policy": recipe, "settings": SETTINGS}
     return LearnerPlan(algorithm=algorithm, seed=5, **(parts | changes))
-
-
-class Network:
-    """Connects groups to the service that is there, in memory."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self.pairs: list[ConnectionPair] = []
-        self.service: LearnerService
-        self.start()
-
-    def start(self, groups: Any = None) -> None:
-        """Put a service in the place of the one before."""
-        self.service = LearnerService(groups or OneLearner())
-        self._thread = threading.Thread(target=self.service.serve)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.service.stop("the service was told to stop")
-        self._thread.join(LONG)
-        assert not self._thread.is_alive()
-
-    def dial(self, receiver: Receiver, timeout_s: float) -> Connection:
-        self.pairs.append(self._stack.enter_context(ConnectionPair(self.service, receiver)))
-        return self.pairs[-1].b
-
-    def group(self, made: LearnerPlan, *, needs: frozenset[str] = frozenset()) -> ServiceLearnerGroup:
-        return ServiceLearnerGroup(
-            made, address="memory:0", security=ClientSecurity(), needs=needs, dial=self.dial
-        )
-
-    def async_group(self, made: LearnerPlan) -> ServiceAsyncLearnerGroup:
-        return ServiceAsyncLearnerGroup(made, address="memory:0", security=ClientSecurity(), dial=self.dial)
-
-    def close(self) -> None:
-        self.stop()
-        self._stack.close()
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    network = Network()
-    yield network
-    network.close()
 
 
 @pytest.fixture
@@ -152,7 +100,7 @@ def learn_one(group: Any, fragments: list[LocalFragment]) -> Any:
 
 @pytest.mark.parametrize("algorithm", TRAINING)
 def test_an_update_at_a_service_gives_the_bits_of_an_update_here(
-    network: Network, put_in: Any, algorithm: str
+    network: Any, put_in: Any, algorithm: str
 ) -> None:
     there, here = network.group(plan(algorithm)), local(algorithm)
     for seed in range(3):
@@ -167,7 +115,7 @@ def test_an_update_at_a_service_gives_the_bits_of_an_update_here(
 
 @pytest.mark.parametrize("algorithm", ["impala", "appo"])
 def test_learners_that_train_by_themselves_give_the_bits_of_those_here(
-    network: Network, put_in: Any, algorithm: str
+    network: Any, put_in: Any, algorithm: str
 ) -> None:
     there = network.async_group(plan(algorithm))
     learner = plan(algorithm).make_learner(OneRank(), torch.device("cpu"))
@@ -181,7 +129,7 @@ def test_learners_that_train_by_themselves_give_the_bits_of_those_here(
 
 
 def test_fragments_go_on_as_the_bytes_that_came_and_weights_stay_as_they_came(
-    network: Network, put_in: Any, monkeypatch: pytest.MonkeyPatch
+    network: Any, put_in: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     received = [ReceivedFragment(memoryview(encode_fragment(each.load()).to_bytes())) for each in put_in(0)]
     group = network.group(plan())
@@ -199,7 +147,7 @@ def test_fragments_go_on_as_the_bytes_that_came_and_weights_stay_as_they_came(
 
 
 def test_a_cut_connection_costs_the_updates_since_the_newest_snapshot_and_says_so(
-    network: Network, put_in: Any, caplog: pytest.LogCaptureFixture
+    network: Any, put_in: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     group = network.group(plan())
     for seed in range(3):  # a snapshot is asked for after the second, and is there before the third ends
@@ -212,7 +160,7 @@ def test_a_cut_connection_costs_the_updates_since_the_newest_snapshot_and_says_s
     assert "go back by 1 update, to their newest snapshot, because the connection to the" in caplog.text
 
 
-def test_after_a_cut_training_goes_on_from_the_snapshot_to_the_bit(network: Network, put_in: Any) -> None:
+def test_after_a_cut_training_goes_on_from_the_snapshot_to_the_bit(network: Any, put_in: Any) -> None:
     there, here = network.group(plan()), local("ppo")
     for seed in (0, 1):
         there.update(put_in(seed))
@@ -227,7 +175,7 @@ def test_after_a_cut_training_goes_on_from_the_snapshot_to_the_bit(network: Netw
 
 
 def test_what_asynchronous_learners_had_not_reported_on_goes_to_the_next_service(
-    network: Network, put_in: Any
+    network: Any, put_in: Any
 ) -> None:
     group = network.async_group(plan("impala"))
     learn_one(group, put_in(0))
@@ -243,7 +191,7 @@ def test_what_asynchronous_learners_had_not_reported_on_goes_to_the_next_service
 
 
 def test_a_service_that_is_told_to_stop_hands_its_state_over_and_nothing_is_lost(
-    network: Network, put_in: Any
+    network: Any, put_in: Any
 ) -> None:
     there, here = network.group(plan()), local("ppo")
     there.update(put_in(0))
@@ -256,7 +204,7 @@ def test_a_service_that_is_told_to_stop_hands_its_state_over_and_nothing_is_lost
     assert_same(tensors(there), tensors(here))
 
 
-def test_a_state_crosses_and_training_goes_on_from_it(network: Network, put_in: Any) -> None:
+def test_a_state_crosses_and_training_goes_on_from_it(network: Any, put_in: Any) -> None:
     there, here = network.async_group(plan("appo")), local("appo")
     for seed in range(2):
         here.update(put_in(seed))
@@ -267,14 +215,14 @@ def test_a_state_crosses_and_training_goes_on_from_it(network: Network, put_in: 
     assert there.get_state()["version"] == 3
 
 
-def test_room_is_what_the_service_says(network: Network, put_in: Any) -> None:
+def test_room_is_what_the_service_says(network: Any, put_in: Any) -> None:
     group = network.async_group(plan("impala"))
     assert group.room == 2  # before it knows how large fragments are, it takes one for each update
     with pytest.raises(ValueError, match="3 fragments for a learner that has room for 2"):
         group.put(put_in(0) + put_in(1)[:1])
 
 
-def test_a_second_algorithm_is_sent_away_in_a_sentence(network: Network) -> None:
+def test_a_second_algorithm_is_sent_away_in_a_sentence(network: Any) -> None:
     first = network.group(plan())
     impatient = plan(settings=LearnerGroupSettings(learner_start_timeout_s=0.01))
     with pytest.raises(ConnectionError, match="trains another run, and one at a time"):
@@ -283,7 +231,7 @@ def test_a_second_algorithm_is_sent_away_in_a_sentence(network: Network) -> None
     network.group(plan()).close()
 
 
-def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Network, put_in: Any) -> None:
+def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Any, put_in: Any) -> None:
     group = network.group(plan())
     group._session._start_timeout_s = 0.01
     network.stop()
@@ -292,12 +240,12 @@ def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Network, p
     network.start()
 
 
-def test_a_plan_that_does_not_fit_is_refused_in_a_sentence(network: Network) -> None:
+def test_a_plan_that_does_not_fit_is_refused_in_a_sentence(network: Any) -> None:
     with pytest.raises(ValueError, match="refused: ppo does not train by itself"):
         network.async_group(plan())
 
 
-def test_a_network_without_a_name_is_refused_before_anything_is_sent(network: Network) -> None:
+def test_a_network_without_a_name_is_refused_before_anything_is_sent(network: Any) -> None:
     nameless = PolicyRecipe(
         observation_space=plan().policy.observation_space,
         action_space=plan().policy.action_space,
@@ -325,7 +273,7 @@ class Diverging:
         return group
 
 
-def test_training_that_diverges_there_is_raised_here(network: Network, put_in: Any) -> None:
+def test_training_that_diverges_there_is_raised_here(network: Any, put_in: Any) -> None:
     network.stop()
     network.start(Diverging())
     group = network.group(plan())
@@ -333,7 +281,7 @@ def test_training_that_diverges_there_is_raised_here(network: Network, put_in: A
         group.update(put_in(0))
 
 
-def test_an_update_may_be_asked_for_before_its_fragments_are_here(network: Network, put_in: Any) -> None:
+def test_an_update_may_be_asked_for_before_its_fragments_are_here(network: Any, put_in: Any) -> None:
     connection = ServiceConnection(network.dial, LONG)
     start = encode_tree({"plan": plan_message(plan()), "state": None})
     connection.send(session.LearnStart(asynchronous=False), start.pieces())
@@ -350,7 +298,7 @@ def test_an_update_may_be_asked_for_before_its_fragments_are_here(network: Netwo
     connection.close()
 
 
-def says(network: Network, *messages: Any, attached: bytes = b"") -> str:
+def says(network: Any, *messages: Any, attached: bytes = b"") -> str:
     """Say something to the service and return the sentence that it ends the run with."""
     connection = ServiceConnection(network.dial, LONG)
     for message in messages:
@@ -374,7 +322,7 @@ def says(network: Network, *messages: Any, attached: bytes = b"") -> str:
     ],
 )
 def test_who_breaks_a_rule_is_told_which_and_the_next_run_is_served(
-    network: Network, caplog: pytest.LogCaptureFixture, message: Any, attached: bytes, sentence: str
+    network: Any, caplog: pytest.LogCaptureFixture, message: Any, attached: bytes, sentence: str
 ) -> None:
     caplog.set_level(logging.ERROR)
     assert sentence in says(network, message, attached=attached)
@@ -382,7 +330,7 @@ def test_who_breaks_a_rule_is_told_which_and_the_next_run_is_served(
 
 
 def test_who_holds_the_service_and_starts_nothing_is_sent_away(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learner_service, "_START_TIMEOUT_S", 0.3)
     assert "no start came within 0.3 s" in says(network)
@@ -412,7 +360,7 @@ class Line:
 
 
 def test_a_service_that_cannot_unpack_what_runners_pack_is_refused(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(served_run, "introduction", lambda who: Hello(component=who))
     with pytest.raises(ValueError, match="needs bfloat16, which a learner service does not have"):

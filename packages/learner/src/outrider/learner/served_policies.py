@@ -61,8 +61,8 @@ class ServedPolicies:
             check_numbers([like])
         try:
             self._policies.add(stack, like=like, state=state)
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             if state is None:
                 raise
-            raise WireError(f"policy {number} cannot go on from the state that came: {error}") from error
+            raise WireError(f"policy {number} cannot go on from the state that came: {error!r}") from error
         return {"state": self._policies.policy_state(number)}
