@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from outrider.testing.messages import example_fragment, example_weights, random_fragment, same_message
 from outrider.testing.multi_agent_messages import agent_episodes, example_team
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
+from outrider.transport.ray_pieces import PolicyPieces, RayPolicies, StoredPolicies
 from outrider.transport.ray_references import (
     RayFragment,
     RayWeights,
@@ -25,7 +26,15 @@ from outrider.transport.ray_references import (
     read_fragment_summary,
     to_message,
 )
-from outrider.wire import Fragment, Limits, Weights, encode_fragment, encode_fragment_summary, summarise
+from outrider.wire import (
+    Fragment,
+    Limits,
+    Weights,
+    WeightsStack,
+    encode_fragment,
+    encode_fragment_summary,
+    summarise,
+)
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 DEADLINE_S = 60.0
@@ -210,3 +219,54 @@ def test_what_does_not_come_in_time_is_an_error_that_says_so(runner: Any) -> Non
     with pytest.raises(TimeoutError, match=r"version 3 of the weights did not come within 0.05 s from Ray's"):
         RayWeights(late, 3).load(timeout_s=0.05)
     ray.get(late, timeout=DEADLINE_S)
+
+
+def _many(version: int, changed: dict[int, int]) -> Weights:
+    """Return weights of 150 policies in two stacks: of each the value is its number and version."""
+    stacks, tensors = [], {}
+    for name, numbers in (("even", np.arange(0, 150, 2)), ("odd", np.arange(1, 150, 2))):
+        versions = np.array([changed.get(number, 0) for number in numbers.tolist()], np.int64)
+        stacks.append(
+            WeightsStack(name=name, fingerprint=name, policies=numbers.astype(np.int32), versions=versions)
+        )
+        tensors[f"{name}/weight"] = np.stack([numbers, versions], 1).astype(np.float32)
+    return Weights(version=version, fingerprint="both", tensors=tensors, stacks=tuple(stacks))
+
+
+def _read(put: RayPolicies, *numbers: int, since: int | None = None) -> dict[int, int]:
+    """Return the versions of some policies as a reader finds them."""
+    found = StoredPolicies(ray.get(put.ref)).of(np.array(numbers, np.int32), since=since)
+    read = {}
+    for stack in found.stacks:
+        rows = found.tensors[f"{stack.name}/weight"]
+        assert rows[:, 0].tolist() == stack.policies.tolist()
+        assert rows[:, 1].tolist() == stack.versions.tolist()
+        read |= dict(zip(stack.policies.tolist(), stack.versions.tolist(), strict=True))
+    return read
+
+
+def test_a_reader_of_pieces_gets_the_policies_that_it_wants_and_that_changed() -> None:
+    pieces = PolicyPieces()
+    first, second = pieces.put(_many(0, {})), pieces.put(_many(4, {3: 4, 140: 4}))
+    assert _read(second, 3, 4, 140, 149) == {3: 4, 4: 0, 140: 4, 149: 0}
+    assert _read(second, 3, 4, 140, since=0) == {3: 4, 140: 4}
+    assert _read(second, 1000) == {}
+    assert _read(first, 3, 140) == {3: 0, 140: 0}
+
+
+def test_a_piece_in_which_nothing_changed_is_not_put_again() -> None:
+    pieces = PolicyPieces()
+    first, second, third = (
+        {(stack, number): ref for stack, number, ref in ray.get(pieces.put(weights).ref)["pieces"]}
+        for weights in (_many(0, {}), _many(4, {3: 4}), _many(2, {3: 2}))
+    )
+    assert len(first) == 6
+    assert [key for key, ref in second.items() if ref != first[key]] == [("odd", 0)]
+    assert not set(second.values()) & set(third.values())  # of another time of the run
+
+
+def test_pieces_stay_as_long_as_their_index_is_there() -> None:
+    pieces = PolicyPieces()
+    put = pieces.put(_many(0, {}))
+    pieces.put(_many(1, dict.fromkeys(range(150), 1)))
+    assert _read(put, 7) == {7: 0}

@@ -29,8 +29,21 @@ def config(num_env_runners: int) -> PPOConfig:
     )
 
 
-def weights_of(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    """Train while policies come, stand still and change sides; return their weights."""
+def many(num_env_runners: int) -> PPOConfig:
+    """Let two of eight policies play in each episode, of which a runner holds four."""
+    return (
+        config(num_env_runners)
+        .env_runners(max_policies_per_env_runner=4)
+        .multi_agent(
+            num_agents=2,
+            policies=[str(number) for number in range(8)],
+            policy_mapping_fn=lambda _, episode: str(episode.rng.integers(8)),
+        )
+    )
+
+
+def change_policies(algorithm: Algorithm) -> None:
+    """Train while policies come, stand still and change sides."""
     algorithm.train()
     algorithm.add_policy("before", like="1")
     algorithm.freeze("before")
@@ -39,6 +52,9 @@ def weights_of(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
     algorithm.set_policy_mapping_fn(lambda agent, episode: "before" if episode.number % 2 else agent)
     for _ in range(2):
         algorithm.train()
+
+
+def weights_of(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
     return {
         f"{name}/{key}": tensor.numpy().copy()
         for name, policy in algorithm.policies.items()
@@ -46,9 +62,24 @@ def weights_of(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
     }
 
 
-def test_a_runner_on_ray_gives_the_weights_of_one_here_also_where_policies_change() -> None:
-    with config(0).build() as here, config(1).build() as elsewhere:
-        expected, found = weights_of(here), weights_of(elsewhere)
+def assert_same(here: Algorithm, elsewhere: Algorithm) -> None:
+    expected, found = weights_of(here), weights_of(elsewhere)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         np.testing.assert_array_equal(tensor, found[name], name)
+
+
+def test_a_runner_on_ray_gives_the_weights_of_one_here_also_where_policies_change() -> None:
+    with config(0).build() as here, config(1).build() as elsewhere:
+        for algorithm in (here, elsewhere):
+            change_policies(algorithm)
+        assert_same(here, elsewhere)
+
+
+def test_a_runner_that_reads_the_policies_that_play_gives_the_weights_of_one_that_has_all() -> None:
+    with many(0).build() as here, many(1).build() as elsewhere:
+        for algorithm in (here, elsewhere):
+            algorithm.freeze("3", "4")
+            for _ in range(4):
+                algorithm.train()
+        assert_same(here, elsewhere)

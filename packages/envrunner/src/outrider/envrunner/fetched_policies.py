@@ -36,6 +36,11 @@ class FetchedPolicies:
         self._held = HeldPolicies(at_most)
         self._stacks: Sequence[ActingStack] = ()
 
+    @property
+    def held(self) -> NDArray[np.int32]:
+        """Whose weights are here, ascending."""
+        return self._held.numbers
+
     def act_with(self, policies: Sequence[PolicyEntry], stacks: Sequence[ActingStack]) -> None:
         """Note which policies there are; those that are gone are dropped."""
         num_policies = {stack.name: 0 for stack in stacks}

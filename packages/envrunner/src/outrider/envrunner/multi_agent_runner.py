@@ -115,6 +115,11 @@ class MultiAgentRunner:
         """Version of the weights that act; None before the first."""
         return self._version
 
+    @property
+    def held(self) -> NDArray[np.int32]:
+        """The policies whose weights it has, where it fetches those that play; ascending."""
+        return np.zeros(0, np.int32) if self._fetched is None else self._fetched.held
+
     def set_weights(self, weights: Weights) -> None:
         """Act with new weights from the next fragment on; a version not newer than the present is skipped.
 

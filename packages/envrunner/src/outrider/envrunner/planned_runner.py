@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.acting_stack import ActingStack
 from outrider.envrunner.cast import Cast
 from outrider.envrunner.multi_agent_runner import MultiAgentRunner
@@ -37,6 +40,11 @@ class PlannedRunner:
     def version(self) -> int | None:
         """Version of the weights that act; None before the first."""
         return self._runner.version
+
+    @property
+    def held(self) -> NDArray[np.int32]:
+        """The policies whose weights it has, where it fetches those that play; ascending."""
+        return self._runner.held
 
     def set_weights(self, weights: Weights) -> None:
         """Act with new weights from the next fragment on; those of policies left out stay."""

@@ -8,6 +8,10 @@
     call("get_state") / call("set_state", state) --------->  {"state": state} / {}
     call("close") ---------------------------------------->  {}
 
+A reference of weights is to a message `Weights`, or where driver and runner both have the capability
+"policies_on_demand" maybe to the index of weights in pieces (`outrider.transport.ray_pieces`). Then the
+runner reads what it holds, and later, while it acts with them, the policies that begin to play.
+
 What went wrong is answered as {"error": kind, "text": sentence, "traceback": text}. Only plain values,
 arrays, bytes and buffers cross: the two sides may be of different releases, and this drawing is a
 contract as the protos are.
@@ -24,11 +28,13 @@ import ray
 
 from outrider.envrunner.introduction import introduction
 from outrider.envrunner.plan_message import plan_from_message
+from outrider.envrunner.ray_policy_source import GivenWeights, PolicySource
 from outrider.envrunner.ray_runner_metrics import RunnerMetrics
 from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.weights_loading import LostWeightsError, load_newer
-from outrider.transport.ray_references import Message, RayWeights, to_message
+from outrider.transport.ray_references import Message, to_message
 from outrider.wire import (
     all_parts,
     answer_hello,
@@ -40,9 +46,10 @@ from outrider.wire import (
 )
 
 Answer: TypeAlias = dict[str, Any]
-WeightsRefs: TypeAlias = Sequence["ray.ObjectRef[Message]"]
+WeightsRefs: TypeAlias = Sequence["ray.ObjectRef[Any]"]
 """At most one. In a list, because Ray would load a bare reference before every call."""
 
+ON_DEMAND = "policies_on_demand"
 WEIGHTS_GROUP = "weights"
 """Calls of this concurrency group have a thread of their own and do not wait for a fragment."""
 _ERRORS: dict[str, type[Exception]] = {
@@ -80,7 +87,9 @@ class RunnerProcess:
     def __init__(self) -> None:
         self._runner: SamplingRunner
         self._metrics: RunnerMetrics
-        self._offered: RayWeights | None = None
+        self._offered: GivenWeights | None = None
+        self._on_demand = False
+        self._source = PolicySource()
 
     def call(self, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Answer a call, also one that goes wrong."""
@@ -100,19 +109,24 @@ class RunnerProcess:
             return _failure(error)
 
     def greet(self, hello: bytes) -> Answer:
-        welcome = answer_hello(decode_hello(hello), introduction("a runner on Ray"))
+        own = introduction("a runner on Ray", frozenset({ON_DEMAND}))
+        welcome = answer_hello(decode_hello(hello), own)
+        self._on_demand = ON_DEMAND in welcome.capabilities
         return {"welcome": encode_welcome(welcome)}
 
     def make(self, plan: Mapping[str, Any], index: int, incarnation: int, run: str) -> Answer:
         """Make the policy and the environments."""
         decoded = plan_from_message(plan, load=cloudpickle.loads)
-        self._runner = decoded.make_runner(index, incarnation)
+        if self._on_demand and not isinstance(decoded, RunnerPlan):
+            self._runner = self._source.holder = decoded.make_runner(index, incarnation, self._source.fetch)
+        else:
+            self._runner = decoded.make_runner(index, incarnation)
         self._metrics = RunnerMetrics(run, index)
         return {}
 
     def offer(self, version: int, weights: WeightsRefs) -> None:
         """Let newer weights act from the next fragment on that is not asked for with exact ones."""
-        self._offered = _newer(self._offered, version, weights)
+        self._offered = self._newer(self._offered, version, weights)
 
     def sample(self, exact: bool, version: int, weights: WeightsRefs) -> tuple[Answer, Message | None]:  # noqa: FBT001
         """Sample a fragment with the weights of `version`, or unless `exact` with newer ones that came.
@@ -121,7 +135,8 @@ class RunnerProcess:
         goes on with those that it has, and the summary says so by their version.
         """
         try:
-            load_newer(self._runner, _newer(None if exact else self._offered, version, weights))
+            newer = self._newer(None if exact else self._offered, version, weights)
+            load_newer(self._runner, newer)
             fragment = self._runner.sample()
         except Exception as error:  # noqa: BLE001 - told to the driver
             return _failure(error), None
@@ -142,6 +157,12 @@ class RunnerProcess:
         self._runner.close()
         return {}
 
+    def _newer(self, present: GivenWeights | None, version: int, weights: WeightsRefs) -> GivenWeights | None:
+        """Return the newer of two sets; of the same version that which came last may have more."""
+        if not weights or (present is not None and present.version > version):
+            return present
+        return GivenWeights(weights[0], version, self._source.read)
+
 
 def raise_failure(answer: Answer, index: int) -> None:
     """Raise what a runner's answer tells of, with the runner's traceback as a note."""
@@ -155,10 +176,3 @@ def _failure(error: Exception) -> Answer:
     kind = next((name for name, kind in _ERRORS.items() if isinstance(error, kind)), "RuntimeError")
     text = str(error) if kind in _ERRORS else f"{type(error).__name__}: {error}"
     return {"error": kind, "text": text, "traceback": "".join(traceback.format_exception(error))}
-
-
-def _newer(present: RayWeights | None, version: int, weights: WeightsRefs) -> RayWeights | None:
-    """Return the newer one of two sets of weights; of the same version that which came last may have more."""
-    if not weights or (present is not None and present.version > version):
-        return present
-    return RayWeights(weights[0], version)

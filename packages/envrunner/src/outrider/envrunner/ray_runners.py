@@ -34,6 +34,7 @@ from outrider.envrunner.introduction import introduction
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.planned_runner import CAST
 from outrider.envrunner.ray_runner_actor import (
+    ON_DEMAND,
     WEIGHTS_GROUP,
     Answer,
     RunnerActor,
@@ -52,8 +53,8 @@ from outrider.envrunner.remote_runners import (
 )
 from outrider.envrunner.runner_protocol import SamplingPlan
 from outrider.envrunner.weights_loading import LostWeightsError
-from outrider.envrunner.weights_selection import WeightsSelection
 from outrider.transport import WeightsReference
+from outrider.transport.ray_pieces import PolicyPieces, RayPolicies
 from outrider.transport.ray_references import (
     Message,
     RayFragment,
@@ -71,6 +72,8 @@ _CLOSE_TIMEOUT_S = 3.0
 _LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
 _remote: Any = ray.remote  # its overloads know no concurrency groups
 _ACTOR_CLASS = _remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
+_IN_PIECES = -1
+"""Stands for a version that runners have where all of them are given the same pieces."""
 _READ_TIMEOUT_S = 60.0  # of an answer that is known to be there
 _LOST = (
     RayActorError,
@@ -111,6 +114,8 @@ class _Actor:
     """Newest weights that a request brought."""
     acted: int | None = None
     """Version of the weights that it has all that it needs of; None: nobody knows."""
+    takes_pieces: bool = False
+    """Whether it fetches policies that it plays, where there are many."""
     num_before: int = 0
     """Samples to come that say nothing of that: the runner was told to begin anew since."""
 
@@ -138,13 +143,14 @@ class RayRunners:
         self._start_timeout_s = start_timeout_s
         self._run = run
         self._given_plan = plan
-        self._selection = WeightsSelection(plan.played() if isinstance(plan, MultiAgentPlan) else None)
+        self._selection = plan.weights_selection() if isinstance(plan, MultiAgentPlan) else None
+        self._pieces = PolicyPieces()
         self._plan = ray.put(plan.to_message(dump=cloudpickle.dumps))
-        self._hello = encode_hello(introduction("the training process"))
+        self._hello = encode_hello(introduction("the training process", frozenset({ON_DEMAND})))
         self._actors: dict[int, _Actor] = {}
         self._events: list[RunnerEvent] = []
         self._given: WeightsReference | None = None
-        self._put: dict[int | None, RayWeights] = {}
+        self._put: dict[int | None, RayWeights | RayPolicies] = {}
         """What is in the object store of the weights given last, by what runners have already."""
         self._offered: WeightsReference | None = None
 
@@ -177,7 +183,7 @@ class RayRunners:
         acting = self._offered if weights is None else weights
         assert acting is not None, "offer weights before asking for a fragment without them"
         is_new = actor.version_sent is None or acting.version > actor.version_sent
-        refs = [self._in_store(acting, actor.acted).ref] if is_new else []
+        refs = [self._in_store(acting, actor).ref] if is_new else []
         answer, fragment = actor.handle.sample.remote(weights is not None, acting.version, refs)
         actor.calls.append(_Call("sample", answer, fragment, acting.version))
         actor.version_sent = acting.version
@@ -207,6 +213,9 @@ class RayRunners:
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
         self._call_now(index, "set_state", timeout_s, state)
+        if state.keys() != {CAST}:
+            self._pieces = PolicyPieces()  # the weights may be of another time of the run
+            self._given = None
         actor = self._actors[index]
         actor.version_sent = actor.acted = None  # weights have to be set again
         actor.num_before = sum(call.method == "sample" for call in actor.calls)
@@ -214,7 +223,9 @@ class RayRunners:
     def check_cast(self, cast: Cast) -> None:
         """Let runners have the weights of more policies."""
         assert isinstance(self._given_plan, MultiAgentPlan)
-        if self._selection.also(self._given_plan.recast(cast).played()):
+        assert self._selection is not None
+        plan = self._given_plan.recast(cast)
+        if self._selection.also(plan.played(), num_policies=len(plan.policies)):
             self._given, self._put = None, {}
 
     def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
@@ -244,19 +255,26 @@ class RayRunners:
         self._given = self._offered = None
         self._put = {}
 
-    def _in_store(self, weights: WeightsReference, since: int | None) -> RayWeights:
-        """Put what runners need that acted with version `since` into the object store, once for all."""
+    def _in_store(self, weights: WeightsReference, actor: _Actor) -> RayWeights | RayPolicies:
+        """Put what a runner needs into the object store, once for all runners that need the same."""
         if weights is not self._given:
             self._put, self._given = {}, weights
+        selection = self._selection
+        in_pieces = selection is not None and selection.is_on_demand and actor.takes_pieces
+        since = _IN_PIECES if in_pieces else actor.acted
         if since not in self._put:
-            is_there = isinstance(weights, RayWeights)
-            self._put[since] = put_weights(weights if is_there else self._selection.of(weights, since))
+            if isinstance(weights, RayWeights):  # a rank put them
+                self._put[since] = weights
+            elif in_pieces:
+                self._put[since] = self._pieces.put(weights.load())
+            else:
+                self._put[since] = put_weights(weights if selection is None else selection.of(weights, since))
         return self._put[since]
 
     def _send_offer(self, actor: _Actor) -> None:
         if self._offered is not None:
             offer = actor.handle.offer.options(num_returns=0)
-            offer.remote(self._offered.version, [self._in_store(self._offered, actor.acted).ref])
+            offer.remote(self._offered.version, [self._in_store(self._offered, actor).ref])
 
     def _take_answers(self, deadline: float) -> None:
         """Wait once for all calls that are not answered, and turn answers into events."""
@@ -304,9 +322,10 @@ class RayRunners:
 
     def _welcome(self, index: int, actor: _Actor, welcome: bytes) -> None:
         """Read the answer to the Hello, and go on to make the environments."""
-        refusal = decode_welcome(welcome).refusal
-        if refusal is not None:
-            raise ValueError(f"runner {index} was refused: {refusal.sentence}")
+        answer = decode_welcome(welcome)
+        if answer.refusal is not None:
+            raise ValueError(f"runner {index} was refused: {answer.refusal.sentence}")
+        actor.takes_pieces = ON_DEMAND in answer.capabilities
         actor.start_deadline = monotonic() + self._start_timeout_s  # nobody may have listened for long
         self._events.append(Placed(index))
         made = actor.handle.call.remote("make", self._plan, index, actor.incarnation, self._run)

@@ -163,8 +163,17 @@ def _join(pieces: Sequence[Bytes]) -> memoryview:
 
 
 def _fetch(ref: ray.ObjectRef[Any], noun: str, timeout_s: float) -> Frame:
+    (message,) = fetch_objects([ref], noun, timeout_s)
+    return from_message(message)
+
+
+def fetch_objects(refs: Sequence[ray.ObjectRef[Any]], noun: str, timeout_s: float) -> list[Any]:
+    """Return what is in the object store, once all of it is on this node.
+
+    Raises ConnectionError where something is gone, and TimeoutError where it does not come in time.
+    """
     try:
-        return from_message(ray.get(ref, timeout=timeout_s))
+        return list(ray.get(list(refs), timeout=timeout_s))
     except GetTimeoutError as error:
         raise TimeoutError(
             f"{noun} did not come within {timeout_s} s from Ray's object store; "
