@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import runner_service
+from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.gateway import ACT, SAMPLE, Gateway
 from outrider.envrunner.remote_runners import Failed, Left, Lost, Ready, Sampled
 from outrider.envrunner.weights_loading import load_newer
@@ -93,7 +94,9 @@ class Scene:
             self.gateway.start(index, incarnation=0)
         self._driver = threading.Thread(target=self._drive)
         self._driver.start()
-        self._honest = FarmPeer(RealPort(self.gateway.address), SETUP.plan, name="honest")
+        self._honest = FarmPeer(
+            RealPort(self.gateway.address), FarmEnvironment(environment=SETUP.plan.environment), name="honest"
+        )
         self.wait_for_the_honest(3)
 
     def wait_for_the_honest(self, num_more: int) -> None:

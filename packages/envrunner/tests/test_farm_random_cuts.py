@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from outrider.envrunner import RunnerFleet
+from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.gateway import Gateway
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.runner_pool_conformance import assert_same_fragments, local_pool, pool_setup, weights_of
@@ -53,7 +54,10 @@ def test_connections_that_break_change_no_bit_of_what_is_sampled(seed: int) -> N
         security=ServerSecurity(),
         listen=port.listen,
     )
-    peers = [FarmPeer(port, setup.plan, name=f"peer {number}") for number in range(NUM_RUNNERS)]
+    peers = [
+        FarmPeer(port, FarmEnvironment(environment=setup.plan.environment), name=f"peer {number}")
+        for number in range(NUM_RUNNERS)
+    ]
     fleet = RunnerFleet(gateway, settings, num_steps=setup.num_steps)
     with closing(fleet), closing(local_pool(setup, num_runners=NUM_RUNNERS)) as local:
         fleet.sample(LocalWeights(weights_of(setup, 0)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet
+from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.gateway import Gateway
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
@@ -39,7 +40,10 @@ class Dialled:
             security=ServerSecurity(),
             listen=port.listen,
         )
-        self.peers += [FarmPeer(port, setup.plan, name=f"peer {n}") for n in range(NUM_RUNNERS)]
+        self.peers += [
+            FarmPeer(port, FarmEnvironment(environment=setup.plan.environment), name=f"peer {n}")
+            for n in range(NUM_RUNNERS)
+        ]
         return gateway, settings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import VectorizeMode
@@ -15,8 +15,8 @@ from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.wire import Agents, DictSpace, Space, decode_policy_graph, decode_settings
-from outrider.wire.session import Assignment, Team
+from outrider.wire import Agents, DictSpace, Hello, Space, decode_policy_graph, decode_settings
+from outrider.wire.session import Assignment, Join, Team
 
 if TYPE_CHECKING:
     from outrider.envrunner.cast import Mapped
@@ -34,11 +34,25 @@ class FarmEnvironment:
     policy_mapping_fn: Callable[[str, Episode], str] | None = None
     """Who acts for whom in a run that maps by a function."""
 
-    def shown(self) -> tuple[Space, Space, Agents | None]:
-        """Return the spaces of one agent, or who the agents are where there are several.
+    def join(self, hello: Hello, *, name: str, session: str = "") -> Join:
+        """Return how a runner called `name` introduces itself, which makes an environment and tries it.
 
-        This makes an environment and tries it. Raises ValueError where that cannot be.
+        Raises ValueError where there is none to be made.
         """
+        observation_space, action_space, agents = self._shown()
+        needs = frozenset() if agents is None else frozenset({"multi_agent"})
+        return Join(
+            hello=replace(hello, required_capabilities=needs),
+            name=name,
+            observation_space=observation_space,
+            action_space=action_space,
+            session=session,
+            agents=agents,
+            maps_policies=self.policy_mapping_fn is not None,
+        )
+
+    def _shown(self) -> tuple[Space, Space, Agents | None]:
+        """Return the spaces of one agent, or who the agents are where there are several."""
         mode = VectorizeMode(self.vectorize_mode or "sync")
         try:
             return *spaces_of(self.environment, mode), None

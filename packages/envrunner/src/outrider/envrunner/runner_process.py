@@ -118,16 +118,8 @@ def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
         vectorize_mode=orders.vectorize_mode,
         policy_mapping_fn=_mapping_called(orders.policy_mapping_fn),
     )
-    observation_space, action_space, agents = farm.shown()
-    join = _join(orders, (observation_space, action_space))
-    return farm.make_runner, replace(
-        join,
-        agents=agents,
-        maps_policies=farm.policy_mapping_fn is not None,
-        hello=replace(
-            join.hello, required_capabilities=frozenset() if agents is None else frozenset({"multi_agent"})
-        ),
-    )
+    hello = introduction(orders.component, capabilities())
+    return farm.make_runner, farm.join(hello, name=orders.name, session=orders.session)
 
 
 def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
@@ -145,7 +137,14 @@ def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
     def make(assignment: Assignment, _: memoryview) -> SamplingRunner:
         return plan.make_runner(assignment.runner - plan.first_runner, assignment.incarnation)
 
-    return make, _join(orders, spaces)
+    join = Join(
+        hello=introduction(orders.component, capabilities()),
+        name=orders.name,
+        observation_space=spaces[0],
+        action_space=spaces[1],
+        session=orders.session,
+    )
+    return make, join
 
 
 def _mapping_called(name: str | None) -> Callable[[str, Episode], str] | None:
@@ -176,16 +175,6 @@ def _callable_called(env: Any) -> Any:  # noqa: ANN401 - what `EnvironmentSettin
     except Exception:  # noqa: BLE001 - said by whoever makes the environment
         return env
     return found if callable(found) else env
-
-
-def _join(orders: RunnerOrders, spaces: tuple[Space, Space]) -> Join:
-    return Join(
-        hello=introduction(orders.component, capabilities()),
-        name=orders.name,
-        observation_space=spaces[0],
-        action_space=spaces[1],
-        session=orders.session,
-    )
 
 
 class _Parent:

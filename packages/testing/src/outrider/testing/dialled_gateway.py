@@ -2,7 +2,7 @@
 
 port = MemoryPort()
 gateway = Gateway(plan, settings, num_seats=2, address="memory", security=..., listen=port.listen)
-peers = [FarmPeer(port, plan) for _ in range(2)]
+peers = [FarmPeer(port, FarmEnvironment(environment=plan.environment)) for _ in range(2)]
 ...
 gateway.close()  # and all peers end
 """
@@ -12,14 +12,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_runner import FarmRunner
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.gateway import SAMPLE
-from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.testing.connections import ConnectionPair, PairedConnection
 from outrider.transport.connection import DialError, Receiver
-from outrider.wire import Fragment, Hello, PolicyGraph, session
+from outrider.wire import Fragment, Hello
 
 
 class MemoryPort:
@@ -74,19 +74,13 @@ class MemoryPort:
 class FarmPeer:
     """One runner of a farm, on a thread of its own; it ends when the gateway says so, or `end` does."""
 
-    def __init__(self, port: MemoryPort, plan: RunnerPlan, *, name: str = "peer") -> None:
-        """Dial, and make runners as `plan` says."""
-        assert isinstance(plan.policy, PolicyGraph)
-        introduction = session.Join(
-            hello=Hello(component="a test", capabilities=frozenset({"bfloat16"})),
-            name=name,
-            observation_space=plan.policy.observation_space,
-            action_space=plan.policy.action_space,
-        )
-        self.session = FarmSession(introduction, witness=_Quiet())
+    def __init__(self, port: MemoryPort, farm: FarmEnvironment, *, name: str = "peer") -> None:
+        """Dial, and make the runners that are asked for."""
+        hello = Hello(component="a test", capabilities=frozenset({"bfloat16", "multi_agent"}))
+        self.session = FarmSession(farm.join(hello, name=name), witness=_Quiet())
         runner = FarmRunner(
             port.dial,
-            lambda assignment, _: plan.make_runner(assignment.runner, assignment.incarnation),
+            farm.make_runner,
             self.session,
             _Quiet(),
             give_up_after_s=30,
