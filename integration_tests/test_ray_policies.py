@@ -202,3 +202,30 @@ def test_a_run_has_the_same_policies_with_two_learners_and_goes_on_without_them(
         algorithm.train()
         assert_close(resumed, weights(algorithm))
     assert_close(found[1], found[0])
+
+
+@pytest.mark.parametrize("module", [{}, {"use_lstm": True, "lstm_cell_size": 4}])
+def test_one_policy_of_all_agents_is_trained_by_both_learners_and_goes_on_without_them(
+    module: dict[str, Any], tmp_path: Path
+) -> None:
+    found = []
+    for num_learners in (0, 2):
+        config = run(num_learners).multi_agent(num_agents=2, policies="shared")
+        config.rl_module(fcnet_hiddens=(8,), **module).env_runners(num_envs_per_env_runner=2)
+        config.training(train_batch_size_per_learner=64 // max(1, num_learners), minibatch_size=128)
+        with config.build() as algorithm:
+            for _ in range(2):
+                algorithm.train()
+            found.append((weights(algorithm), algorithm.policy_metrics()["num_env_steps_trained"]))
+            algorithm.save(tmp_path / str(num_learners))
+            others = algorithm._loop.get_state()["learner"].get("other_ranks", [])
+            assert len(others) == num_learners // 2  # the second learner has what is its own
+    assert_close(found[1][0], found[0][0])
+    assert found[1][1].tolist() == found[0][1].tolist()
+    resumed = []
+    for left, learners in (("0", 2), ("2", 0)):
+        config.learners(num_learners=learners).training(train_batch_size_per_learner=64 // max(1, learners))
+        with Algorithm.from_checkpoint(tmp_path / left, config=config) as algorithm:
+            algorithm.train()
+            resumed.append(weights(algorithm))
+    assert_close(resumed[1], resumed[0])

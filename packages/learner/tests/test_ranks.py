@@ -1,7 +1,5 @@
 """Shards of any size on several ranks give what one rank gives."""
 
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,44 +14,6 @@ from outrider.learner.ranks import OneRank
 SETTINGS = PPOSettings(minibatch_size=1000, num_epochs=4, lr=1e-3, entropy_coeff=0.01)
 
 
-class ThreadRank:
-    """One of several ranks that are threads of this process."""
-
-    def __init__(self, rank: int, size: int, board: list[torch.Tensor], barrier: threading.Barrier) -> None:
-        self.rank, self.size = rank, size
-        self._board, self._barrier = board, barrier
-
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        self._board[self.rank] = tensor.clone()
-        self._barrier.wait(10)
-        total = torch.stack(list(self._board)).sum(0)
-        self._barrier.wait(10)
-        return total
-
-    def start_sum(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:
-        total = self.sum(tensor)
-        return lambda: total
-
-
-def on_ranks(size: int, work: Callable[[ThreadRank], Any]) -> list[Any]:
-    """Run `work` on each rank at once and return what each returned."""
-    barrier, board, results = threading.Barrier(size), [torch.empty(0)] * size, [None] * size
-
-    def run(rank: int) -> None:
-        try:
-            results[rank] = work(ThreadRank(rank, size, board, barrier))
-        except BaseException:
-            barrier.abort()
-            raise
-
-    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
 @pytest.mark.parametrize(
     ("module", "settings"),
     [
@@ -62,7 +22,9 @@ def on_ranks(size: int, work: Callable[[ThreadRank], Any]) -> list[Any]:
         ({"use_lstm": True}, replace(SETTINGS, use_kl_loss=True)),
     ],
 )
-def test_two_ragged_shards_equal_one_rank(lab: Any, module: dict[str, Any], settings: PPOSettings) -> None:
+def test_two_ragged_shards_equal_one_rank(
+    lab: Any, module: dict[str, Any], settings: PPOSettings, on_ranks: Any
+) -> None:
     shards = [
         [lab.fragment(lab.policy(**module), [50, 13])],
         [lab.fragment(lab.policy(**module), [20], seed=1, first_environment=2)],
@@ -100,7 +62,7 @@ SHARDS = {"even": ([20, 13], [13, 20]), "ragged": ([40, 9, 5], [12])}
 @pytest.mark.parametrize("shape", SHARDS)
 @pytest.mark.parametrize("use_lstm", [False, True])
 def test_ten_updates_on_two_ranks_give_the_weights_of_one(
-    lab: Any, name: str, shape: str, use_lstm: bool
+    lab: Any, name: str, shape: str, use_lstm: bool, on_ranks: Any
 ) -> None:
     module = {"use_lstm": use_lstm, "normalize_observations": True, "normalize_rewards": True}
     settings = settings_class(name)(lr=1e-3, entropy_coeff=0.01, **WHOLE[name])
@@ -132,7 +94,7 @@ def test_ten_updates_on_two_ranks_give_the_weights_of_one(
 @pytest.mark.parametrize("name", ["impala", "appo"])
 @pytest.mark.parametrize("use_lstm", [False, True])
 def test_ranks_with_unlike_numbers_of_streams_take_the_same_steps(
-    lab: Any, name: str, use_lstm: bool
+    lab: Any, name: str, use_lstm: bool, on_ranks: Any
 ) -> None:
     settings = settings_class(name)(minibatch_size=8)
 
@@ -145,7 +107,7 @@ def test_ranks_with_unlike_numbers_of_streams_take_the_same_steps(
     assert metrics[0]["value_loss"] == metrics[1]["value_loss"]
 
 
-def test_advantages_are_standardised_over_all_ranks() -> None:
+def test_advantages_are_standardised_over_all_ranks(on_ranks: Any) -> None:
     whole = torch.tensor([1.0, 2.0, 3.0, 10.0, 20.0])
     shards = on_ranks(2, lambda ranks: standardise((whole[:2], whole[2:])[ranks.rank], ranks))
     torch.testing.assert_close(torch.cat(shards), standardise(whole, OneRank()))
@@ -153,7 +115,7 @@ def test_advantages_are_standardised_over_all_ranks() -> None:
 
 
 @pytest.mark.parametrize("reward", [1e30, np.nan])
-def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any, reward: float) -> None:
+def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any, reward: float, on_ranks: Any) -> None:
     def learn(ranks: Any) -> dict[str, float]:
         learner = PPOLearner(lab.policy(), SETTINGS, seed=0, ranks=ranks)
         fragment = lab.fragment(learner.policy, [20])
@@ -165,7 +127,9 @@ def test_a_bad_number_on_one_rank_skips_the_step_on_all(lab: Any, reward: float)
 
 
 @pytest.mark.parametrize("use_lstm", [False, True])
-def test_a_rank_with_few_rows_takes_as_many_steps_as_the_others(lab: Any, use_lstm: bool) -> None:
+def test_a_rank_with_few_rows_takes_as_many_steps_as_the_others(
+    lab: Any, use_lstm: bool, on_ranks: Any
+) -> None:
     settings = replace(SETTINGS, minibatch_size=8, num_epochs=1, max_seq_len=4)
 
     def learn(ranks: Any) -> dict[str, float]:

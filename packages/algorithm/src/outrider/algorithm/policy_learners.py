@@ -1,8 +1,8 @@
-"""Makes what several policies learn in: a learner in this process, or ranks on Ray that have some each."""
+"""Makes what several policies learn in: a learner in this process, at a service, or ranks on Ray."""
 
 from __future__ import annotations
 
-import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider.learner import LocalLearnerGroup, OneRank, choose_device
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from outrider.learner import AsyncLearnerGroup, LearnerGroup, LearnerGroupSettings, MultiAgentLearner
     from outrider.learner.learned_policies import BetweenUpdates, LearnedPolicies
 
-log = logging.getLogger(__name__)
-
 
 def make_policy_learners(
     blueprint: MultiAgentBlueprint, cluster: Cluster | None, *, run_name: str
 ) -> tuple[LearnerGroup, LearnedPolicies]:
     """Make learners that train when they are told to, and what changes their policies."""
+    if blueprint.settings.learners.learner_address is not None:
+        from outrider.algorithm.policy_service import policy_learners_at_service
+
+        return policy_learners_at_service(plan_of(blueprint), blueprint.settings)
     if cluster is None or not blueprint.settings.learners.num_learners:
         learner = learner_here(blueprint)
         group = LocalLearnerGroup(learner)
@@ -33,9 +35,9 @@ def make_policy_learners(
     from outrider.learner.ray_learners import RayLearnerGroup
     from outrider.learner.ray_policies import RayPolicies
 
-    plan, num_learners = plan_of(blueprint), blueprint.settings.learners.num_learners
+    num_learners = blueprint.settings.learners.num_learners
     assert num_learners != "auto"
-    warn_of_idle_learners(num_learners, len(blueprint.book))
+    plan = for_ranks(plan_of(blueprint), num_learners)
     ranks = RayLearnerGroup(
         plan,
         num_learners=num_learners,
@@ -46,9 +48,17 @@ def make_policy_learners(
 
 
 def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
-    """Make a learner that trains without pause, and what changes its policies. It is in this process."""
+    """Make a learner that trains without pause, and what changes its policies: here, or at a service."""
     training = blueprint.settings.training
     assert isinstance(training, VTraceSettings)
+    if blueprint.settings.learners.learner_address is not None:
+        from outrider.algorithm.policy_service import async_policy_learners_at_service
+
+        return async_policy_learners_at_service(
+            plan_of(blueprint),
+            blueprint.settings,
+            num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
+        )
     learner = learner_here(blueprint)
     group = LocalAsyncLearnerGroup(
         learner,
@@ -83,6 +93,11 @@ def plan_of(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
     )
 
 
+def for_ranks(plan: MultiAgentPlan, num_learners: int) -> MultiAgentPlan:
+    """Return the plan of so many ranks: policies are dealt, unless that leaves one of them none to train."""
+    return replace(plan, shares_rows=plan.would_idle(num_learners))
+
+
 def policies_here(
     blueprint: MultiAgentBlueprint, learner: MultiAgentLearner, group: BetweenUpdates
 ) -> LearnedPolicies:
@@ -100,18 +115,5 @@ def _device(settings: LearnerGroupSettings) -> torch.device:
     """Return where the learner of this process computes; a GPU of learners elsewhere is not for it."""
     import torch
 
-    return torch.device("cpu") if settings.num_learners else choose_device(settings)
-
-
-def warn_of_idle_learners(num_learners: int, num_policies: int) -> None:
-    """Say so where some learners have nothing to train: each policy is one learner's."""
-    num_idle = num_learners - num_policies
-    if num_idle > 0:
-        log.warning(
-            "num_learners=%d, and there %s, each of which is trained by one learner: %d of them %s nothing "
-            "to do until policies are added; lower it",
-            num_learners,
-            "is one policy" if num_policies == 1 else f"are {num_policies} policies",
-            num_idle,
-            "has" if num_idle == 1 else "have",
-        )
+    is_elsewhere = settings.num_learners or settings.learner_address is not None
+    return torch.device("cpu") if is_elsewhere else choose_device(settings)

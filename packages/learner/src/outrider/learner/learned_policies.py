@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import StackPlan
+from outrider.learner.policy_state import GENERATOR
 
 if TYPE_CHECKING:
     import torch
 
     from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.ranks import Ranks
 
 R = TypeVar("R")
 
@@ -80,11 +82,26 @@ class PoliciesHere:
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         return self._between_updates(self._learner.policy_metrics)
 
-    def add(self, stack: StackPlan, *, like: int | None) -> None:
+    def rest(self) -> None:
+        """Wait until the learner has trained on all that it was given, and publish."""
+        self._between_updates(lambda: None)
+
+    @property
+    def num_policies(self) -> int:
+        """How many there are."""
+        return len(self._learner.numbers)
+
+    def add(self, stack: StackPlan, *, like: int | None, state: StateTree | None = None) -> None:
+        """See `LearnedPolicies`; or take in one that goes on from what `policy_state` returned of it."""
+
         def add() -> None:
-            self._take_in(stack, None if like is None else self._learner.policy_state(like))
+            self._take_in(stack, state if like is None else self._learner.policy_state(like))
 
         self._between_updates(add)
+
+    def policy_state(self, number: int) -> StateTree:
+        """Copy everything that a policy goes on from."""
+        return self._between_updates(partial(self._learner.policy_state, number))
 
     def remove(self, number: int) -> None:
         self._between_updates(partial(self._learner.remove, number))
@@ -104,16 +121,17 @@ def take_in(
     algorithm: str,
     seed: int,
     device: torch.device,
+    ranks: Ranks | None = None,
 ) -> None:
     """Give `learner` the one policy of `stack`, which may be there already or not.
 
-    `like` is the state of a policy that it is a copy of.
+    `like` is the state of a policy that it is a copy of; with `ranks` its rows are shared among them.
     """
     (number,) = stack.seeds
     if stack.is_stacked and stack.name in learner.stacks:
         learner.add(number, stack=stack.name, seed=stack.seeds[number], overrides=stack.overrides.get(number))
     else:
-        learner.add_stack(stack.name, stack.make_learner(algorithm, seed=seed, device=device))
+        learner.add_stack(stack.name, stack.make_learner(algorithm, seed=seed, device=device, ranks=ranks))
     if like is not None:
         its_stack = learner.stacks[stack.name]  # it was counted as one change, and is not published yet
         new = its_stack.policy_state(number)
@@ -123,4 +141,5 @@ def take_in(
 def _as_copy(state: StateTree, new: StateTree) -> StateTree:
     """Return a state of a policy that trains, shuffles and gathers returns as a new one does."""
     own = {name: new["counters"][name] for name in ("shuffle_key", "is_frozen")}
-    return state | {"counters": state["counters"] | own, "reward_scale": new["reward_scale"]}
+    of_its_own = {name: new[name] for name in ("reward_scale", GENERATOR) if name in new}
+    return state | {"counters": state["counters"] | own} | of_its_own

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outrider.learner.learner_group import LearnerGroupSettings
+from outrider.learner.number_check import check_number
 from outrider.learner.policy_slices import rank_of
-from outrider.learner.sharing import SHARED_POLICIES, Sharing
+from outrider.learner.sharing import SHARED_POLICIES, SHARED_POLICY_ROWS, Sharing
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
 if TYPE_CHECKING:
     import torch
 
+    from outrider.learner.learner import Learner
     from outrider.learner.multi_agent_learner import MultiAgentLearner
     from outrider.learner.ranks import Ranks
     from outrider.learner.stack_learner import StackLearner
+
+_BETWEEN_RANKS = 1_000_003
+"""What seeds of two ranks that share the rows of a policy differ by; numbers of policies are below it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,18 +53,46 @@ class StackPlan:
                 "give each a stack of its own"
             )
 
-    def make_learner(self, algorithm: str, *, seed: int, device: torch.device) -> StackLearner:
-        """Make the learner of these policies; raises ValueError for what cannot be stacked."""
-        if self.is_stacked:
+    def make_learner(
+        self, algorithm: str, *, seed: int, device: torch.device, ranks: Ranks | None = None
+    ) -> StackLearner:
+        """Make the learner of these policies; raises ValueError for what cannot be stacked.
+
+        With `ranks` it is one of several that share the rows of each policy.
+        """
+        if ranks is None and self.is_stacked:
             return self._make_stacked(seed, device)
-        from outrider.learner.algorithms import make_learner
+        make = partial(self._make_sole, algorithm, seed, device, ranks)
+        if self.is_stacked:
+            from outrider.learner.policies_in_turn import PoliciesInTurn
+
+            return PoliciesInTurn(make, self.seeds, overrides=self.overrides, name=self.name, seed=seed)
         from outrider.learner.sole_learner import SoleLearner
 
         ((number, own_seed),) = self.seeds.items()
-        training = replace(self.training, **self.overrides.get(number, {}))
+        return SoleLearner(make(number, own_seed, self.overrides.get(number, {})), number, self.name)
+
+    def _make_sole(
+        self,
+        algorithm: str,
+        seed: int,
+        device: torch.device,
+        ranks: Ranks | None,
+        number: int,
+        own_seed: int,
+        own: Mapping[str, Any],
+    ) -> Learner:
+        """Make the learner of one policy."""
+        from outrider.learner.algorithms import make_learner
+        from outrider.learner.shared_streams import SharedStreams
+
+        training = replace(self.training, **own)
         policy = replace(self.policy, seed=own_seed).build()
-        learner = make_learner(algorithm, policy, training, seed=seed + number, device=device)
-        return SoleLearner(learner, number, self.name)
+        if ranks is None:
+            return make_learner(algorithm, policy, training, seed=seed + number, device=device)
+        seed += number + ranks.rank * _BETWEEN_RANKS
+        learner = make_learner(algorithm, policy, training, seed=seed, ranks=ranks, device=device)
+        return SharedStreams(learner, ranks)
 
     def _make_stacked(self, seed: int, device: torch.device) -> StackLearner:
         from outrider.learner.algorithms import make_stacked_learner
@@ -116,6 +150,25 @@ class StackPlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Intake:
+    """What learners that train by themselves take in; steps are those of all copies of an environment."""
+
+    train_batch_size: int
+    """Steps of an update, of each learner. Several agents have several rows of a step, or none."""
+    num_env_steps_per_fragment: int
+    max_staleness: int
+    """Versions by which a fragment may be older than the learner."""
+    queue_capacity: int
+    """Updates that may wait."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("train_batch_size", "num_env_steps_per_fragment", "queue_capacity"):
+            check_number(name, getattr(self, name), low=1, whole=True)
+        check_number("max_staleness", self.max_staleness, low=0, whole=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MultiAgentPlan:
     """All policies of a run, or those of one rank."""
 
@@ -127,19 +180,28 @@ class MultiAgentPlan:
     settings: LearnerGroupSettings
     seed: int
     """Of everything random in learning, with the number of the policy; ranks have it in common."""
+    intake: Intake | None = None
+    """None where learners are told when to train."""
+    shares_rows: bool = False
+    """Whether ranks share the rows of every policy, and not the policies; see `would_idle`."""
 
     @property
     def sharing(self) -> Sharing:
         """What ranks share out."""
-        return SHARED_POLICIES
+        return SHARED_POLICY_ROWS if self.shares_rows else SHARED_POLICIES
+
+    def would_idle(self, num_ranks: int) -> bool:
+        """Return whether a rank would have no policy to train, were policies dealt."""
+        numbers = {number for stack in self.stacks for number in stack.seeds} - self.frozen
+        return len({rank_of(number, num_ranks) for number in numbers}) < num_ranks
 
     def of_rank(self, rank: int, num_ranks: int) -> MultiAgentPlan:
         """Return the plan of those policies that belong to a rank, of all architectures it has any of."""
-        return self._only(lambda number: rank_of(number, num_ranks) == rank)
+        return self.only(lambda number: rank_of(number, num_ranks) == rank)
 
     def without(self, number: int) -> MultiAgentPlan:
         """Return the plan without a policy."""
-        return self._only(lambda other: other != number)
+        return self.only(lambda other: other != number)
 
     def with_policy(self, stack: StackPlan) -> MultiAgentPlan:
         """Return the plan with the policies of `stack`, too, in a stack of that name."""
@@ -150,17 +212,19 @@ class MultiAgentPlan:
         return replace(self, stacks=tuple((stacks | {stack.name: stack}).values()))
 
     def make_learner(self, ranks: Ranks, device: torch.device) -> MultiAgentLearner:
-        """Make the learner of one rank, which has its own policies and sums nothing with the others."""
+        """Make the learner of one rank: of its own policies, which sums nothing, or of its share of rows."""
         from outrider.learner.multi_agent_learner import MultiAgentLearner
 
-        own = self.of_rank(ranks.rank, ranks.size)
+        own = self if self.shares_rows else self.of_rank(ranks.rank, ranks.size)
+        shared = ranks if self.shares_rows else None
         stacks = {
-            stack.name: stack.make_learner(self.algorithm, seed=self.seed, device=device)
+            stack.name: stack.make_learner(self.algorithm, seed=self.seed, device=device, ranks=shared)
             for stack in own.stacks
         }
         return MultiAgentLearner(stacks, frozen=sorted(own.frozen))
 
-    def _only(self, is_kept: Callable[[int], bool]) -> MultiAgentPlan:
+    def only(self, is_kept: Callable[[int], bool]) -> MultiAgentPlan:
+        """Return the plan of some of the policies, by their numbers, and of the stacks that have any."""
         stacks = tuple(stack.only(is_kept) for stack in self.stacks)
         frozen = frozenset(number for number in self.frozen if is_kept(number))
         return replace(self, stacks=tuple(stack for stack in stacks if stack.seeds), frozen=frozen)
@@ -173,6 +237,8 @@ class MultiAgentPlan:
             "frozen": sorted(self.frozen),
             "settings": encode_settings(self.settings, dump=dump),
             "seed": self.seed,
+            "intake": None if self.intake is None else encode_settings(self.intake),
+            "shares_rows": self.shares_rows,
         }
 
     @staticmethod
@@ -180,13 +246,15 @@ class MultiAgentPlan:
         message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None
     ) -> MultiAgentPlan:
         """Read what `to_message` returned. Raises ValueError for what this release does not know."""
-        algorithm = message["algorithm"]
+        algorithm, intake = message["algorithm"], message.get("intake")
         return MultiAgentPlan(
             algorithm=algorithm,
             stacks=tuple(StackPlan.from_message(stack, algorithm, load) for stack in message["stacks"]),
             frozen=frozenset(message["frozen"]),
             settings=decode_settings(LearnerGroupSettings, message["settings"], load=load),
             seed=message["seed"],
+            intake=None if intake is None else decode_settings(Intake, intake),
+            shares_rows=message.get("shares_rows", False),
         )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from outrider.learner.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.ranks import Ranks
 
 
 class RankPolicies:
@@ -25,12 +26,18 @@ class RankPolicies:
         plan: MultiAgentPlan,
         *,
         device: torch.device,
+        ranks: Ranks | None = None,
         load: Callable[[bytes], Any] | None = None,
     ) -> None:
-        """Take the learner that `plan` made; `load` unpickles a network of the user's."""
+        """Take the learner that `plan` made; `load` unpickles a network of the user's.
+
+        With `ranks` they share the rows of every policy.
+        """
         self._learner = learner
         self._read = partial(StackPlan.from_message, algorithm=plan.algorithm, load=load)
-        self._take_in = partial(take_in, learner, algorithm=plan.algorithm, seed=plan.seed, device=device)
+        self._take_in = partial(
+            take_in, learner, algorithm=plan.algorithm, seed=plan.seed, device=device, ranks=ranks
+        )
 
     @property
     def calls(self) -> dict[str, Callable[..., dict[str, Any]]]:

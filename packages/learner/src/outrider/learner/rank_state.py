@@ -20,14 +20,25 @@ from outrider.learner.learner import StateTree
 OTHER_RANKS = "other_ranks"
 
 
-def digests(state: StateTree) -> dict[str, str]:
-    """Return a text for each entry of the tree, equal for equal values."""
-    return {name: _digest(value) for name, value in state.items()}
+def digests(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tree with a text for each value, equal for equal values."""
+    return {
+        name: digests(value) if isinstance(value, Mapping) else _digest(value)
+        for name, value in state.items()
+    }
 
 
-def own_part(state: StateTree, of_rank_0: Mapping[str, str]) -> StateTree:
-    """Return the entries that rank 0, whose digests are given, has otherwise."""
-    return {name: value for name, value in state.items() if of_rank_0.get(name) != _digest(value)}
+def own_part(state: Mapping[str, Any], of_rank_0: Mapping[str, Any]) -> StateTree:
+    """Return the tree of those values that rank 0, whose digests are given, has otherwise."""
+    part: StateTree = {}
+    for name, value in state.items():
+        theirs = of_rank_0.get(name)
+        if isinstance(value, Mapping) and isinstance(theirs, Mapping):
+            if own := own_part(value, theirs):
+                part[name] = own
+        elif theirs != _digest(value):
+            part[name] = value
+    return part
 
 
 def join_ranks(of_rank_0: StateTree, own_parts: Sequence[StateTree]) -> StateTree:
@@ -36,10 +47,10 @@ def join_ranks(of_rank_0: StateTree, own_parts: Sequence[StateTree]) -> StateTre
 
 
 def part_for(state: StateTree, rank: int) -> StateTree:
-    """Return what differs for a rank from the entries that all ranks get."""
+    """Return, whole, those entries of which anything differs for a rank from what all ranks get."""
     parts = state.get(OTHER_RANKS, [])
     part: StateTree = parts[rank - 1] if 0 < rank <= len(parts) else {}
-    return part
+    return {name: _joined(state.get(name), value) for name, value in part.items()}
 
 
 def for_all(state: StateTree) -> StateTree:
@@ -54,6 +65,13 @@ def copied(tree: Any) -> Any:  # noqa: ANN401 - a tree, or what hangs on it
     if isinstance(tree, list):
         return [copied(child) for child in tree]
     return np.array(tree) if isinstance(tree, np.ndarray) else tree
+
+
+def _joined(tree: Any, part: Any) -> Any:  # noqa: ANN401 - trees, or what hangs on them
+    """Return a tree in which the values of `part` stand in place of others."""
+    if not (isinstance(tree, Mapping) and isinstance(part, Mapping)):
+        return part
+    return {**tree, **{name: _joined(tree.get(name), value) for name, value in part.items()}}
 
 
 def _digest(value: Any) -> str:  # noqa: ANN401 - a tree, or what hangs on it

@@ -1,4 +1,4 @@
-"""Policies that are dealt to ranks on Ray: each change goes to the rank that has the policy."""
+"""Policies of ranks on Ray: each change goes to the ranks that have the policy, and is made there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import cloudpickle
 from numpy.typing import NDArray
 
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.policy_slices import rank_of
 from outrider.learner.ray_learners import RayLearnerGroup
 from outrider.learner.ray_rank import Answer
 from outrider.learner.stack_metrics import by_policy
@@ -38,7 +37,7 @@ class RayPolicies:
         (number,) = stack.seeds
         state = None
         if like is not None:
-            state = self._group.ask(self._rank_of(like), "policy_state", like)["state"]
+            state = self._group.ask(self._owners(like)[0], "policy_state", like)["state"]
         message = stack.to_message(cloudpickle.dumps)
         self._change(number, "add_policy", message, state, plan=self._plan.with_policy(stack))
 
@@ -52,20 +51,23 @@ class RayPolicies:
         self._freeze("thaw", numbers)
 
     def _ask_all(self) -> list[Answer]:
-        return [self._group.ask(rank, "policies") for rank in range(self._group.num_ranks)]
+        holders = self._plan.sharing.holders(self._group.num_ranks)
+        return [self._group.ask(rank, "policies") for rank in holders]
 
-    def _rank_of(self, number: int) -> int:
-        return rank_of(number, self._group.num_ranks)
+    def _owners(self, number: int) -> range:
+        return self._plan.sharing.owners(number, self._group.num_ranks)
 
     def _change(self, number: int, name: str, *arguments: Any, plan: MultiAgentPlan) -> None:  # noqa: ANN401
-        """Let one rank change, and then the others count with it."""
-        owner = self._rank_of(number)
-        others = [(rank, "count_change") for rank in range(self._group.num_ranks) if rank != owner]
-        self._group.change([[(owner, name, *arguments)], others], plan)
+        """Let those change who have the policy, and then the others count with them."""
+        owners = self._owners(number)
+        others = [rank for rank in range(self._group.num_ranks) if rank not in owners]
+        changes = [(rank, name, *arguments) for rank in owners]
+        self._group.change([changes, [(rank, "count_change") for rank in others]], plan)
         self._plan = plan
 
     def _freeze(self, name: str, numbers: Sequence[int]) -> None:
         parts: dict[int, list[int]] = {}
         for number in numbers:
-            parts.setdefault(self._rank_of(number), []).append(number)
+            for rank in self._owners(number):
+                parts.setdefault(rank, []).append(number)
         self._group.change([[(rank, name, part) for rank, part in parts.items()]], self._plan)

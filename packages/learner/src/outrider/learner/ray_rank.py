@@ -4,12 +4,13 @@
     call("greet", hello) -------------------------------->  {"welcome": bytes}
     call("meet", timeout_s) ----------------------------->  {"host", "port"} where rank 0 awaits the others
     call("join", plan, rank, num_ranks, host, port, run) >  {}             once all have joined
+    call("join_policies", the same, plan of policies) --->  {}             of ranks that share their rows
     call("join_apart", the same, plan of policies) ------>  {}             of ranks that sum nothing
     call("set_state", state of all, what differs here) -->  {}
     call("get_state", digests of rank 0, or None) ------->  {"state", "digests"}
     call("fetch", fragment) ----------------------------->  {}             an error where it is lost
 
-    of ranks that have policies of their own:
+    of ranks with several policies:
     call("policies") ------------------------------------>  {"numbers", "frozen", "metrics"}
     call("policy_state", number) ------------------------>  {"state"}
     call("add_policy", plan, state or None) ------------->  {}
@@ -135,6 +136,7 @@ class RankProcess:
             "greet": self.greet,
             "meet": self.meet,
             "join": self.join,
+            "join_policies": self.join_policies,
             "join_apart": self.join_apart,
             "set_state": self.set_state,
             "get_state": self.get_state,
@@ -181,15 +183,20 @@ class RankProcess:
         ranks = _join_ranks(read.settings, rank, num_ranks, host, port)
         return self._begin(read.make_learner(ranks, choose_device(read.settings)), ranks, read, run)
 
+    def join_policies(
+        self, plan: Mapping[str, Any], rank: int, num_ranks: int, host: str, port: int, run: str
+    ) -> Answer:
+        """Make the learner of all policies, and wait until all ranks have that share their rows."""
+        read = MultiAgentPlan.from_message(plan, load=cloudpickle.loads)
+        ranks = _join_ranks(read.settings, rank, num_ranks, host, port)
+        return self._begin_policies(read, ranks, run)
+
     def join_apart(
         self, plan: Mapping[str, Any], rank: int, num_ranks: int, host: str, port: int, run: str
     ) -> Answer:
         """Make the learner of this rank's own policies, which needs none of the others."""
         read = MultiAgentPlan.from_message(plan, load=cloudpickle.loads)
-        ranks, device = ApartRank(rank, num_ranks), choose_device(read.settings)
-        learner = read.make_learner(ranks, device)
-        self._policy_calls = RankPolicies(learner, read, device=device, load=cloudpickle.loads).calls
-        return self._begin(learner, ranks, read, run)
+        return self._begin_policies(read, ApartRank(rank, num_ranks), run)
 
     def set_state(self, common: StateTree, own: StateTree) -> Answer:
         self._learner.set_state({**common, **own})
@@ -294,6 +301,14 @@ class RankProcess:
             return {"state": own_part(state, of_rank_0)}
         others = self._ranks.size - len(self._sharing.holders(self._ranks.size))
         return {"state": state, "digests": digests(state) if others else {}}
+
+    def _begin_policies(self, plan: MultiAgentPlan, ranks: Ranks, run: str) -> Answer:
+        device = choose_device(plan.settings)
+        learner = plan.make_learner(ranks, device)
+        shared = ranks if plan.shares_rows else None
+        policies = RankPolicies(learner, plan, device=device, ranks=shared, load=cloudpickle.loads)
+        self._policy_calls = policies.calls
+        return self._begin(learner, ranks, plan, run)
 
     def _begin(self, learner: Learner, ranks: Ranks, plan: LearnerPlan | MultiAgentPlan, run: str) -> Answer:
         torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))

@@ -170,7 +170,9 @@ class RayRanks:
                 raise ValueError(f"a learner refused: {refusal.sentence}")
         (place,) = settle([self.call(0, "meet", left_s())], left_s())
         message = plan.to_message(cloudpickle.dumps)
-        join = "join_apart" if isinstance(plan, MultiAgentPlan) else "join"
+        join = "join"
+        if isinstance(plan, MultiAgentPlan):
+            join = "join_policies" if plan.shares_rows else "join_apart"
         settle(
             [
                 self.call(rank, join, message, rank, num, place["host"], place["port"], run)

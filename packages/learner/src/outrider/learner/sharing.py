@@ -6,6 +6,8 @@
     who knows the whole  rank 0                             all ranks together
     a rank has beside    its own generator and the like     nothing
 
+SHARED_POLICY_ROWS is SHARED_ROWS with several policies: a rank finds its streams of each policy itself.
+
 Whatever else a group of ranks does is the same for both.
 """
 
@@ -15,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from outrider.learner.learner import StateTree
-from outrider.learner.policy_slices import join_states, join_weights, part_of_rank, state_of_rank
+from outrider.learner.policy_slices import join_states, join_weights, part_of_rank, rank_of, state_of_rank
 from outrider.learner.rank_state import for_all, part_for
 from outrider.learner.shards import Shard, deal_streams
 from outrider.learner.stack_metrics import over_stacks
@@ -27,6 +29,10 @@ class Sharing(Protocol):
 
     def holders(self, num_ranks: int) -> range:
         """Return the ranks whose weights, metrics and states are joined to those of the group."""
+        ...
+
+    def owners(self, number: int, num_ranks: int) -> range:
+        """Return the ranks that have a policy."""
         ...
 
     def min_num_streams(self, num_ranks: int) -> int:
@@ -62,6 +68,9 @@ class _SharedRows:
     def holders(self, num_ranks: int) -> range:
         return range(1)
 
+    def owners(self, number: int, num_ranks: int) -> range:
+        return range(num_ranks)
+
     def min_num_streams(self, num_ranks: int) -> int:
         return num_ranks
 
@@ -84,16 +93,33 @@ class _SharedRows:
         return for_all(state), [part_for(state, rank) for rank in range(num_ranks)]
 
 
+class _SharedPolicyRows(_SharedRows):
+    def min_num_streams(self, num_ranks: int) -> int:
+        return 1
+
+    def deal(self, num_streams: Sequence[int], num_ranks: int) -> list[list[Shard]]:
+        """Hand everything to everyone: each knows what the others take."""
+        return _everything(num_streams, num_ranks)
+
+    def take(self, fragment: Fragment, first: int, stop: int, *, rank: int, num_ranks: int) -> Fragment:
+        """Take everything: which streams of a policy are whose is known once they lie together."""
+        return fragment
+
+
 class _SharedPolicies:
     def holders(self, num_ranks: int) -> range:
         return range(num_ranks)
+
+    def owners(self, number: int, num_ranks: int) -> range:
+        rank = rank_of(number, num_ranks)
+        return range(rank, rank + 1)
 
     def min_num_streams(self, num_ranks: int) -> int:
         return 1
 
     def deal(self, num_streams: Sequence[int], num_ranks: int) -> list[list[Shard]]:
         """Hand everything to everyone: nobody knows here whose rows are in a fragment."""
-        return [[Shard(number, 0, count) for number, count in enumerate(num_streams)]] * num_ranks
+        return _everything(num_streams, num_ranks)
 
     def take(self, fragment: Fragment, first: int, stop: int, *, rank: int, num_ranks: int) -> Fragment:
         return part_of_rank(fragment, rank, num_ranks)
@@ -113,5 +139,10 @@ class _SharedPolicies:
         return {}, [state_of_rank(state, rank, num_ranks) for rank in range(num_ranks)]
 
 
+def _everything(num_streams: Sequence[int], num_ranks: int) -> list[list[Shard]]:
+    return [[Shard(number, 0, count) for number, count in enumerate(num_streams)]] * num_ranks
+
+
 SHARED_ROWS: Sharing = _SharedRows()
+SHARED_POLICY_ROWS: Sharing = _SharedPolicyRows()
 SHARED_POLICIES: Sharing = _SharedPolicies()
