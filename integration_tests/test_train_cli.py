@@ -176,7 +176,7 @@ def test_an_exported_policy_plays_with_only_numpy_and_onnxruntime(
             "unknown flag --gama; did you mean --gamma",
         ),
         (["train", "ppo", "--env", "CartPole-v1", "--gamma", "2"], 2, "gamma is 2.0; give a finite number"),
-        (["train", "ppo", "--env", "CartPole-v1", "--lr", "x"], 2, "argument --lr: 'x' is not a number or"),
+        (["train", "ppo", "--env", "CartPole-v1", "--lr", "x"], 2, "--lr 'x' is not a number or"),
         (["train", "ppo", "--env", "CartPol-v1"], 1, "did you mean CartPole-v1"),
         (
             ["train", "impala", "--env", "CartPole-v1", "--num-env-runners", "-1"],

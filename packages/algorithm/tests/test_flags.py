@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from outrider.algorithm import evaluate_command
 from outrider.algorithm.cli import one_line_each
 from outrider.algorithm.field_docs import field_docs
 from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
@@ -50,8 +51,9 @@ def test_only_what_was_typed_is_given() -> None:
         (["--lamda", "1"], "race: unknown flag --lamda; did you mean --lambda?\n"),
         (["--xyz=1"], "race: unknown flag --xyz; see race --help\n"),
         (["--num", "1"], "race: unknown flag --num; did you mean --num-wheels?\n"),
-        (["--lambda", "high"], "race: argument --lambda: 'high' is not a number\n"),
-        (["--lambda"], "race: argument --lambda: expected one argument\n"),
+        (["--lambda", "high"], "race: --lambda 'high' is not a number\n"),
+        (["--lambda"], "race: --lambda lacks its value; see race --help\n"),
+        (["--is-fast=3"], "race: --is-fast takes no value; leave out '3'\n"),
         (["stray"], "race: unexpected argument 'stray'; see race --help\n"),
         (["--lamb", "1"], "race: unknown flag --lamb; did you mean --lambda?\n"),
     ],
@@ -95,3 +97,21 @@ def test_a_warning_is_one_line_however_often_it_is_raised(capsys: pytest.Capture
     for text in ("a is ignored", "b is ignored", "a is ignored"):
         say(UserWarning(text), UserWarning, "file.py", 1)
     assert capsys.readouterr().err == "outrider: a is ignored\noutrider: b is ignored\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "RUN is missing; see outrider evaluate --help"),
+        (["run", "--seed", "x"], "--seed 'x' is not a whole number"),
+        (["run", "--num-episodes", "1.5"], "--num-episodes '1.5' is not a whole number"),
+        (["run", "--num-episodes", "0"], "--num-episodes 0 is too few; give at least 1"),
+        (["run", "--video"], "--video lacks its value; see outrider evaluate --help"),
+    ],
+)
+def test_what_evaluate_cannot_read_is_a_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        evaluate_command.run(arguments)
+    assert capsys.readouterr().err == f"outrider evaluate: {sentence}\n"

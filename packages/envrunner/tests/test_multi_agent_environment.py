@@ -204,7 +204,7 @@ class EmptyHunt(Hunt):
         (ForgetfulHunt, "agent 'prey' vanished from environment copy 0"),
         (EmptyHunt, "nobody takes part after a reset"),
         ("CartPole-v1", "CartPole-v1 is an environment for one agent; ask for independent copies of it"),
-        (functools.partial(ScriptedEnvironment), "num_agents=..."),
+        (functools.partial(ScriptedEnvironment), "--num-agents N"),
         (dict, "dict returned {}; it must return a PettingZoo environment"),
     ],
 )
@@ -226,5 +226,5 @@ def test_a_native_vector_has_to_be_one() -> None:
 
 def test_an_environment_for_several_agents_is_none_for_one() -> None:
     for env, mode in ((Hunt, "sync"), (make_natively, "vector_entry_point")):
-        with pytest.raises(ValueError, match=r"for several agents; .* config.multi_agent\(policies=...\)"):
+        with pytest.raises(ValueError, match=r"for several agents; .*--policies shared.* config.multi_agent\(policies="):
             spaces_of(EnvironmentSettings(env), mode)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.figure import figure
-from outrider.algorithm.flags import Parser
+from outrider.algorithm.flags import Parser, reading
 from outrider.algorithm.policy_words import policy_lines
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def run(arguments: Sequence[str]) -> int:
         description="Play episodes with fixed seeds and without exploration, and print their returns.",
     )
     parser.add_argument("run", help="directory of a run, or of a checkpoint")
-    parser.add_argument("--num-episodes", type=int, metavar="N", help="(default: as the run was evaluated)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of the first episode (default: likewise)")
+    parser.add_argument("--num-episodes", **reading(int), help="(default: as the run was evaluated)")
+    parser.add_argument("--seed", **reading(int), help="of the first episode (default: likewise)")
     parser.add_argument("--video", type=Path, metavar="OUT.mp4", help="film the first episode as well")
     typed = parser.parse(arguments)
     if typed.num_episodes is not None and typed.num_episodes < 1:

@@ -71,13 +71,13 @@ def env_name(env: Any) -> str:  # noqa: ANN401 - an id or a function
     """Return how an environment is called."""
     if env is None:
         return "remote"
-    if isinstance(env, str):
+    text = env if isinstance(env, str) else function_name(env) or ""
+    module, _, name = text.partition(":")
+    if isinstance(env, str) and not name.isidentifier():
         return env
-    module, _, name = (function_name(env) or "").partition(":")
     if name in MAKERS:
         return module.rpartition(".")[2]
-    name = getattr(env, "__name__", None) or name or type(env).__name__
-    return str(name)
+    return name if isinstance(env, str) else str(getattr(env, "__name__", None) or name or type(env).__name__)
 
 
 def _last_words(outcome: Outcome, directory: RunDirectory) -> str:

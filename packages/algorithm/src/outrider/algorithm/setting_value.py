@@ -101,7 +101,9 @@ def convert(value: Any, kind: Any) -> Any:  # noqa: ANN401 - an annotation, and 
     """Return `value` as the annotation `kind` wants it. Raises ValueError."""
     members = _members(kind)
     if len(members) > 1:
-        if isinstance(value, str) and ":" in value and any(_is_callable(member) for member in members):
+        if isinstance(value, str) and ":" in value and any(map(_is_callable, members)):
+            if str in members:
+                return value  # a name travels, and says more than the function
             found = _function(value)
             if not isinstance(found, FunctionNotFoundError):
                 return found

@@ -25,8 +25,8 @@ class SeveralAgentsError(ValueError):
     def __init__(self, name: str) -> None:
         """Name the environment."""
         super().__init__(
-            f"{name} is an environment for several agents; say which policies act in it, by "
-            "config.multi_agent(policies=...)"
+            f"{name} is an environment for several agents; say which policies act in it: --policies shared, "
+            'or per_agent, or names; in Python config.multi_agent(policies="shared")'
         )
 
 
@@ -50,13 +50,18 @@ def adapt(env: Any, name: str) -> AgentsCopy:
     if is_vector_for_several(env) or isinstance(env, gym.vector.VectorEnv):
         raise ValueError(f"{name} returned a vector of environments; use vectorize mode VECTOR_ENTRY_POINT")
     if isinstance(env, gym.Env):
-        raise ValueError(
-            f"{name} is an environment for one agent; ask for independent copies of it by "
-            "config.multi_agent(num_agents=...), or leave out config.multi_agent(...)"
-        )
+        raise of_one_agent(name)
     raise ValueError(
         f"{name} returned {env!r}; it must return a PettingZoo environment, or one whose reset and step "
         'return dictionaries keyed by agent, with possible_agents and "__all__"'
+    )
+
+
+def of_one_agent(name: str) -> ValueError:
+    """Say that an environment is for one agent where there are policies by name."""
+    return ValueError(
+        f"{name} is an environment for one agent; ask for independent copies of it by --num-agents N, in "
+        "Python config.multi_agent(num_agents=N), or leave out the policies"
     )
 
 

@@ -46,7 +46,9 @@ def find_callable(env_id: str) -> Callable[..., Any] | None:
     _import_registering(module, env_id)
     if name in gym.registry:
         return None
-    named = getattr(sys.modules[module], name, None)
+    named: Any = sys.modules[module]
+    for part in name.split("."):
+        named = getattr(named, part, None)
     return named if callable(named) else None
 
 

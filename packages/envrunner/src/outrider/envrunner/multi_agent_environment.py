@@ -9,7 +9,7 @@ from typing import cast
 import gymnasium as gym
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.adapters import SeveralAgentsError, adapt, is_vector_for_several
+from outrider.envrunner.adapters import SeveralAgentsError, adapt, is_vector_for_several, of_one_agent
 from outrider.envrunner.agent_slots import group_agents
 from outrider.envrunner.agents_copy import AgentsCopy
 from outrider.envrunner.closing import close_all
@@ -148,10 +148,7 @@ def _make_native(environment: EnvironmentSettings, num_envs: int, num_agents: in
         make = functools.partial(load_entry_point(spec, spec.vector_entry_point), **spec.kwargs)
     vector = call_vector_creator(make, name, environment.env_config, num_envs=num_envs)
     if isinstance(vector, gym.vector.VectorEnv):
-        raise ValueError(
-            f"{name} is an environment for one agent; ask for independent copies of it by "
-            "config.multi_agent(num_agents=...), or leave out config.multi_agent(...)"
-        )
+        raise of_one_agent(name)
     if not is_vector_for_several(vector):
         raise ValueError(
             f"{name} returned {vector!r}; in vectorize mode VECTOR_ENTRY_POINT it must return a "
