@@ -20,11 +20,11 @@ def agents_misfit(join: Join, ours: Agents, team: Team) -> str | None:
         if join.agents is not None:
             return (
                 f"the run has num_agents={team.num_copies} copies of an environment of one agent, and the "
-                f"environment of {who} has agents of its own, {_listed(join.agents.names)}"
+                f"environment of {who} has {_agents(join.agents.names)} of its own"
             )
         return _spaces(join, join, ours.groups[0])
     if join.agents is None:
-        return f"the environment of {who} has one agent, and that of the run has agents {_listed(ours.names)}"
+        return f"the environment of {who} has one agent, and that of the run has {_agents(ours.names)}"
     found = _names(who, join.agents.names, ours.names) or _groups(join, join.agents, ours)
     if found is None and team.has_central_critic:
         found = _state(who, join.agents, ours)
@@ -36,10 +36,10 @@ def _names(who: str, theirs: Sequence[str], ours: Sequence[str]) -> str | None:
         return None
     missing = [name for name in ours if name not in set(theirs)]
     if missing:
-        return f"the environment of {who} lacks agent {_listed(missing)} of the run"
+        return f"the environment of {who} lacks {_agents(missing)} of the run"
     more = [name for name in theirs if name not in set(ours)]
     if more:
-        return f"the environment of {who} has agent {_listed(more)}, which the run does not have"
+        return f"the environment of {who} has {_agents(more)}, which the run does not have"
     slot = next(slot for slot, name in enumerate(ours) if theirs[slot] != name)
     return (
         f"the environment of {who} has its agents in another order than the run: {theirs[slot]!r} stands "
@@ -79,6 +79,7 @@ def _state(who: str, theirs: Agents, ours: Agents) -> str | None:
     return f"the global state of {who}, which central critics see, differs from that of the run: {found}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _agents(names: Sequence[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_SHOWN]) + more
+    noun = "agent" if len(names) == 1 else "agents"
+    return f"{noun} {', '.join(repr(name) for name in names[:_SHOWN])}{more}"

@@ -1,0 +1,283 @@
+"""Fleets over a gateway whose peers have several agents: the same numbers, other policies, and liars."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, RunnerFleet
+from outrider.envrunner.assigned_runner import FarmEnvironment
+from outrider.envrunner.cast import Cast
+from outrider.envrunner.gateway import ACT, Gateway
+from outrider.envrunner.matchups import Matchups
+from outrider.envrunner.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.pool import LocalRunnerPool
+from outrider.envrunner.remote_runners import Sampled
+from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
+from outrider.testing.duel import Duel, duel_plan, duel_weights
+from outrider.testing.fragments import assert_same_fragment
+from outrider.testing.raw_runner import RawRunner
+from outrider.transport import LocalWeights
+from outrider.transport.connection import Connection
+from outrider.transport.security import ServerSecurity
+from outrider.wire import Fragment, Hello, all_parts, decode_act_response, decode_weights
+from outrider.wire.session import (
+    Acknowledgement,
+    Assignment,
+    Goodbye,
+    GoodbyeReason,
+    Ready,
+    SessionWelcome,
+    WeightsDelivery,
+)
+
+FARM = FarmEnvironment(environment=EnvironmentSettings(Duel))
+PLAN = duel_plan()
+THREE = Cast(
+    stacks={"reds": "reds", "blues": "blues"},
+    policies=(*PLAN.policies, PolicyEntry(name="newest", number=3, stack="blues")),
+    mapping=Matchups([(1.0, {"red": "main", "blue": "newest"})]),
+)
+DEADLINE_S = 20.0
+
+
+class Scene:
+    """A gateway, and peers that dial it."""
+
+    def __init__(self, num_seats: int = 2, plan: MultiAgentPlan = PLAN) -> None:
+        self.port = MemoryPort()
+        self.settings = replace(plan.settings, num_env_runners=num_seats, min_runners=1)
+        self.gateway = Gateway(
+            plan,
+            self.settings,
+            num_seats=num_seats,
+            address="memory",
+            security=ServerSecurity(),
+            listen=self.port.listen,
+        )
+        self.peers: list[FarmPeer] = []
+
+    def join(self, farm: FarmEnvironment = FARM) -> FarmPeer:
+        self.peers.append(FarmPeer(self.port, farm, name=f"peer {len(self.peers)}"))
+        return self.peers[-1]
+
+    def close(self) -> None:
+        self.gateway.close()
+        for peer in self.peers:
+            peer.thread.join(10)
+            assert not peer.thread.is_alive()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.close()
+
+
+def weights(version: int, more: Sequence[int] = ()) -> LocalWeights:
+    return LocalWeights(duel_weights(PLAN, version=version, more=more))
+
+
+def policies_in(fragments: Sequence[Fragment]) -> set[int]:
+    return {
+        int(policy)
+        for fragment in fragments
+        for part in all_parts(fragment)
+        for policy in part.streams.policy
+    }
+
+
+def sampled(fleet: RunnerFleet, given: LocalWeights) -> list[Fragment]:
+    return [reference.load() for reference in fleet.sample(given)]
+
+
+def test_runners_of_a_farm_sample_what_runners_here_do(scene: Scene) -> None:
+    scene.join()
+    scene.join()
+    fleet = RunnerFleet(scene.gateway, replace(scene.settings, min_runners=2), num_steps=PLAN.num_steps)
+    here = LocalRunnerPool(PLAN.make_runner(0, 0), PLAN.make_runner(1, 0))
+    for version in range(3):
+        there = sampled(fleet, weights(version))
+        for one, other in zip(there, here.sample(weights(version)), strict=True):
+            assert_same_fragment(one, other.load())
+
+
+def test_other_policies_reach_those_who_are_there_and_those_who_come_later(scene: Scene) -> None:
+    scene.join()
+    fleet = RunnerFleet(scene.gateway, scene.settings, num_steps=PLAN.num_steps)
+    assert policies_in(sampled(fleet, weights(0))) <= {0, 1, 2}
+    fleet.recast(THREE)
+    for version in (1, 2, 3):  # episodes under way end as they began
+        sampled(fleet, weights(version, more=[3]))
+    scene.join()
+    deadline, version = time.monotonic() + DEADLINE_S, 3
+    while len(fragments := sampled(fleet, weights(version := version + 1, more=[3]))) < 2:
+        assert time.monotonic() < deadline
+    assert policies_in(fragments) == {0, 3}
+
+
+def test_a_runner_that_dials_again_still_knows_of_other_policies(scene: Scene) -> None:
+    scene.join()
+    fleet = RunnerFleet(scene.gateway, scene.settings, num_steps=PLAN.num_steps)
+    sampled(fleet, weights(0))
+    fleet.recast(THREE)
+    for version in (1, 2, 3):
+        sampled(fleet, weights(version, more=[3]))
+    scene.port.cut()
+    assert policies_in(sampled(fleet, weights(4, more=[3]))) == {0, 3}
+    assert scene.gateway.admission.num_cut_off == 0
+    assert fleet.statistics().num_joined == 1
+
+
+def test_runners_that_never_wait_are_told_too(scene: Scene) -> None:
+    scene.join()
+    fleet = AsyncRunnerFleet(scene.gateway, scene.settings, num_steps=PLAN.num_steps)
+    fleet.offer(weights(0))
+    assert fleet.collect(at_most=2, timeout_s=DEADLINE_S)
+    fleet.recast(THREE)
+    deadline = time.monotonic() + DEADLINE_S
+    fleet.offer(weights(1, more=[3]))
+    while policies_in([each.load() for each in fleet.collect(at_most=4, timeout_s=1)]) != {0, 3}:
+        assert time.monotonic() < deadline
+
+
+LIES: dict[str, tuple[Callable[[Fragment], Fragment], str]] = {
+    "policy": (
+        lambda fragment: _with_streams(fragment, policy=np.full_like(fragment.streams.policy, 9)),
+        "policy 9, which the run does not have",
+    ),
+    "another stack": (
+        lambda fragment: _with_streams(fragment, policy=np.full_like(fragment.streams.policy, 1)),
+        "observations",
+    ),
+    "agent": (
+        lambda fragment: _with_streams(fragment, agent=np.full_like(fragment.streams.agent, 2)),
+        "agents 2 to 2, and there are 2",
+    ),
+    "copy": (
+        lambda fragment: _with_streams(fragment, environment=np.full_like(fragment.streams.environment, 2)),
+        "environment copies 2 to 2",
+    ),
+    "rewards": (
+        lambda fragment: replace(fragment, rewards=np.full_like(fragment.rewards, np.nan)),
+        "rewards are NaN",
+    ),
+    "rewards of others": (
+        lambda fragment: replace(
+            fragment,
+            others=tuple(
+                replace(each, rewards=np.full_like(each.rewards, np.inf)) for each in fragment.others
+            ),
+        ),
+        "rewards are",
+    ),
+    "returns": (
+        lambda fragment: replace(
+            fragment,
+            episodes=replace(
+                fragment.episodes,
+                agents=fragment.episodes.agents
+                and replace(
+                    fragment.episodes.agents,
+                    returns=np.full_like(fragment.episodes.agents.returns, np.nan),
+                ),
+            ),
+        ),
+        "the returns of agents",
+    ),
+    "no others": (
+        lambda fragment: replace(fragment, episodes=replace(fragment.episodes, agents=None)),
+        "no episodes",
+    ),
+}
+
+
+def _with_streams(fragment: Fragment, **columns: Any) -> Fragment:
+    return replace(fragment, streams=replace(fragment.streams, **columns))
+
+
+@pytest.mark.parametrize(("lie", "sentence"), LIES.values(), ids=LIES)
+def test_who_lies_is_cut_off(scene: Scene, lie: Callable[[Fragment], Fragment], sentence: str) -> None:
+    fragment, liar = honest_fragment(scene)
+    liar.deliver(1, lie(fragment))
+    assert not [event for event in scene.gateway.events(0.0) if isinstance(event, Sampled)]
+    (goodbye,) = liar.heard(Goodbye)
+    assert goodbye.reason is GoodbyeReason.MISBEHAVED
+    assert sentence in goodbye.sentence
+    assert scene.gateway.admission.num_cut_off == 1
+
+
+def test_who_does_not_lie_is_thanked(scene: Scene) -> None:
+    fragment, peer = honest_fragment(scene)
+    peer.deliver(1, fragment)
+    assert [event for event in scene.gateway.events(0.0) if isinstance(event, Sampled)]
+    assert peer.heard(Acknowledgement) == [Acknowledgement(1)]
+
+
+def honest_fragment(scene: Scene) -> tuple[Fragment, RawRunner]:
+    """Return what a peer that was asked for its first fragment would hand in."""
+    scene.gateway.start(0, incarnation=0)
+    peer = RawRunner(scene.port)
+    peer.say(FARM.join(Hello(component="a liar", capabilities=frozenset({"multi_agent"})), name="liar"))
+    peer.say(Ready())
+    scene.gateway.events(0.0)
+    scene.gateway.ask(0, weights(0))
+    (assignment,) = peer.heard(Assignment)
+    runner = FARM.make_runner(assignment, attached(peer, Assignment))
+    runner.set_weights(decode_weights(attached(peer, WeightsDelivery)))
+    return runner.sample(), peer
+
+
+def attached(peer: RawRunner, kind: type) -> memoryview:
+    """Return what came with the first message of a kind."""
+    return next(
+        attachment
+        for message, attachment in zip(peer.messages, peer.attachments, strict=True)
+        if isinstance(message, kind) and attachment is not None
+    )
+
+
+def test_critic_states_are_as_large_as_asked_for() -> None:
+    plan = duel_plan(has_central_critic=True)
+    scene = Scene(plan=plan)
+    fragment, liar = honest_fragment(scene)
+    liar.deliver(1, replace(fragment, critic_states={"": fragment.critic_states[""][:, 1:]}))
+    scene.gateway.events(0.0)
+    assert "critic states '' have shape (6,) each and should have (7,)" in liar.heard(Goodbye)[0].sentence
+    scene.close()
+
+
+class Environment:
+    """Notes what it hears. A `Receiver`."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    def opened(self, connection: Connection) -> None:
+        """Wait."""
+
+    def received(self, connection: Connection, head: bytes, attachment: memoryview | None) -> None:
+        """Note it."""
+        self.heard.append(decode_act_response(head))
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """Know already."""
+
+
+def test_environments_without_a_policy_are_sent_away_in_a_sentence(scene: Scene) -> None:
+    environment = Environment()
+    scene.port.dial(environment, ACT)
+    scene.port.settle()
+    welcome, goodbye = environment.heard
+    assert isinstance(welcome, SessionWelcome)
+    assert isinstance(goodbye, Goodbye)
+    assert welcome.welcome.refusal is not None
+    assert "several agents, and acts for environments of one agent only" in goodbye.sentence
+    assert scene.gateway.admission.num_refused == 1
