@@ -62,7 +62,7 @@ def test_a_state_that_no_critic_sees_may_be_missing() -> None:
 OTHERS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "one agent": (
         {"env": "CartPole-v1"},
-        "the environment of a farm has one agent, and that of the run has agents 'red', 'blue'; give both the",
+        "the environment of a farm has one agent, and that of the run has agents 'red', 'blue'; give both",
     ),
     "fewer": ({"agents": ("red",)}, "the environment of a farm lacks agent 'blue' of the run"),
     "others": ({"agents": ("green",)}, "the environment of a farm lacks agents 'red', 'blue' of the run"),
@@ -76,7 +76,7 @@ OTHERS: Mapping[str, tuple[Mapping[str, Any], str]] = {
     ),
     "actions": (
         {"num_actions": 3},
-        "action_space of agent 'red' of a farm differs from that of the run: num_values is 3 on the farm and 2",
+        "the action_space of agent 'red' of a farm differs from that of the run: num_values is 3 on the farm",
     ),
 }
 

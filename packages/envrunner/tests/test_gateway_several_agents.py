@@ -154,7 +154,9 @@ LIES: dict[str, tuple[Callable[[Fragment], Fragment], str]] = {
         "policy 9, which the run does not have",
     ),
     "another stack": (
-        lambda fragment: _with_streams(fragment, policy=np.full_like(fragment.streams.policy, 1)),
+        lambda fragment: replace(
+            _with_streams(fragment, policy=np.full_like(fragment.streams.policy, 1)), others=()
+        ),
         "observations",
     ),
     "agent": (
