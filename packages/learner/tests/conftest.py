@@ -59,28 +59,24 @@ class Lab:
         has_next[last] |= ~terminated[last]
         next_rows = np.flatnonzero(has_next)
         observations = rng.normal(size=(num_rows, 3)).astype(np.float32)
-        parameters = np.zeros((num_rows, policy.action_heads[-1].stop), np.float32)
-        starts = np.cumsum([0, *lengths[:-1]])
         state = {
             name: rng.normal(size=(len(lengths), *spec.shape)).astype(np.float32) * 0.1
             for name, spec in policy.state_spec.items()
         }
+        at = np.repeat(np.arange(len(lengths)), lengths), np.concatenate([np.arange(n) for n in lengths])
+        observations_ST = torch.zeros(len(lengths), max(lengths), 3)
+        observations_ST[at] = torch.from_numpy(observations)
+        starts_ST = torch.zeros(len(lengths), max(lengths) + 1, dtype=torch.bool)
+        starts_ST[at[0], at[1] + 1] = torch.from_numpy(ended)
+        before = {name: torch.from_numpy(rows) for name, rows in state.items()}
         with torch.no_grad():
-            for stream, (start, length) in enumerate(zip(starts, lengths, strict=True)):
-                now = {name: torch.from_numpy(rows[stream : stream + 1]) for name, rows in state.items()}
-                for row in range(start, start + length):
-                    output, _, now = policy.step({"": torch.from_numpy(observations[row : row + 1])}, now)
-                    parameters[row] = output[0].numpy()
-                    if ended[row]:
-                        now = {name: torch.zeros_like(rows) for name, rows in now.items()}
+            parameters = policy.forward_sequence({"": observations_ST}, before, starts_ST[:, :-1])[0][at]
         head = policy.action_heads[0]
         if head.kind == "categorical":
             actions = rng.integers(0, head.sizes[0], num_rows)
         else:
             actions = rng.normal(size=(num_rows, len(head.sizes))).astype(np.float32)
-        log_probs = policy.distribution.log_prob(
-            torch.from_numpy(parameters), {head.path: torch.from_numpy(actions)}
-        )
+        log_probs = policy.distribution.log_prob(parameters, {head.path: torch.from_numpy(actions)})
         return Fragment(
             streams=Streams(
                 lengths=np.array(lengths),

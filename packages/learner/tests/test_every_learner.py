@@ -19,7 +19,7 @@ with_and_without_memory = pytest.mark.parametrize("use_lstm", [False, True])
 
 
 def make(name: str, policy: Any, **settings: Any) -> Any:
-    chosen = {"minibatch_size": 32, "lr": 3e-3} | settings
+    chosen = {"minibatch_size": 32, "lr": 3e-3} | ({"num_epochs": 4} if name == "ppo" else {}) | settings
     return make_learner(name, policy, settings_class(name)(**chosen), seed=1)
 
 
@@ -51,8 +51,8 @@ def paid_for_action_one(fragment: Any) -> Any:
 @with_and_without_memory
 def test_a_rewarded_action_becomes_likelier(lab: Any, name: str, use_lstm: bool) -> None:
     policy = lab.policy(use_lstm=use_lstm)
-    learner = make(name, policy, lr=0.01)
-    for seed in range(40):
+    learner = make(name, policy, lr=0.03)
+    for seed in range(10):
         learner.update([paid_for_action_one(lab.fragment(policy, [16] * 8, seed=seed))])
     state = {name: torch.zeros(1, *spec.shape) for name, spec in policy.state_spec.items()}
     logits, value, _ = policy.step({"": torch.zeros(1, 3)}, state)
@@ -64,8 +64,8 @@ def test_a_rewarded_action_becomes_likelier(lab: Any, name: str, use_lstm: bool)
 def test_a_gaussian_policy_moves_towards_rewarded_actions(lab: Any, name: str) -> None:
     bounds = np.ones(1, np.float32)
     policy = lab.policy(action_space=BoxSpace(low=-bounds, high=bounds))
-    learner = make(name, policy, lr=0.01)
-    for seed in range(40):
+    learner = make(name, policy, lr=0.03)
+    for seed in range(10):
         fragment = lab.fragment(policy, [16] * 8, seed=seed)
         paid = -np.abs(fragment.actions[""][:, 0] - 0.5).astype(np.float32)
         learner.update([replace(paid_for_action_one(fragment), rewards=paid)])
