@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.assigned_runner import FarmEnvironment
+from outrider.envrunner.assigned_runner import FarmEnvironment, mapping_called
 from outrider.envrunner.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.farm_runner import RefusedSettingsError
 from outrider.envrunner.invitation import Invitation
@@ -147,3 +147,21 @@ def test_a_pickled_function_is_not_taken() -> None:
     assignment, _ = assigned(duel_plan())
     with pytest.raises(ValueError, match="pickle"):
         FARM.make_runner(assignment, memoryview(attached))
+
+
+def test_a_function_is_found_by_its_name() -> None:
+    assert mapping_called(None) is None
+    assert mapping_called(f"{__name__}:by_function") is by_function
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("outrider.nowhere:f", "--policy-mapping-fn outrider.nowhere:f cannot be had: ModuleNotFoundError"),
+        (f"{__name__}:nobody", "cannot be had: AttributeError"),
+        (f"{__name__}:PLANS", "name a function that takes an agent and an episode"),
+    ],
+)
+def test_a_function_that_is_not_there_is_named(name: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        mapping_called(name)

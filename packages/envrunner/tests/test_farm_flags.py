@@ -38,6 +38,8 @@ def orders(*more: str, connect: str = "127.0.0.1:1", environ: dict[str, str] | N
         ([*CART_POLE, "--health-port", "99999"], "'99999' is no port"),
         ([*CART_POLE, "--give-up-after", "soon"], "'soon' is no number of seconds >= 0"),
         ([*CART_POLE, "--gym-env-vectorize-mode", "vmap"], "invalid choice: 'vmap'"),
+        ([*CART_POLE, "--policy-mapping-fn", "league"], "'league' names no function; write it as module:f"),
+        ([*CART_POLE, "--policy-mapping-fn", ":f"], "':f' names no function; write it as module:function"),
     ],
 )
 def test_what_was_typed_wrongly_is_said_in_a_sentence(

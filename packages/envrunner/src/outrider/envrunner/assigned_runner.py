@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,15 +12,18 @@ from gymnasium.envs.registration import VectorizeMode
 from outrider.envrunner.adapters import SeveralAgentsError
 from outrider.envrunner.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.farm_runner import RefusedSettingsError
+from outrider.envrunner.fetched_policies import FetchPolicies
 from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.envrunner.trial_step import one_line
 from outrider.wire import Agents, DictSpace, Hello, Space, decode_policy_graph, decode_settings
 from outrider.wire.session import Assignment, Join, Team
 
 if TYPE_CHECKING:
     from outrider.envrunner.cast import Mapped
+    from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 
 NO_SPACE = DictSpace(spaces={})
 
@@ -63,7 +67,9 @@ class FarmEnvironment:
             settings = EnvRunnerSettings(gym_env_vectorize_mode=mode)
             return NO_SPACE, NO_SPACE, wire_agents(*multi_agent_spaces(self.environment, settings, None))
 
-    def make_runner(self, assignment: Assignment, attached: memoryview) -> SamplingRunner:
+    def make_runner(
+        self, assignment: Assignment, attached: memoryview, fetch: FetchPolicies | None
+    ) -> SamplingRunner:
         """Make the runner that is asked for. Raises ValueError where that cannot be."""
         ours = {} if self.vectorize_mode is None else {"gym_env_vectorize_mode": self.vectorize_mode}
         try:
@@ -71,24 +77,25 @@ class FarmEnvironment:
         except ValueError as error:
             raise RefusedSettingsError(str(error)) from error
         if assignment.team is not None:
-            return self._make_team(assignment, assignment.team, settings, attached)
-        plan = RunnerPlan(
+            plan = self._plan_of_team(assignment, assignment.team, settings, attached)
+            return plan.make_runner(assignment.runner, assignment.incarnation, fetch)
+        sole = RunnerPlan(
             environment=self.environment,
             settings=settings,
             policy=decode_policy_graph(attached),
             num_steps=assignment.num_steps,
             seed=assignment.seed,
         )
-        return plan.make_runner(assignment.runner, assignment.incarnation)
+        return sole.make_runner(assignment.runner, assignment.incarnation)
 
-    def _make_team(
+    def _plan_of_team(
         self, assignment: Assignment, team: Team, settings: EnvRunnerSettings, attached: memoryview
-    ) -> SamplingRunner:
+    ) -> MultiAgentPlan:
         from outrider.envrunner.multi_agent_plan import MultiAgentPlan
         from outrider.envrunner.team_message import read_team
 
         stacks, cast = read_team(attached)
-        plan = MultiAgentPlan(
+        return MultiAgentPlan(
             environment=self.environment,
             settings=settings,
             agents=team.agents,
@@ -100,7 +107,6 @@ class FarmEnvironment:
             num_steps=assignment.num_steps,
             seed=assignment.seed,
         )
-        return plan.make_runner(assignment.runner, assignment.incarnation)
 
     def _mapping(self, told: Mapped | None) -> Mapped:
         mapping = told or self.policy_mapping_fn
@@ -120,3 +126,21 @@ def settings_of(assignment: Assignment) -> dict[str, Any]:
         "explore": assignment.explore,
         "record_action_parameters": assignment.record_action_parameters,
     }
+
+
+def mapping_called(name: str | None) -> Callable[[str, Episode], str] | None:
+    """Return the function that "module:function" stands for. Raises ValueError where there is none."""
+    if name is None:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except Exception as error:
+        raise ValueError(f"--policy-mapping-fn {name} cannot be had: {one_line(error)}") from error
+    if not callable(found):
+        raise ValueError(
+            f"--policy-mapping-fn {name} is {found!r}; name a function that takes an agent and an episode, "
+            "and returns the name of a policy"
+        )
+    mapping: Callable[[str, Episode], str] = found
+    return mapping

@@ -13,7 +13,6 @@ unpickled.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import pickle
@@ -24,24 +23,22 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from outrider.envrunner.assigned_runner import NO_SPACE, FarmEnvironment
+from outrider.envrunner.assigned_runner import NO_SPACE, FarmEnvironment, mapping_called
 from outrider.envrunner.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.farm_ending import Ended, Ending
 from outrider.envrunner.farm_runner import SERVICE, FarmRunner, MakeRunner
 from outrider.envrunner.farm_session import FarmSession
+from outrider.envrunner.fetched_policies import FetchPolicies
 from outrider.envrunner.introduction import introduction
 from outrider.envrunner.plan_message import plan_from_message
-from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.runner_events import RunnerEvents
 from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.trial_step import one_line
+from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.transport.grpc_dialer import dial
 from outrider.transport.security import ClientSecurity
 from outrider.wire import PolicyGraph, Space, capabilities, decode_settings
@@ -112,13 +109,12 @@ def _of_a_farm(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
     """Return what makes the runners, and how they introduce themselves. Raises ValueError for neither."""
     assert orders.environment is not None
     environment = decode_settings(EnvironmentSettings, orders.environment)
-    environment = replace(environment, env=_callable_called(environment.env))
     farm = FarmEnvironment(
         environment=environment,
         vectorize_mode=orders.vectorize_mode,
-        policy_mapping_fn=_mapping_called(orders.policy_mapping_fn),
+        policy_mapping_fn=mapping_called(orders.policy_mapping_fn),
     )
-    hello = introduction(orders.component, capabilities())
+    hello = introduction(orders.component, capabilities() | {ON_DEMAND})
     return farm.make_runner, farm.join(hello, name=orders.name, session=orders.session)
 
 
@@ -134,47 +130,20 @@ def _of_a_run(orders: RunnerOrders) -> tuple[MakeRunner, Join]:
     else:
         spaces = spaces_of(plan.environment, plan.settings.gym_env_vectorize_mode)
 
-    def make(assignment: Assignment, _: memoryview) -> SamplingRunner:
-        return plan.make_runner(assignment.runner - plan.first_runner, assignment.incarnation)
+    def make(assignment: Assignment, _: memoryview, fetch: FetchPolicies | None) -> SamplingRunner:
+        index = assignment.runner - plan.first_runner
+        if isinstance(plan, RunnerPlan):
+            return plan.make_runner(index, assignment.incarnation)
+        return plan.make_runner(index, assignment.incarnation, fetch)
 
     join = Join(
-        hello=introduction(orders.component, capabilities()),
+        hello=introduction(orders.component, capabilities() | {ON_DEMAND}),
         name=orders.name,
         observation_space=spaces[0],
         action_space=spaces[1],
         session=orders.session,
     )
     return make, join
-
-
-def _mapping_called(name: str | None) -> Callable[[str, Episode], str] | None:
-    """Return the function that "module:function" stands for. Raises ValueError where there is none."""
-    if name is None:
-        return None
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except Exception as error:
-        raise ValueError(f"--policy-mapping-fn {name} cannot be had: {one_line(error)}") from error
-    if not callable(found):
-        raise ValueError(
-            f"--policy-mapping-fn {name} is {found!r}; name a function that takes an agent and an episode, "
-            "and returns the name of a policy"
-        )
-    mapping: Callable[[str, Episode], str] = found
-    return mapping
-
-
-def _callable_called(env: Any) -> Any:  # noqa: ANN401 - what `EnvironmentSettings.env` allows
-    """Return the callable that "module:name" stands for, and a registered id as it is."""
-    module, _, name = env.rpartition(":") if isinstance(env, str) else ("", "", "")
-    if not module:
-        return env
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except Exception:  # noqa: BLE001 - said by whoever makes the environment
-        return env
-    return found if callable(found) else env
 
 
 class _Parent:
