@@ -90,7 +90,9 @@ def install(packages: Sequence[Package], others: Sequence[str], constraints: Seq
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "constraints.txt"
         file.write_text("\n".join([*ALWAYS, *constraints]))
-        subprocess.run([*pip, "install", "--constraint", str(file), *wheels, *others], check=True)
+        # Compiling all of torch takes three times as long as unpacking it; what is imported is compiled then.
+        quick = [*pip, "install", "--no-compile", "--constraint", str(file)]
+        subprocess.run([*quick, *wheels, *others], check=True)
 
 
 def _wheel(package: Package) -> str:
