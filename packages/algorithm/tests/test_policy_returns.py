@@ -96,7 +96,5 @@ def test_counting_goes_on_from_a_checkpoint() -> None:
 def test_a_policy_that_there_is_not_is_named_with_those_near() -> None:
     with pytest.raises(ValueError, match="there is no policy 'rad'; did you mean red"):
         book("red", "blue")["rad"]
-    with pytest.raises(
-        ValueError, match="no policy 'x'; there are 100, such as 0, 1, 2, 3, 4, 5, 6, 7"
-    ):
+    with pytest.raises(ValueError, match="no policy 'x'; there are 100, such as 0, 1, 2, 3, 4, 5, 6, 7"):
         book(*map(str, range(100)))["x"]

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import zipfile
 from contextlib import suppress
 from io import BufferedRandom, BufferedReader
@@ -21,6 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from outrider.algorithm.mapped_arrays import MappedArrays
 from outrider.algorithm.whole_file import NotWrittenError, not_written
 
 FORMAT = "outrider-checkpoint"
@@ -74,6 +76,43 @@ def write_checkpoint(path: Path | str, tree: Tree) -> Path:
 def read_checkpoint(path: Path | str) -> Tree:
     """Read the tree that was written to `path`. Raises CheckpointError."""
     path = Path(path)
+    document = _read_document(path)
+    try:
+        with (path / "arrays.npz").open("rb") as file:
+            if _checksum(file) != document.get("sha256"):
+                raise ValueError("its checksum is wrong")
+            with np.load(file, allow_pickle=False) as arrays:
+                return _with_arrays(document["tree"], dict(arrays))
+    except _DAMAGES as error:
+        raise _damaged(path, error) from None
+
+
+class PartlyRead:
+    """A checkpoint of which some parts are read: arrays are mapped into memory, whatever their size.
+
+    No checksum is looked at, as that would read everything.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Read all but the arrays. Raises CheckpointError."""
+        self._path = Path(path)
+        document = _read_document(self._path)
+        try:
+            self.tree: Tree = document["tree"]
+            """Arrays are left out; `part` puts them in."""
+            self._arrays = MappedArrays(self._path / "arrays.npz")
+        except _DAMAGES as error:
+            raise _damaged(self._path, error) from None
+
+    def part(self, tree: Tree) -> Tree:
+        """Return a part of the tree with its arrays, which are read-only. Raises CheckpointError."""
+        try:
+            return _with_arrays(tree, self._arrays)
+        except _DAMAGES as error:
+            raise _damaged(self._path, error) from None
+
+
+def _read_document(path: Path) -> Any:  # noqa: ANN401 - as JSON has it
     if not (path / "checkpoint.json").is_file():
         what = "has no checkpoint.json" if path.exists() else "does not exist"
         raise CheckpointError(f"{path} {what}; give the directory of a checkpoint")
@@ -93,16 +132,16 @@ def read_checkpoint(path: Path | str) -> Tree:
             f"{VERSION}; read it with the release that wrote it"
         )
         raise CheckpointError(msg)
-    try:
-        with (path / "arrays.npz").open("rb") as file:
-            if _checksum(file) != document.get("sha256"):
-                raise ValueError("its checksum is wrong")  # noqa: TRY301 - one sentence for all damage
-            with np.load(file, allow_pickle=False) as arrays:
-                return _with_arrays(document["tree"], dict(arrays))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
-            f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
-        ) from None
+    return document
+
+
+_DAMAGES = (OSError, ValueError, KeyError, struct.error, zipfile.BadZipFile)
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {path} cannot be read: arrays.npz is damaged ({error}); use an older checkpoint"
+    )
 
 
 def _checksum(file: BufferedReader | BufferedRandom) -> str:
@@ -135,7 +174,7 @@ def _without_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:
     raise TypeError(msg)
 
 
-def _with_arrays(tree: Tree, arrays: dict[str, Any]) -> Tree:
+def _with_arrays(tree: Tree, arrays: dict[str, Any] | MappedArrays) -> Tree:
     if isinstance(tree, list):
         return [_with_arrays(child, arrays) for child in tree]
     if isinstance(tree, dict):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from outrider.algorithm.algorithms import config_from_json
-from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint
+from outrider.algorithm.checkpoint import CheckpointError, PartlyRead
 from outrider.algorithm.multi_agent_settings import PolicySpec
 from outrider.algorithm.own_settings import own_settings
 from outrider.envrunner.nearest import no_such
@@ -31,8 +31,13 @@ def recorded_recipe(recipe: PolicyRecipe) -> dict[str, Any]:
 
 
 def load_policy(path: Path | str, name: str) -> Policy:
-    """Return the policy `name` of the checkpoint at `path`. Raises CheckpointError."""
-    tree = read_checkpoint(path)
+    """Return the policy `name` of the checkpoint at `path`, and read little else of it.
+
+    What is read is not compared with the checkpoint's checksum, which is of everything. Raises
+    CheckpointError.
+    """
+    checkpoint = PartlyRead(path)
+    tree = checkpoint.tree
     if "policies" not in tree:
         raise CheckpointError(
             f"checkpoint {path} has one policy, without a name; take it from Algorithm.from_checkpoint(path, "
@@ -42,10 +47,10 @@ def load_policy(path: Path | str, name: str) -> Policy:
     if name not in booked:
         raise CheckpointError(f"checkpoint {path}: {no_such('policy', name, booked)}")
     try:
-        policy = _recipe(tree, booked[name]).build()
-        policy.load_state_dict(
-            _tensors(tree["learner"]["stacks"][booked[name]["stack"]], booked[name]["number"])
-        )
+        policy = _recipe(checkpoint, booked[name]).build()
+        policy.load_state_dict(_tensors(checkpoint, booked[name]))
+    except CheckpointError:
+        raise
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"policy {name!r} of checkpoint {path} cannot be read: {error}; read it with the release and the "
@@ -54,8 +59,9 @@ def load_policy(path: Path | str, name: str) -> Policy:
     return policy
 
 
-def _recipe(tree: Any, booked: Mapping[str, Any]) -> PolicyRecipe:  # noqa: ANN401 - a tree of any shape
-    recorded = tree["policies"]["recipes"][booked["planned"]]
+def _recipe(checkpoint: PartlyRead, booked: Mapping[str, Any]) -> PolicyRecipe:
+    tree = checkpoint.tree
+    recorded = checkpoint.part(tree["policies"]["recipes"][booked["planned"]])
     message = {
         name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in recorded.items()
     }
@@ -71,12 +77,12 @@ def _network(tree: Any, planned: int) -> Any:  # noqa: ANN401 - a network of the
     return own_settings(name, "rl_module", settings.rl_module, (spec or PolicySpec()).rl_module).network
 
 
-def _tensors(stack: Mapping[str, Any], number: int) -> dict[str, torch.Tensor]:
+def _tensors(checkpoint: PartlyRead, booked: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Return the tensors of one policy, whether its stack is stored as one or as a policy alone."""
-    learner = stack["learner"]
-    tensors = learner["module"]
-    if "numbers" in learner:
-        place = stack["numbers"].tolist().index(number)
+    stack = checkpoint.tree["learner"]["stacks"][booked["stack"]]
+    tensors = checkpoint.part(stack["learner"]["module"])
+    if "numbers" in stack["learner"]:
+        place = checkpoint.part(stack["numbers"]).tolist().index(booked["number"])
         tensors = {name: tensor[place] for name, tensor in tensors.items()}
     return {name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()}
 
