@@ -222,7 +222,7 @@ def test_too_many_skipped_steps_in_a_row_end_training_and_say_whose(lab: Any) ->
     given_ = fragments(lab)
     given_[4].rewards[:] = np.nan
     with pytest.raises(
-        TrainingDivergedError, match=r"policy 4: 6 gradient steps in a row were skipped; in the"
+        TrainingDivergedError, match=r"policy number 4: 6 gradient steps in a row were skipped; in the"
     ):
         stacked.update(given_)
 
@@ -306,7 +306,10 @@ def test_a_state_is_a_copy(lab: Any) -> None:
 
 
 def test_a_state_of_other_policies_is_refused(lab: Any) -> None:
-    with pytest.raises(ValueError, match=r"the state is of policies \[0, 1\] and stack 'stack' has \[0, 2\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"stack 'stack' has 2: the state alone has 1, stack 'stack' alone has 2",
+    ):
         learner([0, 2]).set_state(learner([0, 1]).get_state())
 
 
@@ -353,9 +356,7 @@ def test_a_removed_policy_leaves_the_others_as_they_are(lab: Any) -> None:
     assert_equal(stacked.policy_state(5), before, exactly=True)
     rows = stacked.load(fragments(lab, seed=1))
     assert stacked.update_rows(rows)["num_env_steps_trained"] == 85 - 20
-    with pytest.raises(
-        ValueError, match=r"there is no policy 2 in stack 'stack', which has \[0, 1, 3, 4, 5\]"
-    ):
+    with pytest.raises(ValueError, match="there is no policy 2 in stack 'stack', which has 0, 1, 3, 4, 5"):
         stacked.policy_state(2)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.learner.learner import Loaded, StateTree
+from outrider.learner.numbers_in_words import in_words, other_policies
 from outrider.learner.policy_table import PolicyTable
 from outrider.learner.stack_learner import StackLearner
 from outrider.learner.stack_metrics import by_policy, over_stacks
@@ -109,7 +111,7 @@ class MultiAgentLearner:
         """Take a policy into a stack; see `StackLearner.add`. It trains until it is frozen."""
         self._check_new([number])
         if stack not in self._stacks:
-            raise ValueError(f"there is no stack {stack!r}; there are {', '.join(self._stacks) or 'none'}")
+            raise ValueError(f"there is no stack {stack!r}; there are {in_words(self._stacks)}")
         self._stacks[stack].add(number, like=like, seed=seed, overrides=overrides)
         self._restructured(stack)
 
@@ -179,10 +181,7 @@ class MultiAgentLearner:
         theirs = {name: part["numbers"].tolist() for name, part in state["stacks"].items()}
         ours = {name: stack.numbers.tolist() for name, stack in self._stacks.items()}
         if theirs != ours:
-            raise ValueError(
-                f"the state is of policies {theirs} and the learner has {ours}; add and remove policies "
-                "until they are the same"
-            )
+            raise other_policies(chain(*theirs.values()), chain(*ours.values()), "the learner")
         for name, stack in self._stacks.items():
             stack.set_state(state["stacks"][name]["learner"])
         self.thaw(sorted(self._frozen))

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.learner.learner import Learner, Loaded, StateTree
+from outrider.learner.numbers_in_words import other_policies
 from outrider.learner.policy_state import to_own, to_stacked
 from outrider.learner.shuffles import shuffle_keys
 from outrider.learner.stack_metrics import by_policy, over_stacks
@@ -165,10 +166,7 @@ class PoliciesInTurn:
         """Take over what `get_state` returned of a learner with the same policies; raises ValueError."""
         theirs = state.get("numbers", self.numbers).tolist()
         if theirs != list(self._learners):
-            raise ValueError(
-                f"the state is of policies {theirs} and stack {self.name!r} has {list(self._learners)}; "
-                "add and remove policies until they are the same"
-            )
+            raise other_policies(theirs, self._learners, f"stack {self.name!r}")
         apart = ("fingerprint", "numbers", "reward_scale", "num_updates", "version")
         of_all = {name: value for name, value in state.items() if name not in apart}
         scale = state["reward_scale"]

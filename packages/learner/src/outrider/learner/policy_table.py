@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.learner.numbers_in_words import in_words
 from outrider.wire import Fragment, all_parts, take_policies
 
 _UNKNOWN, _NOT_TRAINED = -1, -2
@@ -70,10 +71,7 @@ class PolicyTable:
         return trainer
 
     def _which(self) -> str:
-        known = np.flatnonzero(self._stack != _UNKNOWN)
-        if len(known) > 8:
-            return f"there are {len(known)}, numbered {known[0]} to {known[-1]}"
-        return f"there are {', '.join(map(str, known)) or 'none'}"
+        return f"there are {in_words(np.flatnonzero(self._stack != _UNKNOWN))}"
 
 
 def _alone(part: Fragment) -> Fragment:

@@ -228,9 +228,19 @@ def _first_bad(fragment: Fragment) -> str | None:
         value = used.reshape(len(used), -1)[first]
         return (
             f"column {name} holds {value[~np.isfinite(value)][0]} in {int(bad.sum())} of {len(bad)} rows, "
-            f"first in environment {int(fragment.streams.environment[stream])}: {_cure(name)}"
+            f"first {_where(fragment.streams, stream)}: {_cure(name)}"
         )
     return None
+
+
+def _where(streams: Streams, stream: int) -> str:
+    """Say whose a stream is; agents and policies where there are several."""
+    where = f"in environment {int(streams.environment[stream])}"
+    if not (streams.policy.any() or streams.agent.any()):
+        return where
+    return (
+        f"{where} of agent number {int(streams.agent[stream])}, policy number {int(streams.policy[stream])}"
+    )
 
 
 def _uses(fragment: Fragment, name: str, column: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -15,6 +15,7 @@ from outrider.learner.freed_memory import keep_freed_memory
 from outrider.learner.learner import StateTree
 from outrider.learner.loading import Loader, wait_for
 from outrider.learner.normalization import RewardScale
+from outrider.learner.numbers_in_words import in_words, other_policies
 from outrider.learner.per_policy import PolicyNumbers, PolicySettings
 from outrider.learner.rows import Rows
 from outrider.learner.shuffles import shuffle_keys
@@ -206,10 +207,7 @@ class StackedLearner:
         """Take over what `get_state` returned of a learner with the same policies; raises ValueError."""
         self._check_fit(state)
         if state["numbers"].tolist() != self._number_P.tolist():
-            raise ValueError(
-                f"the state is of policies {state['numbers'].tolist()} and stack {self.name!r} has "
-                f"{self._number_P.tolist()}; add and remove policies until they are the same"
-            )
+            raise other_policies(state["numbers"].tolist(), self._number_P.tolist(), f"stack {self.name!r}")
         self._kept.set_state(state)
         self._reward_scale.set_state(state["reward_scale"])
         self._num_updates, self._version = int(state["num_updates"]), int(state["version"])
@@ -257,6 +255,7 @@ class StackedLearner:
             counters["num_skipped_in_a_row"],
             self._number_P[place_B],
             self.settings.max_consecutive_skipped_steps,
+            by_policy.first_bad,
         )
         return_BR = None if return_N is None else at(return_N, rows.row_BR)
         steps.count_returns(return_BR, rows.is_row_BR)
@@ -304,7 +303,7 @@ class StackedLearner:
         found = np.flatnonzero(self._number_P == number)
         if not len(found):
             raise ValueError(
-                f"there is no policy {number} in stack {self.name!r}, which has {self._number_P.tolist()}"
+                f"there is no policy {number} in stack {self.name!r}, which has {in_words(self._number_P)}"
             )
         return int(found[0])
 

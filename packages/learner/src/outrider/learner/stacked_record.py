@@ -16,10 +16,18 @@ class StackedRecord:
     """The steps of the policies of a block in one update."""
 
     def __init__(
-        self, num_policies: int, skipped_in_a_row_B: NDArray[np.int64], numbers: NDArray[np.int32], limit: int
+        self,
+        num_policies: int,
+        skipped_in_a_row_B: NDArray[np.int64],
+        numbers: NDArray[np.int32],
+        limit: int,
+        cause: str | None = None,
     ) -> None:
-        """Steps in a row that were skipped before; more than `limit` raise TrainingDivergedError."""
-        self._numbers, self._limit = numbers, limit
+        """Steps in a row that were skipped before; more than `limit` raise TrainingDivergedError.
+
+        `cause` says what was bad in the rows, and the cure; None where nothing was.
+        """
+        self._numbers, self._limit, self._cause = numbers, limit, cause
         self.skipped_in_a_row_B = skipped_in_a_row_B.copy()
         self.num_taken_B = np.zeros(num_policies, np.int64)
         """Steps that were taken."""
@@ -79,6 +87,6 @@ class StackedRecord:
         worst = int(np.where(bad_B, in_a_row_B, 0).argmax())
         if in_a_row_B[worst] > self._limit:
             raise TrainingDivergedError(
-                f"policy {self._numbers[worst]}: {in_a_row_B[worst]} gradient steps in a row were skipped; "
-                f"in the last, {first_bad(statistics_BK[worst].tolist())}"
+                f"policy number {self._numbers[worst]}: {in_a_row_B[worst]:,} gradient steps in a row were "
+                f"skipped; in the last, {self._cause or first_bad(statistics_BK[worst].tolist())}"
             )

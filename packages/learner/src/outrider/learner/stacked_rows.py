@@ -67,6 +67,7 @@ class RowsByPolicy:
     def __init__(self, rows: Rows, place_S: NDArray[np.int64], num_policies: int) -> None:
         """Sort streams by `place_S`, the place of each one's policy; -1 leaves it out."""
         self._rows, self.place_S, self.length_S = rows, place_S, rows.length_S
+        self.first_bad = rows.first_bad
         order_S = np.argsort(place_S, kind="stable")
         order_S = order_S[np.searchsorted(place_S[order_S], 0) :]
         place_S = place_S[order_S]
