@@ -27,6 +27,8 @@ NEWER_VERSION = "99.1.0"
 REFUSED = 3
 """Exit code of a farm with which the gateway cannot work."""
 
+TWO_AGENTS = ("--num-agents", "2", "--policies", "per_agent")
+
 NEW_FIELDS = '''
 _encode = OneOfCodec.encode
 
@@ -174,9 +176,9 @@ def trainer(release: Release, folder: Path, *flags: str, num_runners: int) -> It
         yield command, command.wait_for(r"--connect (127\.0\.0\.1:\d+)", within_s=60)[1]
 
 
-def farm(release: Release, address: str) -> Command:
+def farm(release: Release, address: str, *, env: str = "CartPole-v1") -> Command:
     """Start a farm of one runner, which is called like its release."""
-    join = ["--connect", address, "--env", "CartPole-v1", "--name", f"farm-{release.version}"]
+    join = ["--connect", address, "--env", env, "--name", f"farm-{release.version}"]
     start = [sys.executable, "-m", "outrider.envrunner.farm_command", *join, "--give-up-after", "20"]
     return Command(start, environment=release.environment)
 
@@ -210,6 +212,38 @@ def test_a_trainer_trains_with_farms_of_all_releases_at_once(
 ) -> None:
     farms = [release(name) for name in ("this", *KEPT, "a newer minor")]
     train_together(release("this"), farms, tmp_path)
+
+
+def test_a_run_with_several_agents_takes_farms_that_know_of_them_and_refuses_others_in_a_sentence(
+    release: Callable[[str], Release], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        command, address = stack.enter_context(trainer(release("this"), tmp_path, *TWO_AGENTS, num_runners=2))
+        old, *new = [
+            stack.enter_context(farm(release(each), address)) for each in ("0.1.0", "this", "a newer minor")
+        ]
+        assert command.wait(within_s=120) == 0, command.text
+        for each in new:
+            assert each.wait(within_s=30) == 0, each.text
+        assert old.wait(within_s=30) == REFUSED, old.text
+        assert "2/2 runners" in command.text
+    for text in (old.text, command.text):
+        assert "needs multi_agent, which outrider-farm (outrider-envrunner 0.1.0" in text
+        assert "upgrade outrider-farm" in text
+        assert "Traceback" not in text
+
+
+def test_a_farm_with_several_agents_is_refused_by_a_run_that_knows_of_one(
+    release: Callable[[str], Release], tmp_path: Path
+) -> None:
+    with trainer(release("0.1.0"), tmp_path, num_runners=1) as (command, address):
+        with farm(release("this"), address, env="outrider.testing.duel:Duel") as refused:
+            assert refused.wait(within_s=60) == REFUSED, refused.text
+        command.wait_for("needs multi_agent, which the training run", within_s=10)
+    for text in (refused.text, command.text):
+        assert "needs multi_agent, which the training run (outrider-envrunner 0.1.0" in text
+        assert "upgrade the training run" in text
+        assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("training", [*KEPT, "a newer minor"])
