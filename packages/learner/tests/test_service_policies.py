@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -29,9 +29,13 @@ from outrider.learner.multi_agent_plan import Intake
 from outrider.learner.service_connection import ServiceConnection
 from outrider.learner.service_plan import plan_message, stack_message
 from outrider.learner.service_policies import ServicePolicies
+from outrider.learner.torchrun_groups import TorchrunGroups
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import BoxSpace, DiscreteSpace, encode_tree, session
+
+if TYPE_CHECKING:
+    from outrider.learner.torchrun_link import Link
 
 CPU = torch.device("cpu")
 LONG = 20.0
@@ -341,17 +345,18 @@ def test_a_run_of_the_previous_release_is_trained(
     assert group.update([LocalFragment(lab.fragment(many.policy.build(), [30]))])
 
 
-class Two:
-    """Two learners, of which none is ever made."""
-
-    num_learners = 2
-
-
-def test_a_service_of_several_learners_says_that_one_trains_policies(network: Any) -> None:
+def test_learners_under_torchrun_say_that_one_trains_policies(network: Any) -> None:
     network.stop()
-    network.start(Two())
-    with pytest.raises(ValueError, match="there are 2 learners here, and one trains all policies of a run"):
-        network.group(plan())
+    network.start(TorchrunGroups(cast("Link", TwoRanks())))
+    for make in (network.group, network.async_group):
+        with pytest.raises(
+            ValueError, match="there are 2 learners here, and one trains all policies of a run"
+        ):
+            make(plan())
+
+
+class TwoRanks:
+    num_ranks = 2
 
 
 def test_ppo_of_several_policies_does_not_train_by_itself(network: Any) -> None:

@@ -33,8 +33,15 @@ class LearnedPolicies(Protocol):
         """Return the newest update's metrics [P], policies ascending; nan where one did not train."""
         ...
 
-    def add(self, stack: StackPlan, *, like: int | None) -> None:
-        """Take in the one policy of `stack`: a copy of policy `like`, with its optimiser, or a new one."""
+    def add(self, stack: StackPlan, *, like: int | None, state: StateTree | None = None) -> None:
+        """Take in the one policy of `stack`: a copy of policy `like`, with its optimiser, or a new one.
+
+        Or one that goes on from a `state` that `policy_state` returned of it.
+        """
+        ...
+
+    def policy_state(self, number: int) -> StateTree:
+        """Copy everything that a policy goes on from."""
         ...
 
     def remove(self, number: int) -> None:
@@ -82,25 +89,13 @@ class PoliciesHere:
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         return self._between_updates(self._learner.policy_metrics)
 
-    def rest(self) -> None:
-        """Wait until the learner has trained on all that it was given, and publish."""
-        self._between_updates(lambda: None)
-
-    @property
-    def num_policies(self) -> int:
-        """How many there are."""
-        return len(self._learner.numbers)
-
     def add(self, stack: StackPlan, *, like: int | None, state: StateTree | None = None) -> None:
-        """See `LearnedPolicies`; or take in one that goes on from what `policy_state` returned of it."""
-
         def add() -> None:
             self._take_in(stack, state if like is None else self._learner.policy_state(like))
 
         self._between_updates(add)
 
     def policy_state(self, number: int) -> StateTree:
-        """Copy everything that a policy goes on from."""
         return self._between_updates(partial(self._learner.policy_state, number))
 
     def remove(self, number: int) -> None:

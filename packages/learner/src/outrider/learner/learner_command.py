@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from outrider.learner.learner_service import LearnerService
     from outrider.learner.served_groups import ServedGroups
 
-_GRACE_S = 2.0
+_GRACE_S = 10.0
+"""For who is connected to take what is under way: the state of a thousand policies may be 100 MB."""
 _EPILOG = """\
 exit codes: 0 told to stop by SIGTERM or SIGINT; 1 a learner was lost, or something else went wrong;
 2 what was typed cannot be.

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 from numpy.typing import NDArray
 
+from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.ray_learners import RayLearnerGroup
 from outrider.learner.ray_rank import Answer
 from outrider.learner.stack_metrics import by_policy
+
+
+class ChangingRanks(Protocol):
+    """A group of ranks, between two updates."""
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        ...
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing."""
+        ...
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
+        """Make calls, each a rank, a name and arguments, all of one sequence at once and one after another.
+
+        `plan` is what ranks are made of after that. Raises what the first sequence of calls raises; then
+        nothing has changed.
+        """
+        ...
 
 
 class RayPolicies:
@@ -20,7 +41,7 @@ class RayPolicies:
     A rank that dies costs no change: the group takes a snapshot after each.
     """
 
-    def __init__(self, group: RayLearnerGroup, plan: MultiAgentPlan) -> None:
+    def __init__(self, group: ChangingRanks, plan: MultiAgentPlan) -> None:
         """`plan` is the group's, which makes later ranks of the plans that come of it."""
         self._group = group
         self._plan = plan
@@ -33,11 +54,14 @@ class RayPolicies:
         answers = self._ask_all()
         return by_policy([answer["numbers"] for answer in answers], [answer["metrics"] for answer in answers])
 
-    def add(self, stack: StackPlan, *, like: int | None) -> None:
+    def policy_state(self, number: int) -> StateTree:
+        state: StateTree = self._group.ask(self._owners(number)[0], "policy_state", number)["state"]
+        return state
+
+    def add(self, stack: StackPlan, *, like: int | None, state: StateTree | None = None) -> None:
         (number,) = stack.seeds
-        state = None
         if like is not None:
-            state = self._group.ask(self._owners(like)[0], "policy_state", like)["state"]
+            state = self.policy_state(like)
         message = stack.to_message(cloudpickle.dumps)
         self._change(number, "add_policy", message, state, plan=self._plan.with_policy(stack))
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import ray
 
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup
+from outrider.learner.learned_policies import LearnedPolicies
 from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.ray_learners import RayLearnerGroup
+from outrider.learner.ray_policies import RayPolicies
 from outrider.learner.ray_ranks import Options
-from outrider.learner.served_groups import asynchronous
+from outrider.learner.served_groups import asynchronous, one_trains_all
 
 _RUN = "learner-service"
 
@@ -42,6 +46,19 @@ class RayGroups:
             max_staleness=training.max_staleness,
             queue_capacity=training.learner_queue_size,
             run=_RUN,
+        )
+
+    def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
+        self._check(plan.settings)
+        plan = replace(plan, shares_rows=plan.would_idle(self.num_learners))
+        group = RayLearnerGroup(
+            plan, num_learners=self.num_learners, options=_options(plan.settings), run=_RUN
+        )
+        return group, RayPolicies(group, plan)
+
+    def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+        raise one_trains_all(
+            self.num_learners, "start the learner service without --num-learners, or train by PPO"
         )
 
     def close(self) -> None:

@@ -9,11 +9,11 @@ import torch
 from outrider.learner.async_group import LocalAsyncLearnerGroup
 from outrider.learner.device import choose_device
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup
-from outrider.learner.learned_policies import BetweenUpdates, PoliciesHere
+from outrider.learner.learned_policies import BetweenUpdates, LearnedPolicies, PoliciesHere
 from outrider.learner.learner import Learner
 from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.multi_agent_learner import MultiAgentLearner
-from outrider.learner.multi_agent_plan import MultiAgentPlan
+from outrider.learner.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.ranks import OneRank
 from outrider.learner.vtrace_settings import VTraceSettings
 
@@ -32,6 +32,14 @@ class ServedGroups(Protocol):
 
     def make_async(self, plan: LearnerPlan) -> AsyncLearnerGroup:
         """Make learners that train by themselves; raises ValueError where the plan does not fit here."""
+        ...
+
+    def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
+        """Make learners of several policies that are told when to train; raises ValueError as above."""
+        ...
+
+    def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+        """Make learners of several policies that train by themselves; raises ValueError as above."""
         ...
 
     def close(self) -> None:
@@ -57,32 +65,26 @@ class OneLearner:
             timeout_s=plan.settings.learner_timeout_s,
         )
 
+    def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
+        learner = _policy_learner(plan)
+        group = LocalLearnerGroup(learner)
+        return group, _policies_of(plan, learner, group)
+
+    def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+        intake = intake_of(plan)
+        learner = _policy_learner(plan)
+        group = LocalAsyncLearnerGroup(
+            learner,
+            train_batch_size=intake.train_batch_size,
+            max_staleness=intake.max_staleness,
+            queue_capacity=intake.queue_capacity,
+            timeout_s=plan.settings.learner_timeout_s,
+            num_steps_per_fragment=intake.num_env_steps_per_fragment,
+        )
+        return group, _policies_of(plan, learner, group)
+
     def close(self) -> None:
         """Do nothing."""
-
-
-def make_policies(plan: MultiAgentPlan) -> tuple[LearnerGroup, PoliciesHere]:
-    """Make one learner of several policies in this process, which is told when to train."""
-    learner = _policy_learner(plan)
-    group = LocalLearnerGroup(learner)
-    return group, _policies_of(plan, learner, group)
-
-
-def make_async_policies(plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, PoliciesHere]:
-    """Make one that trains by itself; raises ValueError where the plan does not say on how much."""
-    intake = plan.intake
-    if intake is None:
-        raise ValueError(f"{plan.algorithm} does not train by itself; ask for its updates")
-    learner = _policy_learner(plan)
-    group = LocalAsyncLearnerGroup(
-        learner,
-        train_batch_size=intake.train_batch_size,
-        max_staleness=intake.max_staleness,
-        queue_capacity=intake.queue_capacity,
-        timeout_s=plan.settings.learner_timeout_s,
-        num_steps_per_fragment=intake.num_env_steps_per_fragment,
-    )
-    return group, _policies_of(plan, learner, group)
 
 
 def _policy_learner(plan: MultiAgentPlan) -> MultiAgentLearner:
@@ -90,7 +92,7 @@ def _policy_learner(plan: MultiAgentPlan) -> MultiAgentLearner:
     return plan.make_learner(OneRank(), choose_device(plan.settings))
 
 
-def _policies_of(plan: MultiAgentPlan, learner: MultiAgentLearner, group: BetweenUpdates) -> PoliciesHere:
+def _policies_of(plan: MultiAgentPlan, learner: MultiAgentLearner, group: BetweenUpdates) -> LearnedPolicies:
     device = choose_device(plan.settings)
     return PoliciesHere(learner, group, algorithm=plan.algorithm, seed=plan.seed, device=device)
 
@@ -100,6 +102,18 @@ def asynchronous(plan: LearnerPlan) -> VTraceSettings:
     if not isinstance(plan.training, VTraceSettings):
         raise ValueError(f"{plan.algorithm} does not train by itself; ask for its updates")
     return plan.training
+
+
+def intake_of(plan: MultiAgentPlan) -> Intake:
+    """Return what learners that train by themselves take in; raises ValueError where the plan has none."""
+    if plan.intake is None:
+        raise ValueError(f"{plan.algorithm} does not train by itself; ask for its updates")
+    return plan.intake
+
+
+def one_trains_all(num_learners: int, cure: str) -> ValueError:
+    """Return what is raised where several learners would train several policies, and cannot."""
+    return ValueError(f"there are {num_learners} learners here, and one trains all policies of a run; {cure}")
 
 
 def _learner(plan: LearnerPlan) -> Learner:

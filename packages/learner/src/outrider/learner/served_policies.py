@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outrider.learner.learned_policies import PoliciesHere
+from outrider.learner.learned_policies import LearnedPolicies
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.service_plan import read_stack
 from outrider.learner.stack_checks import check_count, check_numbers
@@ -15,15 +15,18 @@ from outrider.wire import WireError
 class ServedPolicies:
     """The policies of a run at a service."""
 
-    def __init__(self, policies: PoliciesHere, plan: MultiAgentPlan, network_modules: Sequence[str]) -> None:
+    def __init__(
+        self, policies: LearnedPolicies, plan: MultiAgentPlan, network_modules: Sequence[str]
+    ) -> None:
         """Take the policies that `plan` made; networks of users come from `network_modules`."""
         self._policies = policies
+        self._num_policies = sum(len(stack.seeds) for stack in plan.stacks)
         self._algorithm = plan.algorithm
         self._network_modules = network_modules
 
     def rest(self) -> None:
-        """Wait until all that was handed over is trained on."""
-        self._policies.rest()
+        """Wait until all that was handed over is trained on: metrics are told between two updates."""
+        self._policies.policy_metrics()
 
     def answer(self, call: Any) -> dict[str, Any]:  # noqa: ANN401 - a tree that a stranger sent
         """Do what is asked, and return what is answered beside the version of the weights.
@@ -34,11 +37,15 @@ class ServedPolicies:
             case {"call": "policies"}:
                 frozen = sorted(self._policies.frozen)
                 return {"frozen": frozen, "metrics": self._policies.policy_metrics()}
+            case {"call": "policy_state", "number": number}:
+                check_numbers([number])
+                return {"state": self._policies.policy_state(number)}
             case {"call": "add", "stack": {} as stack, "like": like, "state": state}:
                 return self._add(stack, like, state)
             case {"call": "remove", "number": number}:
                 check_numbers([number])
                 self._policies.remove(number)
+                self._num_policies -= 1
             case {"call": "freeze" | "thaw" as name, "numbers": [*numbers]}:
                 check_numbers(numbers)
                 (self._policies.freeze if name == "freeze" else self._policies.thaw)(numbers)
@@ -46,7 +53,7 @@ class ServedPolicies:
                 name = call.get("call") if isinstance(call, Mapping) else call
                 raise WireError(
                     f"{str(name)[:40]!r} is nothing that can be asked of policies, or came without what "
-                    "belongs to it; send policies, add, remove, freeze or thaw"
+                    "belongs to it; send policies, policy_state, add, remove, freeze or thaw"
                 )
         return {}
 
@@ -56,7 +63,7 @@ class ServedPolicies:
         if len(stack.seeds) != 1:
             raise ValueError(f"{len(stack.seeds)} policies came to be added; add them one by one")
         (number,) = stack.seeds
-        check_count(self._policies.num_policies + 1)
+        check_count(self._num_policies + 1)
         if like is not None:
             check_numbers([like])
         try:
@@ -65,4 +72,5 @@ class ServedPolicies:
             if state is None:
                 raise
             raise WireError(f"policy {number} cannot go on from the state that came: {error!r}") from error
+        self._num_policies += 1
         return {"state": self._policies.policy_state(number)}

@@ -24,7 +24,7 @@ from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.report_message import report_message, with_losses
-from outrider.learner.served_groups import ServedGroups, make_async_policies, make_policies
+from outrider.learner.served_groups import ServedGroups
 from outrider.learner.served_policies import ServedPolicies
 from outrider.learner.service_plan import read_plan
 from outrider.learner.service_terms import LIMITS, TERMS
@@ -201,15 +201,10 @@ class ServedRun:
         self._plan = message
 
     def _make_policies(self, plan: MultiAgentPlan, *, is_asynchronous: bool) -> None:
-        if self._groups.num_learners > 1:
-            raise ValueError(
-                f"there are {self._groups.num_learners} learners here, and one trains all policies of a run; "
-                "start the learner service without torchrun and --num-learners"
-            )
         if is_asynchronous:
-            self._async_group, policies = make_async_policies(plan)
+            self._async_group, policies = self._groups.make_async_policies(plan)
         else:
-            self._group, policies = make_policies(plan)
+            self._group, policies = self._groups.make_policies(plan)
         self._policies = ServedPolicies(policies, plan, self._network_modules)
 
     def _take(self, fragment: session.LearnFragment, attachment: memoryview) -> None:
@@ -294,8 +289,9 @@ class ServedRun:
         if self._policies is None:
             raise WireError("policies were asked for of learners that have one; send a start with several")
         self._plan = None  # these are other learners than it made
-        self._policies.rest()
-        self._report_up_to(group.publish().version)
+        if self._async_group is not None:
+            self._policies.rest()
+            self._report_up_to(group.publish().version)
         try:
             answer = self._policies.answer(call)
         except WireError:

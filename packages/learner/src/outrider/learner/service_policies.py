@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from outrider.learner.changed_policies import ChangedPolicies
+from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import StackPlan
 from outrider.learner.service_plan import stack_message
 
@@ -47,8 +48,13 @@ class ServicePolicies:
         metrics: dict[str, NDArray[Any]] = answer["metrics"]
         return metrics
 
-    def add(self, stack: StackPlan, *, like: int | None) -> None:
-        call = {"call": "add", "stack": stack_message(stack), "like": like, "state": None}
+    def policy_state(self, number: int) -> StateTree:
+        call = {"call": "policy_state", "number": number}
+        state: StateTree = self._group.ask_policies(call, lambda _: None)["state"]
+        return state
+
+    def add(self, stack: StackPlan, *, like: int | None, state: StateTree | None = None) -> None:
+        call = {"call": "add", "stack": stack_message(stack), "like": like, "state": state}
         self._group.ask_policies(call, lambda answer: self._group.changed.added(stack, answer["state"]))
 
     def remove(self, number: int) -> None:

@@ -16,16 +16,20 @@ import torch
 
 from outrider.learner.async_group import LocalAsyncLearnerGroup
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LearnerGroupStatistics, UpdateReport
+from outrider.learner.learned_policies import LearnedPolicies
 from outrider.learner.learner import Learner, StateTree
 from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.portions import Portion
 from outrider.learner.rank_state import digests, for_all, join_ranks, part_for
-from outrider.learner.served_groups import asynchronous
+from outrider.learner.served_groups import asynchronous, one_trains_all
 from outrider.learner.service_plan import plan_message
 from outrider.learner.shards import deal_streams
 from outrider.learner.torchrun_link import Link
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Fragment, encode_fragment, take_streams
+
+_WITHOUT_TORCHRUN = "start the learner service without torchrun, or its learners on Ray (--num-learners)"
 
 
 class TorchrunGroups:
@@ -41,6 +45,12 @@ class TorchrunGroups:
     def make_async(self, plan: LearnerPlan) -> AsyncLearnerGroup:
         asynchronous(plan)
         return TorchrunAsyncLearnerGroup(self._link, _make(self._link, plan, is_asynchronous=True), plan)
+
+    def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
+        raise one_trains_all(self.num_learners, _WITHOUT_TORCHRUN)
+
+    def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+        raise one_trains_all(self.num_learners, _WITHOUT_TORCHRUN)
 
     def close(self) -> None:
         self._link.call("exit")
