@@ -90,6 +90,34 @@ def test_a_function_of_this_script_maps_agents_there_and_can_be_replaced_by_matc
         assert_same(weights(here), weights(elsewhere))
 
 
+def many(num_env_runners: int) -> PPOConfig:
+    """Let three of twelve policies play in each episode, of which a runner holds six."""
+
+    def drawn(agent: str, episode: Any) -> str:
+        return f"{int(agent) * 4 + episode.rng.integers(4)}"
+
+    names = [str(number) for number in range(12)]
+    return config(num_env_runners, policies=names, policy_mapping_fn=drawn).env_runners(
+        max_policies_per_env_runner=6
+    )
+
+
+def test_a_runner_that_fetches_the_policies_that_play_gives_the_weights_of_one_that_has_all() -> None:
+    with many(0).build() as here, many(1).build() as elsewhere:
+        for algorithm in (here, elsewhere):
+            algorithm.freeze("1", "5")
+            for _ in range(2):
+                algorithm.train()
+            algorithm.add_policy("copy", like="9")
+            algorithm.train()
+            algorithm.set_matchups(
+                [(1.0, {"0": str(one), "1": str(one + 1), "2": "copy"}) for one in range(0, 12, 2)]
+            )
+            for _ in range(3):
+                algorithm.train()
+        assert_same(weights(here), weights(elsewhere))
+
+
 def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     # This environment's vector tells its state.
     with (

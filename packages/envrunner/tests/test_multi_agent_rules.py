@@ -19,6 +19,7 @@ from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.weights_selection import HeldElsewhere
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.wire import DictSpace, Fragment, Limits, capabilities, decode_weights
@@ -121,9 +122,11 @@ def test_headers_may_list_as_many_episodes_as_rows_were_asked_for() -> None:
 
 def test_policies_that_are_added_may_play_and_are_sent() -> None:
     told, weights = invitation(), LocalWeights(stacked_mlp_weights(GRAPH, "mlp", [0, 1, 2], version=5))
-    before = decode_weights(b"".join(told.weights(weights, frozenset())))
+    before = decode_weights(
+        b"".join(told.weights(weights, frozenset(), None, HeldElsewhere(on_demand=False)))
+    )
     told.recast(THREE)
-    after = decode_weights(b"".join(told.weights(weights, frozenset())))
+    after = decode_weights(b"".join(told.weights(weights, frozenset(), None, HeldElsewhere(on_demand=False))))
     assert [each.stacks[0].policies.tolist() for each in (before, after)] == [[0, 1], [0, 1, 2]]
     told.rules.check(with_streams(policy=np.full_like(FRAGMENT.streams.policy, 2)), runner=1)
 
@@ -131,7 +134,8 @@ def test_policies_that_are_added_may_play_and_are_sent() -> None:
 def test_weights_that_a_runner_has_acted_with_are_not_sent_again() -> None:
     stack = stacked_mlp_weights(GRAPH, "mlp", [0, 1], version=9)
     newest = replace(stack, stacks=(replace(stack.stacks[0], versions=np.array([9, 4])),))
-    sent = decode_weights(b"".join(invitation().weights(LocalWeights(newest), frozenset(), 4)))
+    held = HeldElsewhere(on_demand=False)
+    sent = decode_weights(b"".join(invitation().weights(LocalWeights(newest), frozenset(), 4, held)))
     assert sent.version == 9
     assert sent.stacks[0].policies.tolist() == [0]
 

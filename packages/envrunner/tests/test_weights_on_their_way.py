@@ -4,6 +4,7 @@ import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
 from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.weights_selection import HeldElsewhere
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.raw_runner import NUMBERED_GRAPH
 from outrider.wire import Limits, encode_weights
@@ -21,5 +22,5 @@ def test_weights_have_a_checksum_where_nothing_else_guards_them(*, is_guarded: b
     )
     invitation = Invitation(plan, settings, Limits(), is_guarded=is_guarded)
     weights = numbered_weights(1)
-    written = b"".join(invitation.weights(weights, frozenset()))
+    written = b"".join(invitation.weights(weights, frozenset(), None, HeldElsewhere(on_demand=False)))
     assert written == encode_weights(weights.load(), checksum=not is_guarded).to_bytes()

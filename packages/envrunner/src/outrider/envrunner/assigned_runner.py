@@ -68,7 +68,7 @@ class FarmEnvironment:
             return NO_SPACE, NO_SPACE, wire_agents(*multi_agent_spaces(self.environment, settings, None))
 
     def make_runner(
-        self, assignment: Assignment, attached: memoryview, fetch: FetchPolicies | None
+        self, assignment: Assignment, attached: memoryview, fetch: FetchPolicies | None = None
     ) -> SamplingRunner:
         """Make the runner that is asked for. Raises ValueError where that cannot be."""
         ours = {} if self.vectorize_mode is None else {"gym_env_vectorize_mode": self.vectorize_mode}

@@ -11,16 +11,30 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_session import Assigned, FarmSession, Sample, StateWanted, Witness
+from outrider.envrunner.farm_session import (
+    AbandonedError,
+    Assigned,
+    FarmSession,
+    Sample,
+    StateWanted,
+    Witness,
+)
+from outrider.envrunner.fetched_policies import FetchPolicies
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner_protocol import SamplingRunner
+from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
+    Weights,
     decode_tree,
     decode_weights,
     encode_fragment,
@@ -55,8 +69,9 @@ class RefusedSettingsError(ValueError):
     """Raised where the gateway asks for what this release does not know."""
 
 
-MakeRunner = Callable[[session.Assignment, memoryview], SamplingRunner]
-"""From an assignment and what is attached to it. Raises ValueError where that cannot be."""
+MakeRunner = Callable[[session.Assignment, memoryview, FetchPolicies | None], SamplingRunner]
+"""From an assignment and what is attached to it, and what fetches policies where the gateway answers that.
+Raises ValueError where it cannot be."""
 
 
 class FarmRunner:
@@ -122,17 +137,24 @@ class FarmRunner:
             self._runner = None
         wanted = work.assignment.settings.get("fragment_compression", "none")
         self._compression = wanted if wanted in work.capabilities else "none"
-        self._runner = self._make(work.assignment, work.graph)
+        fetch = partial(self._fetch, work.life) if ON_DEMAND in work.capabilities else None
+        self._runner = self._make(work.assignment, work.graph, fetch)
         self._session.ready(work.life)
 
     def _sample(self, work: Sample) -> None:
         assert self._runner is not None, "a gateway assigns before it asks"
         if work.weights is not None:
             self._runner.set_weights(decode_weights(work.weights))
-        fragment = self._runner.sample()
+        try:
+            fragment = self._runner.sample()
+        except AbandonedError:
+            return
         frame = encode_fragment(fragment, compression=self._compression)
         self._session.deliver(work.life, work.sequence, frame.pieces())
         self._witness.sampled(fragment)
+
+    def _fetch(self, life: int, wanted: NDArray[np.int32], dropped: NDArray[np.int32]) -> Weights:
+        return decode_weights(self._session.policies(life, wanted.tolist(), dropped.tolist()))
 
     def _tell_or_take_state(self, work: StateWanted) -> None:
         assert self._runner is not None, "a gateway assigns before it asks"

@@ -3,6 +3,7 @@
     network's thread                                   main thread
     opened, received, closed ---> FarmSession ---> next_work: Assigned, Sample, StateWanted, Ended
                                               <--- ready, deliver, answer
+                                              <--> policies: asks, and waits for the answer
 
 A fragment is kept until the gateway has acknowledged it. Where a connection breaks, whoever dials again
 hands the new one to the same session: it says how far it got, and sends again what may be lost.
@@ -30,6 +31,14 @@ _FIRST_TERMS = session.Terms(heartbeat_interval_s=3.0, silence_timeout_s=12.0)
 _LEAVING_S = 0.5
 """How long what the gateway asked before it heard of the leaving may be under way."""
 _CLOSE_S = 2.0
+_LOOK_S = 0.1
+"""How soon a wait notices that time is up; all else wakes it."""
+_ANSWER_S = 60.0
+"""Longest wait for policies over a connection that stands."""
+
+
+class AbandonedError(ConnectionError):
+    """Raised where nobody waits any more for what is being sampled: the session it belongs to is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,12 @@ class FarmSession:
         self._weights: dict[int, memoryview] = {}
         self._held: int | None = None
         self._is_busy = False
+        self._wanted: session.PoliciesWanted | None = None
+        """The request for policies that is not answered."""
+        self._policies: memoryview | None = None
+        """The answer to it."""
+        self._num_wanted = 0
+        self._answer_by = 0.0
         self._unacknowledged: deque[tuple[int, bytes, Sequence[Bytes]]] = deque()
         self._capabilities: frozenset[str] = frozenset()
         self._leaving: str | None = None
@@ -180,6 +195,8 @@ class FarmSession:
                     self._asks.append(message)
             case session.Acknowledgement(sequence):
                 self._forget_up_to(sequence)
+            case session.PoliciesDelivery(request) if attachment is not None:
+                self._take_policies(request, attachment)
             case session.StateRequest(request):
                 self._state = StateWanted(self._life, request, attachment)
             case Goodbye():
@@ -202,6 +219,9 @@ class FarmSession:
             self._forget_up_to(message.acknowledged)
             for _, head, pieces in self._unacknowledged:
                 connection.send(head, pieces)
+            if self._wanted is not None:
+                self._answer_by = self._clock() + _ANSWER_S
+                connection.send(encode_sample_request(self._wanted))
         else:
             self._begin()
         self._was_welcome = self._was_told = True
@@ -219,7 +239,8 @@ class FarmSession:
             )
         self._life += 1
         self._last_ask = 0
-        self._assigned = self._state = self._held = None
+        self._assigned = self._state = self._held = self._wanted = self._policies = None
+        self._num_wanted = 0
         self._asks.clear()
         self._weights.clear()
         self._unacknowledged.clear()
@@ -229,6 +250,11 @@ class FarmSession:
         self._weights[version] = attachment
         wanted = {ask.weights_version for ask in self._asks} | {max(self._weights)}
         self._weights = {kept: view for kept, view in self._weights.items() if kept in wanted}
+
+    def _take_policies(self, request: int, attachment: memoryview) -> None:
+        """Keep what is waited for; an answer may come twice where the request was said twice."""
+        if self._wanted is not None and self._wanted.request == request:
+            self._wanted, self._policies = None, attachment
 
     def _forget_up_to(self, sequence: int) -> None:
         while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
@@ -357,6 +383,41 @@ class FarmSession:
         size = sum(memoryview(piece).nbytes for piece in pieces)
         delivery = session.StateDelivery(request, error)
         self._send(life, encode_sample_request(delivery, attachment_bytes=size), pieces)
+
+    def policies(self, life: int, wanted: Sequence[int], dropped: Sequence[int]) -> memoryview:
+        """Ask for the weights of policies, and wait for them: a message `Weights`.
+
+        Where the connection breaks they are asked for again over the next one. Raises AbandonedError where
+        the session is over, and TimeoutError where the gateway is there and does not answer.
+        """
+        with self._changed:
+            self._require_going_on(life)
+            self._num_wanted += 1
+            request = session.PoliciesWanted(
+                request=self._num_wanted, policies=tuple(wanted), dropped=tuple(dropped)
+            )
+            self._wanted = request
+            self._answer_by = self._clock() + _ANSWER_S
+            self._send(life, encode_sample_request(request))
+            while (answer := self._answered()) is None:
+                self._require_going_on(life)
+                if self._is_welcome and self._clock() >= self._answer_by:
+                    raise TimeoutError(
+                        f"the gateway did not send {len(wanted)} policies within {_ANSWER_S:g} s; it is "
+                        "stuck, or the network is slow"
+                    )
+                self._changed.wait(_LOOK_S)
+            return answer
+
+    def _answered(self) -> memoryview | None:
+        answer, self._policies = self._policies, None
+        return answer
+
+    def _require_going_on(self, life: int) -> None:
+        """Raise AbandonedError where nobody would take what is being sampled."""
+        is_late = self._leaving is not None and self._clock() >= self._leaves_by
+        if self._ended is not None or life != self._life or is_late:
+            raise AbandonedError("the session ended while policies were waited for")
 
     def forget_weights(self) -> None:
         """Note that the runner has to be given its weights again: those here may leave out what it needs."""

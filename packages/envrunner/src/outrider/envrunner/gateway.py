@@ -198,6 +198,7 @@ class Gateway:
         if listening is not None:
             self._seats.close(_OVER if self.is_last else _STOPPED)
             listening.close(_CLOSE_S)
+            self._runners.close()
 
     def _prepare(self, weights: WeightsReference) -> None:
         """Check and encode weights here, where nobody waits for the lock."""
@@ -205,7 +206,7 @@ class Gateway:
             self._invitation.check_weights(weights)
             self._checked = weights
             if self._runners.is_needed:
-                self._invitation.weights(weights, self._invitation.capabilities)
+                self._invitation.prepare(weights)
 
     def _greet(self, join: Join) -> Welcome:
         """Answer an environment that is to be acted for."""

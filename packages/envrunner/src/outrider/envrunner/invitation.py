@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.introduction import introduction
 from outrider.envrunner.invited_policy import Invited, InvitedPolicy, Rules
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.transport import WeightsReference
+from outrider.envrunner.some_policies import of_policies
+from outrider.envrunner.weights_selection import ON_DEMAND, HeldElsewhere
+from outrider.transport import LocalWeights, WeightsReference
 from outrider.transport.received import weights_pieces
 from outrider.wire import (
     Bytes,
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 _HEARTBEAT_S, _SILENCE_S = 2.0, 10.0
 """A peer that is frozen is noticed within 12 s."""
 _FOR_RUNNERS = ("max_env_restarts", "env_step_timeout_s")
+_FOR_TEAMS = (*_FOR_RUNNERS, "max_policies_per_env_runner")
 _DEFAULTS = {field.name: field.default for field in fields(EnvRunnerSettings)}
 """Settings that are at them are not said: an older release may not know them, and need not."""
 
@@ -69,7 +75,7 @@ class Invitation:
         """To be attached to an assignment."""
         self.fragment_limits = self._invited.rules.limits(limits)
         """How much of a fragment is read."""
-        hello = introduction("the training run", capabilities())
+        hello = introduction("the training run", capabilities() | {ON_DEMAND})
         self._hello = replace(
             hello,
             policy_fingerprint=self._invited.fingerprint,
@@ -100,7 +106,8 @@ class Invitation:
         """Say what the runner at a seat is to sample; `agreed` are the capabilities that both sides have."""
         plan, settings = self._plan, self._plan.settings
         compression = self._settings.fragment_compression
-        wanted = {name: getattr(settings, name) for name in _FOR_RUNNERS}
+        told = _FOR_RUNNERS if self._invited.team is None else _FOR_TEAMS
+        wanted = {name: getattr(settings, name) for name in told}
         wanted["fragment_compression"] = compression if compression in agreed else "none"
         return Assignment(
             runner=self.runner(index),
@@ -118,16 +125,32 @@ class Invitation:
         """Return the number within the run of the runner at a seat."""
         return self._plan.first_runner + index
 
-    def weights(
-        self, weights: WeightsReference, agreed: frozenset[str], since: int | None = None
-    ) -> Sequence[Bytes]:
-        """Return weights as they are sent, encoded once for all who get them; may block the first time.
+    def prepare(self, weights: WeightsReference) -> None:
+        """Encode what runners that have nothing are sent; may block."""
+        self.weights(weights, self.capabilities, None, HeldElsewhere(on_demand=True))
 
-        A runner that has acted with version `since` gets what is otherwise than then.
+    def weights(
+        self, weights: WeightsReference, agreed: frozenset[str], since: int | None, held: HeldElsewhere
+    ) -> Sequence[Bytes]:
+        """Return weights as they are sent, encoded once for all who get the same; may block the first time.
+
+        A runner that has acted with version `since` gets what is otherwise than then, which is noted.
         """
+        return self._pieces(self._invited.needed(weights, since, held), agreed)
+
+    def check_wanted(self, policies: NDArray[np.int32]) -> None:
+        """Raise ValueError where a runner has no reason to want the weights of these policies."""
+        self._invited.check_wanted(policies)
+
+    def policies(
+        self, weights: WeightsReference, policies: NDArray[np.int32], agreed: frozenset[str]
+    ) -> Sequence[Bytes]:
+        """Return the weights of some policies as they are sent; may block."""
+        return self._pieces(LocalWeights(of_policies(weights.load(), policies)), agreed)
+
+    def _pieces(self, weights: WeightsReference, agreed: frozenset[str]) -> Sequence[Bytes]:
         is_halved = self._settings.weights_dtype == "bfloat16" and "bfloat16" in agreed
-        needed = self._invited.needed(weights, since)
-        return weights_pieces(needed, bfloat16=is_halved, checksum=not self._is_guarded)
+        return weights_pieces(weights, bfloat16=is_halved, checksum=not self._is_guarded)
 
     def check_weights(self, weights: WeightsReference) -> None:
         """Raise ValueError for weights of another module; may block while they are fetched."""

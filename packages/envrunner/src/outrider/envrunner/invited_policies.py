@@ -6,6 +6,9 @@ import hashlib
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.agents_misfit import agents_misfit
 from outrider.envrunner.cast import Cast
 from outrider.envrunner.column_rules import ColumnRules
@@ -13,6 +16,7 @@ from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.multi_agent_rules import MultiAgentRules
 from outrider.envrunner.team_message import team_message
+from outrider.envrunner.weights_selection import HeldElsewhere
 from outrider.transport import WeightsReference
 from outrider.wire import Bytes, PolicyGraph, Refusal, RefusalReason, Space, encode_tree, leaf_shape, leaves
 from outrider.wire.session import Join, Team
@@ -99,9 +103,20 @@ class InvitedPolicies:
                     f"with {expected}; export the policies again"
                 )
 
-    def needed(self, weights: WeightsReference, since: int | None) -> WeightsReference:
-        """Return those of policies that may play and changed since then."""
-        return self._selection.of(weights, since)
+    def needed(self, weights: WeightsReference, since: int | None, held: HeldElsewhere) -> WeightsReference:
+        """Return those of policies that may play, or are held, and changed since then."""
+        return self._selection.for_runner(weights, since, held)
+
+    def check_wanted(self, policies: NDArray[np.int32]) -> None:
+        """Let it want policies of the run, and no more than it may hold."""
+        if len(policies) > self._selection.at_most:
+            raise ValueError(
+                f"it wants {len(policies)} policies at once, and max_policies_per_env_runner lets it hold "
+                f"{self._selection.at_most}"
+            )
+        for number in policies.tolist():
+            if number not in self._rules.policies:
+                raise ValueError(f"it wants policy {number}, which the run does not have")
 
     def recast(self, cast: Cast) -> None:
         """Let fragments of more policies in, and send the weights of those that may play."""

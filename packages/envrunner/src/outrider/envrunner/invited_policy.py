@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.cast import Cast
 from outrider.envrunner.environment import spaces_of
 from outrider.envrunner.fragment_rules import FragmentRules
 from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.weights_selection import HeldElsewhere
 from outrider.transport import WeightsReference
 from outrider.wire import (
     Bytes,
@@ -79,8 +83,15 @@ class Invited(Protocol):
         """Raise ValueError for weights of another module; may block while they are fetched."""
         ...
 
-    def needed(self, weights: WeightsReference, since: int | None) -> WeightsReference:
-        """Return what a runner needs that has acted with version `since`; None: with none."""
+    def needed(self, weights: WeightsReference, since: int | None, held: HeldElsewhere) -> WeightsReference:
+        """Return what a runner needs that has acted with version `since`, and note that it has it.
+
+        None: it has acted with none.
+        """
+        ...
+
+    def check_wanted(self, policies: NDArray[np.int32]) -> None:
+        """Raise ValueError where a runner has no reason to want the weights of these policies."""
         ...
 
     def recast(self, cast: Cast) -> None:
@@ -138,9 +149,13 @@ class InvitedPolicy:
                 "policy again"
             )
 
-    def needed(self, weights: WeightsReference, since: int | None) -> WeightsReference:
+    def needed(self, weights: WeightsReference, since: int | None, held: HeldElsewhere) -> WeightsReference:
         """Return all of it: one policy changes with every update."""
         return weights
+
+    def check_wanted(self, policies: NDArray[np.int32]) -> None:
+        """Refuse."""
+        raise ValueError(f"it wants {len(policies)} policies, and there is one, which is sent unasked")
 
     def recast(self, cast: Cast) -> None:
         """Refuse."""

@@ -5,7 +5,7 @@ Axes: N = rows, S = streams, K = episodes of agents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +47,11 @@ class MultiAgentRules:
         """Expect more policies. Those that are gone may still come, in what was asked for before."""
         self._columns |= columns
         self._stack_of |= {policy.number: policy.stack for policy in policies}
+
+    @property
+    def policies(self) -> Collection[int]:
+        """Numbers of those that may come."""
+        return self._stack_of.keys()
 
     def limits(self, limits: Limits) -> Limits:
         """Return what need not be exceeded by what was asked for, however much else may come.

@@ -72,7 +72,7 @@ class PolicySource:
             self._acting = whole
         return whole
 
-    def fetch(self, wanted: NDArray[np.int32], dropped: NDArray[np.int32]) -> Weights:  # noqa: ARG002
+    def fetch(self, wanted: NDArray[np.int32], dropped: NDArray[np.int32]) -> Weights:
         """Return policies that begin to play. Raises LostWeightsError where they are gone."""
         assert self._acting is not None, "weights come before anybody plays"
         if isinstance(self._acting, Weights):

@@ -34,6 +34,7 @@ from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.weights_loading import LostWeightsError, load_newer
+from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.transport.ray_references import Message, to_message
 from outrider.wire import (
     all_parts,
@@ -49,7 +50,6 @@ Answer: TypeAlias = dict[str, Any]
 WeightsRefs: TypeAlias = Sequence["ray.ObjectRef[Any]"]
 """At most one. In a list, because Ray would load a bare reference before every call."""
 
-ON_DEMAND = "policies_on_demand"
 WEIGHTS_GROUP = "weights"
 """Calls of this concurrency group have a thread of their own and do not wait for a fragment."""
 _ERRORS: dict[str, type[Exception]] = {

@@ -34,7 +34,6 @@ from outrider.envrunner.introduction import introduction
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.planned_runner import CAST
 from outrider.envrunner.ray_runner_actor import (
-    ON_DEMAND,
     WEIGHTS_GROUP,
     Answer,
     RunnerActor,
@@ -53,6 +52,7 @@ from outrider.envrunner.remote_runners import (
 )
 from outrider.envrunner.runner_protocol import SamplingPlan
 from outrider.envrunner.weights_loading import LostWeightsError
+from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.transport import WeightsReference
 from outrider.transport.ray_pieces import PolicyPieces, RayPolicies
 from outrider.transport.ray_references import (

@@ -13,6 +13,7 @@ import secrets
 from time import monotonic
 
 from outrider.envrunner.invitation import Invitation
+from outrider.envrunner.later import Later
 from outrider.envrunner.runner_session import RunnerSession, Tally, printable
 from outrider.envrunner.seats import Seats
 from outrider.transport.connection import Connection
@@ -34,6 +35,7 @@ class RunnerService:
         self._seats = seats
         self._invitation = invitation
         self._tally = tally
+        self._later = Later("outrider-policies")
         self._sessions: dict[str, RunnerSession] = {}
         self._by_connection: dict[Connection, RunnerSession] = {}
         self._strangers: dict[Connection, float] = {}
@@ -76,6 +78,10 @@ class RunnerService:
                 known.lose(connection, printable(reason))
                 self._forget_those_over()
 
+    def close(self) -> None:
+        """Answer nobody any more."""
+        self._later.close()
+
     def tend(self) -> None:
         """Give up those that did not come back or say who they are, and send what could not be sent before.
 
@@ -114,7 +120,9 @@ class RunnerService:
                 return
             _LOGGER.info("%s dials in: %s", name, printable(join.hello.component))
             key = secrets.token_urlsafe(24) if is_stranger else join.session
-            entered = RunnerSession(key, name, self._invitation, self._tally, self._seats.changed)
+            entered = RunnerSession(
+                key, name, self._invitation, self._tally, self._seats.changed, self._later.do
+            )
             self._sessions[key] = self._by_connection[connection] = entered
             entered.begin(connection, welcome)
             entered.seated = self._seats.occupy(entered, "" if is_stranger else join.session)

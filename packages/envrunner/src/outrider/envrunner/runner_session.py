@@ -15,14 +15,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from time import monotonic
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.invitation import Invitation
 from outrider.envrunner.seats import Seated
+from outrider.envrunner.weights_selection import ON_DEMAND, HeldElsewhere
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.connection import Connection
 from outrider.transport.received import ReceivedFragment
@@ -49,9 +53,18 @@ class RunnerSession:
     """What a runner elsewhere was asked for and has answered."""
 
     def __init__(
-        self, key: str, name: str, invitation: Invitation, tally: Tally, changed: threading.Condition
+        self,
+        key: str,
+        name: str,
+        invitation: Invitation,
+        tally: Tally,
+        changed: threading.Condition,
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Begin without a connection; `changed` is the gateway's lock."""
+        """Begin without a connection; `changed` is the gateway's lock.
+
+        What may block is given to `later`, which returns at once.
+        """
         self.key = key
         """Secret: whoever knows it can take the session over."""
         self.identity = ""
@@ -67,6 +80,7 @@ class RunnerSession:
         self._invitation = invitation
         self._tally = tally
         self._changed = changed
+        self._later = later
         self._connection: Connection | None = None
         self._last_delivered = 0
         """The newest fragment that came over this connection."""
@@ -77,6 +91,11 @@ class RunnerSession:
         """All fragments up to this one are here, checked or not."""
         self._given: int | None = None
         """Version of the weights that the runner was sent last."""
+        self._given_weights: WeightsReference | None = None
+        """Those that were sent last, to anybody or into a connection that broke."""
+        self._held = HeldElsewhere(on_demand=False)
+        self._num_wanted = 0
+        """Requests for policies so far."""
         self._is_there_soon = True
         """Whether those weights are small."""
         self._base: int | None = None
@@ -131,6 +150,8 @@ class RunnerSession:
                 self._take_fragment(sequence, attachment)
             case session.StateDelivery(number, error):
                 self._take_state(number, error, attachment)
+            case session.PoliciesWanted():
+                self._take_wanted(connection, message)
             case session.Leaving(reason):
                 self.seated.leaving(printable(reason))
             case Goodbye():
@@ -174,6 +195,7 @@ class RunnerSession:
 
     def assign(self, index: int, incarnation: int) -> None:
         """Send the assignment and the policy graph."""
+        self._held = HeldElsewhere(on_demand=ON_DEMAND in self._agreed)
         assignment = self._invitation.assignment(index, incarnation, self._agreed)
         self._send(assignment, self._invitation.graph)
 
@@ -277,6 +299,31 @@ class RunnerSession:
             request.is_answered, request.error, request.answer = True, printable(error), attachment
             self._changed.notify_all()
 
+    def _take_wanted(self, connection: Connection, wanted: session.PoliciesWanted) -> None:
+        """Answer with policies; the same request again where the connection broke before the answer came."""
+        policies = np.array(wanted.policies, np.int32)
+        weights = self._acting_weights()
+        if not self._held.on_demand or weights is None:
+            why = "was not sent any weights yet" if self._held.on_demand else f"lacks {ON_DEMAND!r}"
+            self._cut_off(f"it wants policies and {why}")
+            return
+        if not wanted.request or wanted.request - self._num_wanted not in {0, 1}:
+            self._cut_off(f"it wants policies {wanted.request} where {self._num_wanted + 1} is the next")
+            return
+        try:
+            self._invitation.check_wanted(policies)
+        except ValueError as error:
+            self._cut_off(str(error))
+            return
+        self._num_wanted = wanted.request
+        self._held.wants(policies, np.array(wanted.dropped, np.int32))
+        self._later(lambda: self._answer_wanted(connection, wanted.request, weights, policies))
+
+    def _acting_weights(self) -> WeightsReference | None:
+        """Return those that the runner samples with: of its present ask, or at least as new as it has."""
+        present = next((ask for ask in self._asks if ask.sequence == self._arrived + 1), None)
+        return self._given_weights if present is None else present.weights or self._given_weights
+
     def _part(self, goodbye: Goodbye) -> None:
         sentence = printable(goodbye.sentence) or "it said goodbye"
         self.is_over = True
@@ -297,7 +344,8 @@ class RunnerSession:
         if self._connection is not None:
             self._given = weights.version
             self._newest_given = max(self._newest_given, weights.version)
-            pieces = self._invitation.weights(weights, self._agreed, self._base)
+            self._given_weights = weights
+            pieces = self._invitation.weights(weights, self._agreed, self._base, self._held)
             self._is_there_soon = _size_bytes(pieces) <= _SOON_BYTES
             self._send(session.WeightsDelivery(weights.version), pieces)
 
@@ -325,6 +373,28 @@ class RunnerSession:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close(last)
+
+    # On a thread for what may block, without the lock.
+
+    def _answer_wanted(
+        self,
+        connection: Connection,
+        request: int,
+        weights: WeightsReference,
+        policies: NDArray[np.int32],
+    ) -> None:
+        try:
+            pieces = self._invitation.policies(weights, policies, self._agreed)
+        except (ConnectionError, TimeoutError, WireError) as error:
+            with self._changed:
+                if not self.is_over:
+                    sentence = f"policies that it plays cannot be had: {error}"
+                    self._close(_goodbye(GoodbyeReason.LATER, sentence))
+                    self._end(sentence)
+            return
+        with self._changed:
+            if connection is self._connection:
+                self._send(session.PoliciesDelivery(request), pieces)
 
     # On the driver's thread, without the lock.
 

@@ -18,6 +18,9 @@ from outrider.envrunner.some_policies import chosen_policies, of_policies
 from outrider.transport import LocalWeights, WeightsReference
 from outrider.wire import WeightsStack
 
+ON_DEMAND = "policies_on_demand"
+"""Capability of runners that ask for policies that they play, and of those who answer them."""
+
 
 class HeldElsewhere:
     """Which policies a runner has the weights of, for whoever sends them: all that it does have, at least."""
@@ -39,11 +42,12 @@ class WeightsSelection:
     def __init__(self, played: frozenset[int] | None, *, num_policies: int, at_most: int) -> None:
         """`played` are the numbers of the policies that may act; None: any of the `num_policies`.
 
-        A runner holds `at_most` so many.
+        A runner holds `at_most`.
         """
         self._lock = threading.Lock()
         self._played = played
-        self._at_most = at_most
+        self.at_most = at_most
+        """Policies that a runner holds."""
         self._weights: WeightsReference | None = None
         self._parts: dict[int | None, WeightsReference] = {}
         self.is_on_demand = False
@@ -85,7 +89,7 @@ class WeightsSelection:
 
     def _count(self, num_policies: int) -> None:
         num_players = num_policies if self._played is None else len(self._played)
-        self.is_on_demand |= num_players > self._at_most
+        self.is_on_demand |= num_players > self.at_most
 
     def _select(self, reference: WeightsReference, since: int | None) -> WeightsReference:
         if self._played is None and since is None:

@@ -17,6 +17,7 @@ from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_runner import FarmRunner
 from outrider.envrunner.farm_session import FarmSession
 from outrider.envrunner.gateway import SAMPLE
+from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.testing.connections import ConnectionPair, PairedConnection
 from outrider.transport.connection import DialError, Receiver
 from outrider.wire import Fragment, Hello
@@ -76,7 +77,7 @@ class FarmPeer:
 
     def __init__(self, port: MemoryPort, farm: FarmEnvironment, *, name: str = "peer") -> None:
         """Dial, and make the runners that are asked for."""
-        hello = Hello(component="a test", capabilities=frozenset({"bfloat16", "multi_agent"}))
+        hello = Hello(component="a test", capabilities=frozenset({"bfloat16", "multi_agent", ON_DEMAND}))
         self.session = FarmSession(farm.join(hello, name=name), witness=_Quiet())
         runner = FarmRunner(
             port.dial,
