@@ -78,9 +78,11 @@ class Algorithm:
         WaitInterruptedError after `interrupt`.
         """
         self._check_running("train")
-        iteration = self._loop.iterate()
-        result = self._totals.add(iteration)
-        return result if self._several is None else result | self._several.results(iteration)
+        if self._several is None:
+            return self._totals.add(self._loop.iterate())
+        with self._several.names_said().during_an_update():
+            iteration = self._loop.iterate()
+        return self._totals.add(iteration) | self._several.results(iteration)
 
     def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
         """Play episodes from fixed seeds on, without exploration, and return their metrics.

@@ -9,6 +9,7 @@ import numpy as np
 
 from outrider.algorithm.checkpointed_policy import recorded_recipe
 from outrider.algorithm.multi_agent_settings import require_policy_name
+from outrider.algorithm.names_said import NamesSaid
 from outrider.algorithm.policy_book import sole_stack
 from outrider.algorithm.policy_returns import PolicyReturns
 from outrider.envrunner.matchups import Matchups
@@ -58,6 +59,11 @@ class SeveralPolicies:
         self.newest_episodes = tuple(each for each in of_fragments if each is not None)
         self._returns.add(self.newest_episodes)
         return self._returns.results(self.book)
+
+    def names_said(self) -> NamesSaid:
+        """Return what puts names into what a learner says."""
+        policies = {number: name for name, number in self.book.numbers.items()}
+        return NamesSaid(policies, dict(enumerate(self.mapping.agents)))
 
     def metrics(self) -> dict[str, NDArray[Any]]:
         """Return what is known of each policy, [P] in the order of the book; nan where nothing is."""
