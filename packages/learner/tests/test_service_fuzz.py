@@ -6,15 +6,16 @@ import logging
 import os
 import random
 import resource
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from outrider.learner import LearnerGroupSettings, LearnerPlan, PPOSettings
+from outrider.learner import LearnerGroupSettings, LearnerPlan, MultiAgentPlan, PPOSettings, StackPlan
 from outrider.learner.learner_service import LearnerService
 from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_plan import plan_message
+from outrider.learner.service_plan import plan_message, stack_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.testing.mutated_messages import SilentLine, mutated
 from outrider.wire import (
@@ -54,8 +55,14 @@ def plan() -> LearnerPlan:
     )
 
 
+def plan_of_two() -> MultiAgentPlan:
+    one = plan()
+    stack = StackPlan(name="two", policy=one.policy, training=one.training, seeds={0: 1, 1: 2})
+    return MultiAgentPlan(algorithm="ppo", stacks=(stack,), settings=LearnerGroupSettings(), seed=5)
+
+
 class Modest:
-    """Makes no learners but those of the plan above: others may be as large as they like."""
+    """Makes no learners but those of the plans above: others may be as large as they like."""
 
     num_learners = 1
 
@@ -67,7 +74,27 @@ class Modest:
     def make_async(self, made: LearnerPlan) -> Any:
         raise ValueError(f"{made.algorithm} does not train by itself")
 
+    def make_policies(self, made: MultiAgentPlan) -> Any:
+        if plan_message(made) != plan_message(plan_of_two()):
+            raise ValueError("this is another plan")
+        return OneLearner().make_policies(made)
+
+    def make_async_policies(self, made: MultiAgentPlan) -> Any:
+        raise ValueError(f"{made.algorithm} does not train by itself")
+
     def close(self) -> None: ...
+
+
+ADDED = stack_message(replace(plan_of_two().stacks[0], seeds={2: 1}))
+CALLS: list[dict[str, Any]] = [
+    {"call": "policies"},
+    {"call": "policy_state", "number": 1},
+    {"call": "add", "stack": ADDED, "like": 0, "state": None},
+    {"call": "remove", "number": 1},
+    {"call": "freeze", "numbers": [0, 1]},
+    {"call": "thaw", "numbers": [0]},
+]
+POLICIES = encode_learn_request(session.LearnPolicies(1))
 
 
 class Algorithm:
@@ -101,12 +128,14 @@ class Algorithm:
             self.service._step()
 
 
+@pytest.mark.parametrize("made", [plan(), plan_of_two()], ids=["one policy", "two policies"])
 def test_mutated_requests_cost_their_sender_the_run_and_nothing_else(
-    caplog: pytest.LogCaptureFixture, lab: Any
+    caplog: pytest.LogCaptureFixture, lab: Any, made: LearnerPlan | MultiAgentPlan
 ) -> None:
     caplog.set_level(logging.CRITICAL, "outrider.learner")
-    tree = encode_tree({"plan": plan_message(plan()), "state": None}).to_bytes()
-    fragment = encode_fragment(lab.fragment(plan().policy.build(), [5], seed=0)).to_bytes()
+    tree = encode_tree({"plan": plan_message(made), "state": None}).to_bytes()
+    acted = lab.fragment(plan().policy.build(), [5], seed=0)
+    fragment = encode_fragment(acted).to_bytes()
     service, draw = LearnerService(Modest()), random.Random(0)
     peer, num_cut_off, num_updates, used_kib = Algorithm(service), 0, 0, 0
     for number in range(NUM_MESSAGES):
@@ -121,9 +150,13 @@ def test_mutated_requests_cost_their_sender_the_run_and_nothing_else(
         this = encode_learn_request(session.LearnFragment(peer.sequence))
         update = encode_learn_request(session.LearnUpdate(peer.sequence))
         before = peer.num_updates
-        if draw.random() < 0.95:
+        if draw.random() < 0.9:
             peer.say(this, fragment if draw.random() < 0.95 else mutated(fragment, draw))
             peer.say(update)
+        elif draw.random() < 0.5:
+            call = encode_tree(draw.choice(CALLS)).to_bytes()
+            peer.say(POLICIES, call if draw.random() < 0.5 else mutated(call, draw))
+            peer.sequence -= 1
         else:
             head = draw.choice((HELLO, START, this, update, *OTHERS))
             peer.say(mutated(head, draw), draw.choice((tree, fragment, mutated(tree, draw))))
