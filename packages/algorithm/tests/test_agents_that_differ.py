@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.algorithm import Algorithm, PPOConfig
+from outrider.algorithm import Algorithm, PolicySpec, PPOConfig
 
 
 class Hunt:
@@ -86,6 +86,23 @@ def test_a_policy_that_nobody_knows_the_spaces_of_is_refused() -> None:
 
     with pytest.raises(ValueError, match="policy 'fox' acted for no agent in 100 imagined episodes"):
         config(policies=["hunter", "hare", "fox"], policy_mapping_fn=by_name).build()
+
+
+def test_a_policy_that_hardly_ever_plays_has_the_spaces_of_the_agent_that_its_spec_names() -> None:
+    def by_name(agent: str, _: Any) -> str:
+        return agent
+
+    def sly(agent: str, _: Any) -> str:
+        return "fox" if agent == "hare" else agent
+
+    policies = {"hunter": None, "hare": None, "fox": PolicySpec(agent="hare")}
+    with config(policies=policies, policy_mapping_fn=by_name).build() as algorithm:
+        algorithm.set_policy_mapping_fn(sly)
+        assert algorithm.train()["num_policies"] == 3
+        with pytest.raises(
+            ValueError, match="agent 'hunter' is played by policy 'fox', but the agent observes"
+        ):
+            algorithm.set_policy_mapping_fn(lambda *_: "fox")
 
 
 def test_a_matchup_that_gives_an_agent_a_policy_of_other_spaces_is_refused() -> None:

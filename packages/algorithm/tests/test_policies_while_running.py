@@ -73,9 +73,7 @@ def test_a_frozen_copy_plays_and_does_not_learn() -> None:
 def test_a_removed_policy_is_gone_at_once() -> None:
     with config().build() as algorithm:
         algorithm.train()
-        with pytest.raises(
-            ValueError, match="policy '1' acts for an agent; let others do so with set_matchups"
-        ):
+        with pytest.raises(ValueError, match="policy '1' acts for agent '1'; let another do so before"):
             algorithm.remove_policy("1")
         algorithm.set_matchups(alone("0"))
         algorithm.remove_policy("1")
@@ -98,6 +96,8 @@ def test_a_function_takes_over_the_mapping() -> None:
         algorithm.set_policy_mapping_fn(_by_side)
         for _ in range(3):
             result = algorithm.train()
+        with pytest.raises(ValueError, match=r"policy '0' acts for agent '1'; .* set_policy_mapping_fn"):
+            algorithm.remove_policy("0")
         assert result["policies/0/num_episodes"]
 
 

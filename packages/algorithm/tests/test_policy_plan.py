@@ -91,6 +91,17 @@ def test_a_policy_that_acts_for_nobody_is_refused_where_its_spaces_are_unknown()
         groups_of(("red", "blue", "green"), lambda _: [0, 0, 1])
 
 
+def test_an_agent_that_is_named_says_what_a_policy_observes() -> None:
+    nobody_plays_green = agents_of_policies(Played(lambda _: [0, 0, 1]), 3)
+    names = ("red", "blue", "green")
+    said = groups_of_policies(names, AGENTS, GROUPS, nobody_plays_green, {"green": "blue_0"})
+    assert said == [0, 1, 1]
+    with pytest.raises(ValueError, match="policy 'red' acts for agents 'red_0' and 'blue_0', whose"):
+        groups_of_policies(names, AGENTS, GROUPS, nobody_plays_green, {"red": "blue_0", "green": "blue_0"})
+    with pytest.raises(ValueError, match="policy 'green' has agent='bleu_0', and there is no agent 'bleu_0'"):
+        groups_of_policies(names, AGENTS, GROUPS, nobody_plays_green, {"green": "bleu_0"})
+
+
 def test_a_policy_that_acts_for_nobody_is_warned_of_where_all_agents_are_alike() -> None:
     played = np.array([[0, 0], [0, 1]])
     alike = [AgentGroup(slots=np.array([0, 1]), observation_space=RED, action_space=RED)]

@@ -150,7 +150,7 @@ class Algorithm:
         self._named("add_policy").add(name, like=like)
 
     def remove_policy(self, name: str) -> None:
-        """Remove a policy. Raises ValueError for one that a matchup still names."""
+        """Remove a policy. Raises ValueError for one that still acts for an agent, as far as is known."""
         self._check_running("remove_policy")
         self._named("remove_policy").remove(name)
 

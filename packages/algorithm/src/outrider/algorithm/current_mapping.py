@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class CurrentMapping:
                 require_fit(np.array([self._numbers[names[agent]] for agent in self.agents], np.int32))
         else:
             mapping = FunctionMapping(chosen, self.agents, self._numbers)
-            for episode in imagined_episodes(len(self.agents)):
+            for episode in self._imagined():
                 require_fit(mapping.assign(episode))
         self._mapping, self._chosen = mapping, chosen
 
@@ -57,10 +57,24 @@ class CurrentMapping:
         """What was set last."""
         return self._chosen
 
-    def plays(self, policy: str) -> bool:
-        """Tell whether a policy is in a matchup; what a function returns nobody knows."""
-        chosen = self._chosen
-        return isinstance(chosen, Matchups) and any(policy in by.values() for _, by in chosen.matchups)
+    def agent_of(self, policy: str) -> str | None:
+        """Return an agent that a policy acts for: in a matchup, or in imagined episodes; None if in none.
+
+        What else a function returns nobody knows.
+        """
+        if isinstance(self._chosen, Matchups):
+            played = (
+                agent for _, by in self._chosen.matchups for agent, name in by.items() if name == policy
+            )
+            return next(played, None)
+        for episode in self._imagined():
+            slots = np.flatnonzero(self.assign(episode) == self._numbers[policy])
+            if len(slots):
+                return self.agents[int(slots[0])]
+        return None
+
+    def _imagined(self) -> Iterator[Episode]:
+        return imagined_episodes(len(self.agents), len(self._numbers))
 
     def assign(self, episode: Episode) -> NDArray[np.int32]:
         """Return the numbers [A] of the policies that act in this episode."""

@@ -115,7 +115,7 @@ def build_several(
             if is_asynchronous(settings):
                 runners, players = make_async_players(blueprint, cluster, gateway, run_name=run_name)
                 parts.enter_context(closing(runners))
-                busy, policies = make_async_policy_learners(blueprint)
+                busy, policies = make_async_policy_learners(blueprint, cluster, run_name=run_name)
                 loop = _asynchronous(settings, runners, parts.enter_context(closing(busy)))
             else:
                 pool, players = make_players(blueprint, cluster, gateway, parts, run_name=run_name)
@@ -161,11 +161,11 @@ def plan_policies(
     names = policy_names(multi_agent, agents)
     numbers = {policy: number for number, policy in enumerate(names)}
     chosen = multi_agent.policy_mapping_fn or Matchups(((1.0, default_mapping(names, agents)),))
-    played = agents_of_policies(CurrentMapping(chosen, agents, numbers), len(agents))
+    played = agents_of_policies(CurrentMapping(chosen, agents, numbers), len(agents), len(names))
     planned = plan_stacks(
         settings,
         names,
-        groups_of_policies(names, agents, groups, played),
+        groups_of_policies(names, agents, groups, played, multi_agent.agent_of),
         groups,
         per_policy=MAY_DIFFER,
         critic_space=_critic_space(settings, agents, groups, state_space),

@@ -20,6 +20,9 @@ class PolicySpec:
     their spaces, are of different architecture."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Settings of `config.training(...)` that are different for it."""
+    agent: str | None = None
+    """An agent whose spaces it has. None: those of the agents that it acts for in imagined episodes. To be
+    given where agents differ in their spaces and the mapping hardly ever returns the policy."""
 
     def __post_init__(self) -> None:
         """Refuse what is no mapping."""
@@ -29,6 +32,8 @@ class PolicySpec:
                     f"{name}={getattr(self, name)!r} of a PolicySpec is no mapping; give settings by name, "
                     f"such as {name}={{{'fcnet_hiddens' if name == 'rl_module' else 'lr'!r}: ...}}"
                 )
+        if self.agent is not None and not isinstance(self.agent, str):
+            raise ValueError(f"agent={self.agent!r} of a PolicySpec is no name of an agent; give text")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +67,14 @@ class MultiAgentSettings:
             raise ValueError(f"num_agents={self.num_agents!r} is out of range; give a whole number >= 1")
         if self.critic not in {"own", "central"}:
             raise ValueError(f'critic={self.critic!r} is unknown; choose "own" or "central"')
+
+    @property
+    def agent_of(self) -> dict[str, str]:
+        """By policy the agent whose spaces it is said to have, where the settings say so."""
+        specs = self.policies if isinstance(self.policies, Mapping) else {}
+        return {
+            name: spec.agent for name, spec in specs.items() if spec is not None and spec.agent is not None
+        }
 
     @property
     def is_on(self) -> bool:

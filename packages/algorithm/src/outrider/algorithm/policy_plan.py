@@ -88,7 +88,7 @@ def default_mapping(names: Sequence[str], agents: Sequence[str]) -> dict[str, st
     return {agent: agent for agent in agents}
 
 
-def agents_of_policies(mapping: PolicyMapping, num_agents: int) -> NDArray[np.int64]:
+def agents_of_policies(mapping: PolicyMapping, num_agents: int, num_policies: int = 1) -> NDArray[np.int64]:
     """Ask the mapping for imagined episodes, and return who acted for whom.
 
     Pairs [N, 2] of a policy's number and an agent's place, each once, ascending: a table of all policies
@@ -97,7 +97,7 @@ def agents_of_policies(mapping: PolicyMapping, num_agents: int) -> NDArray[np.in
     agents = np.arange(num_agents)
     codes = [
         mapping.assign(episode).astype(np.int64) * num_agents + agents
-        for episode in imagined_episodes(num_agents)
+        for episode in imagined_episodes(num_agents, num_policies)
     ]
     return np.stack(np.divmod(np.unique(np.concatenate(codes)), num_agents), 1)
 
@@ -107,12 +107,15 @@ def groups_of_policies(
     agents: Sequence[str],
     groups: Sequence[AgentGroup],
     pairs: NDArray[np.int64],
+    agent_of: Mapping[str, str] | None = None,
 ) -> list[int]:
     """Return for each policy the group of agents that it acts for, whose spaces are its own.
 
-    `pairs` are those of `agents_of_policies`. Raises ValueError where one policy acts for agents whose
-    spaces differ, or where nobody knows what it would observe; warns of one that acts for nobody.
+    `pairs` are those of `agents_of_policies`; `agent_of` names by policy an agent whose spaces it is said to
+    have. Raises ValueError where one policy acts for agents whose spaces differ, or where nobody knows what
+    it would observe; warns of one that acts for nobody.
     """
+    pairs = _with_said(pairs, names, agents, agent_of or {})
     group_of_agent = np.empty(len(agents), np.intp)
     for index, group in enumerate(groups):
         group_of_agent[group.slots] = index
@@ -121,7 +124,7 @@ def groups_of_policies(
     played, first = np.unique(policy_N, return_index=True)
     if len(played) < len(names):
         idle = [names[policy] for policy in np.setdiff1d(np.arange(len(names)), played)]
-        _unplayed(idle, num_episodes=num_imagined(len(agents)), num_groups=len(groups))
+        _unplayed(idle, agents, num_episodes=num_imagined(len(agents), len(names)), num_groups=len(groups))
     found = np.zeros(len(names), np.intp)
     found[played] = group_N[first]
     differs = np.flatnonzero(group_N != found[policy_N])
@@ -207,14 +210,29 @@ def _recipe(
     )
 
 
-def _unplayed(idle: Sequence[str], *, num_episodes: int, num_groups: int) -> None:
+def _with_said(
+    pairs: NDArray[np.int64], names: Sequence[str], agents: Sequence[str], agent_of: Mapping[str, str]
+) -> NDArray[np.int64]:
+    """Add the pairs of policies and agents that the settings name."""
+    if not agent_of:
+        return pairs
+    places = {agent: place for place, agent in enumerate(agents)}
+    for policy, agent in agent_of.items():
+        if agent not in places:
+            raise ValueError(f"policy {policy!r} has agent={agent!r}, and {no_such('agent', agent, agents)}")
+    said = [(number, places[agent_of[name]]) for number, name in enumerate(names) if name in agent_of]
+    return np.unique(np.concatenate([pairs.reshape(-1, 2), np.array(said, np.int64)]), axis=0)
+
+
+def _unplayed(idle: Sequence[str], agents: Sequence[str], *, num_episodes: int, num_groups: int) -> None:
     """Tell of policies that acted for no agent, all in one sentence."""
     others = f" and {len(idle) - 1} more" if len(idle) > 1 else ""
     act = f"policy {idle[0]!r}{others} acted for no agent in {num_episodes} imagined episodes"
     cure = "let policy_mapping_fn return it, or leave it out"
     if num_groups > 1:
         raise ValueError(
-            f"{act}, and agents differ in their spaces, so that nobody knows what it would observe; {cure}"
+            f"{act}, and agents differ in their spaces, so that nobody knows what it would observe; name an "
+            f"agent whose spaces it has, PolicySpec(agent={agents[0]!r}), {cure}"
         )
     warnings.warn(f"{act}; {cure}", stacklevel=2)
 

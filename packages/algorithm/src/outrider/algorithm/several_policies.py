@@ -97,8 +97,11 @@ class SeveralPolicies:
         policy = self.book[name]
         if len(self.book) == 1:
             raise ValueError(f"policy {name!r} is the only one; add another before it is removed")
-        if self.mapping.plays(name):
-            raise ValueError(f"policy {name!r} acts for an agent; let others do so with set_matchups before")
+        if (agent := self.mapping.agent_of(name)) is not None:
+            raise ValueError(
+                f"policy {name!r} acts for agent {agent!r}; let another do so before, with set_matchups or "
+                "set_policy_mapping_fn"
+            )
         self.book.remove(name)
         self._learner.remove(policy.number)
         self._tell_players()
