@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.learner.blocks import ALWAYS_ALIKE, MAX_BYTES, MAX_STEP_ROWS, cut_blocks
+from outrider.learner.blocks import ALWAYS_ALIKE, MAX_BYTES, MAX_STEP_ROWS, MAX_WEIGHT_BYTES, cut_blocks
 
 
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 9))
@@ -42,3 +42,9 @@ def test_padded_bytes_are_bounded_but_a_policy_is_never_cut() -> None:
 
 def test_without_rows_there_is_no_block() -> None:
     assert cut_blocks(np.zeros(3, np.int64), row_bytes=4) == []
+
+
+def test_large_policies_are_fewer_to_a_block() -> None:
+    blocks = cut_blocks(np.full(3, 4), row_bytes=4, policy_bytes=MAX_WEIGHT_BYTES // 2)
+    assert [block.tolist() for block in blocks] == [[0, 1], [2]]
+    assert len(cut_blocks(np.full(2, 4), row_bytes=4, policy_bytes=2 * MAX_WEIGHT_BYTES)) == 2

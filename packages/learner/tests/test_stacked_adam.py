@@ -38,7 +38,7 @@ def test_rates_clips_and_counts_are_each_policys_own(monkeypatch: pytest.MonkeyP
     for step in range(4):
         gradient = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(step))
         may_step = torch.tensor([True, step % 2 == 0, True])
-        norms = adam.take({"w": gradient}, may_step)
+        norms = adam.take({"w": gradient.clone()}, may_step)
         torch.testing.assert_close(norms, gradient.norm(dim=1))
         for place, (p, optimizer) in enumerate(zip(own, plain, strict=True)):
             if may_step[place]:
@@ -66,3 +66,21 @@ def test_only_the_first_policies_step_where_the_others_rest() -> None:
     before = block.weights["w"].clone()
     adam.take({"w": torch.ones(2, WIDTH)}, torch.ones(2, dtype=torch.bool))
     assert torch.equal(block.weights["w"][2], before[2])
+
+
+def test_two_tensors_may_have_one_gradient() -> None:
+    weights = {name: torch.zeros(2, WIDTH) for name in ("a", "b")}
+    moments = [{name: torch.zeros_like(tensor) for name, tensor in weights.items()} for _ in range(2)]
+    block = Block(weights=weights, first_moments=moments[0], second_moments=moments[1], others={})
+    numbers = {"learning_rate_B": torch.tensor([0.1, 0.2]), "grad_clip_B": torch.tensor([0.5, 0.5])}
+    adam = StackedAdam(block, torch.zeros(2), **numbers, epsilon=1e-5)
+    gradient = torch.arange(1.0, 2.0 * WIDTH + 1.0).reshape(2, WIDTH)
+    adam.take({"a": gradient, "b": gradient}, torch.ones(2, dtype=torch.bool))
+    torch.testing.assert_close(block.first_moments["a"], block.first_moments["b"])
+    torch.testing.assert_close(block.second_moments["a"], block.second_moments["b"])
+
+
+def test_what_is_within_its_clip_is_not_touched() -> None:
+    block, adam = make(2, [0.1] * 2, [1e6] * 2)
+    adam.take({"w": torch.ones(2, WIDTH)}, torch.ones(2, dtype=torch.bool))
+    torch.testing.assert_close(block.first_moments["w"], torch.full((2, WIDTH), 0.1))

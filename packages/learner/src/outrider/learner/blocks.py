@@ -10,10 +10,11 @@ have about equally many, padded to the most.
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_POLICIES = 512
+MAX_POLICIES = 1024
 """Of a block: enough that the cost of a call into torch does not count. P = 1,000, 4 rows each, one busy core
-of an AMD EPYC, ms: 102 with 64, 81 with 128, 72 with 256, 64 with 512; P = 4,000: 345, 337, 315, 370 with
-256, 512, 1024 and 2048."""
+of an AMD EPYC, ms: 44 with 512, 41 with 1,024; before, 102 with 64, 81 with 128, 72 with 256, 64 with 512."""
+MAX_WEIGHT_BYTES = 48 << 20
+"""Of a block that has more than one policy: as much is taken for its gradients."""
 MAX_STEP_ROWS = 16_384
 """Rows of a gradient step of a block that has more than one policy: more leave the caches. P = 512, 1,024
 rows of each in minibatches of 256, on the same machine with other work, thousands of rows passed over in a
@@ -29,13 +30,14 @@ def cut_blocks(
     num_rows_P: NDArray[np.int64],
     *,
     row_bytes: int,
+    policy_bytes: int = 1,
     minibatch_size: int | None = None,
     max_policies: int = MAX_POLICIES,
 ) -> list[NDArray[np.int64]]:
     """Return the places of each block's policies, those with most rows first; without rows, in none.
 
-    Of the padded rows of a block at least half are rows, where there are more than a few. A gradient step
-    takes `minibatch_size` rows of a policy, or all.
+    Of the padded rows of a block at least half are rows, where there are more than a few. A policy's
+    weights take `policy_bytes`; a gradient step takes `minibatch_size` rows of a policy, or all.
 
     >>> [block.tolist() for block in cut_blocks(np.array([9, 0, 20, 10]), row_bytes=16)]
     [[2, 3], [0]]
@@ -49,7 +51,8 @@ def cut_blocks(
         fewest = 1 if most <= ALWAYS_ALIKE else -(-most // 2)
         stop = len(sorted_P) - int(np.searchsorted(sorted_P[::-1], fewest))
         step_rows = most if minibatch_size is None else min(most, minibatch_size)
-        size = max(1, min(max_policies, MAX_STEP_ROWS // step_rows, MAX_BYTES // (most * row_bytes)))
+        of_rows = min(MAX_STEP_ROWS // step_rows, MAX_BYTES // (most * row_bytes))
+        size = max(1, min(max_policies, MAX_WEIGHT_BYTES // policy_bytes, of_rows))
         stop = min(stop, first + size)
         blocks.append(order[first:stop])
         first = stop

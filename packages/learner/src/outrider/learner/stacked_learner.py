@@ -117,6 +117,7 @@ class StackedLearner:
         for block in cut_blocks(
             by_policy.num_rows_P,
             row_bytes=row_bytes(rows.observations),
+            policy_bytes=row_bytes(self._kept.first_moments),
             minibatch_size=self.settings.minibatch_size,
         ):
             place_B = self._order(block, by_policy)
