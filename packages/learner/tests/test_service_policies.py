@@ -211,9 +211,17 @@ def test_no_change_is_lost_with_the_service(network: Any, put_in: Any) -> None:
     network.pairs[-1].cut()
     for seed in range(2):
         for each in (there, here):
-            each.group.update(put_in(seed, (3, 5)))
+            each.group.update(put_in(seed, (0, 3)))  # 0 is frozen
     assert there.policies.frozen == here.policies.frozen == {0}
     assert_same(tensors(there.group), tensors(here.group))
+
+
+def test_who_was_thawed_since_the_snapshot_trains_when_the_service_is_back(network: Any, put_in: Any) -> None:
+    there = There(network, plan(frozen=frozenset({0, 2})))
+    there.policies.thaw([2])
+    network.pairs[-1].cut()
+    assert there.group.update(put_in(0))["num_env_steps_trained"] == 20.0
+    assert there.policies.frozen == {0}
 
 
 def test_a_copy_that_was_made_after_the_snapshot_is_what_it_was_when_it_was_made(
@@ -232,6 +240,20 @@ def test_a_copy_that_was_made_after_the_snapshot_is_what_it_was_when_it_was_made
         np.testing.assert_array_equal(ours.tensors[name][place[0]], theirs.tensors[name][place[1]])
     assert there.group.statistics().num_lost_updates == 1
     assert "go back by 1 update, to their newest snapshot" in caplog.text
+
+
+def test_a_newer_snapshot_has_the_changes_before_it(network: Any, put_in: Any) -> None:
+    there, here = There(network, plan()), Here(plan())
+    for each in (there, here):
+        change_all(each.policies)
+        each.group.update(put_in(0, (0, 3)))
+        each.group.get_state()  # is kept
+        each.policies.remove(1)
+    network.pairs[-1].cut()
+    for each in (there, here):
+        each.group.update(put_in(1, (0, 3)))
+    assert there.group.statistics().num_lost_updates == 0
+    assert_same(tensors(there.group), tensors(here.group))
 
 
 def test_rows_of_a_policy_that_came_and_went_since_the_snapshot_are_dropped(

@@ -9,19 +9,11 @@ So a change costs no state of all policies, and is there again as exactly as wha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.service_plan import plan_message, stack_message
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    number: int
-    call: dict[str, Any]
-    """As `LearnPolicies` has it."""
 
 
 class ChangedPolicies:
@@ -31,8 +23,8 @@ class ChangedPolicies:
         """Begin with what `plan` makes."""
         self._plan = plan
         """Of all policies that there are, or were in the newest state."""
-        self._changes: list[_Change] = []
-        """Policies that came and went, each of which made a version of the weights."""
+        self._changes: list[dict[str, Any]] = []
+        """Calls by which policies came and went, as `LearnPolicies` has them. Each made a version."""
         self.frozen = plan.frozen
         """Numbers of the policies that do not train."""
 
@@ -43,14 +35,13 @@ class ChangedPolicies:
 
     def added(self, stack: StackPlan, state: StateTree) -> None:
         """Note a policy that was added, and what it goes on from."""
-        (number,) = stack.seeds
         self._plan = self._plan.with_policy(stack)
-        call = {"call": "add", "stack": stack_message(stack), "like": None, "state": state}
-        self._changes.append(_Change(number, call))
+        message = stack_message(stack)
+        self._changes.append({"call": "add", "stack": message, "like": None, "state": state})
 
     def removed(self, number: int) -> None:
         """Note a policy that was removed."""
-        self._changes.append(_Change(number, {"call": "remove", "number": number}))
+        self._changes.append({"call": "remove", "number": number})
         self.frozen -= {number}
 
     def froze(self, numbers: Sequence[int]) -> None:
@@ -62,16 +53,9 @@ class ChangedPolicies:
         self.frozen -= set(numbers)
 
     def keep(self, state: StateTree) -> None:
-        """Forget the changes that are in a newer state."""
-        there = _numbers(state)
-        known = there.union(state["removed"])
-        self._changes = [
-            change
-            for change in self._changes
-            if change.number not in (known if change.call["call"] == "add" else state["removed"])
-        ]
-        wanted = there.union(change.number for change in self._changes)
-        self._plan = self._plan.only(wanted.__contains__)
+        """Forget all changes, which a newer state has: it was asked for, or handed over, after the last."""
+        self._plan = self._plan.only(_numbers(state).__contains__)
+        self._changes = []
 
     def set_state(self, state: StateTree) -> None:
         """Go on from a state of the policies that there are now."""
@@ -89,7 +73,7 @@ class ChangedPolicies:
 
     def calls_after(self, state: StateTree) -> list[dict[str, Any]]:
         """Return what makes learners that go on from the newest state have all changes."""
-        calls = [change.call for change in self._changes]
+        calls = list(self._changes)
         frozen = frozenset(state["frozen"])
         if freeze := sorted(self.frozen - frozen):
             calls.append({"call": "freeze", "numbers": freeze})
@@ -98,7 +82,7 @@ class ChangedPolicies:
         return calls
 
     def _present(self) -> frozenset[int]:
-        gone = {change.number for change in self._changes if change.call["call"] == "remove"}
+        gone = {change["number"] for change in self._changes if change["call"] == "remove"}
         return frozenset(number for stack in self._plan.stacks for number in stack.seeds) - gone
 
 

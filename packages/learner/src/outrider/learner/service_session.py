@@ -101,7 +101,10 @@ class ServiceSession:
         elif isinstance(message, session.LearnState) and self._recovery is not None:
             if message.request == self._snapshot:
                 self._snapshot = None
-            self._keep(self._recovery, read_state(attachment))
+            state = read_state(attachment)
+            self._recovery.keep(state)
+            if self._changed is not None:
+                self._changed.keep(state)
         elif isinstance(message, session.LearnRoom):
             self.last_sequence = max(self.last_sequence, message.last_sequence)
         return taken
@@ -187,14 +190,6 @@ class ServiceSession:
         before = self.changed.num_versions
         note(dict(answer))
         self.recovery.changed(self.changed.num_versions - before, int(answer["version"]))
-
-    def _keep(self, recovery: Recovery, state: StateTree) -> None:
-        """Keep a snapshot; changes that came after it are made again, and are no updates that were lost."""
-        if self._changed is None:
-            recovery.keep(state)
-            return
-        self._changed.keep(state)
-        recovery.keep(state | {"version": int(state["version"]) + self._changed.num_versions})
 
     def _connect_again(self, state: StateTree) -> None:
         """Go on from a state, and make changes again that it does not have."""
