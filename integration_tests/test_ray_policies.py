@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -14,24 +15,48 @@ import ray
 import torch
 
 from outrider.algorithm import Algorithm, PPOConfig
-from outrider.learner import LearnerGroupSettings, LocalLearnerGroup, OneRank, PPOSettings
+from outrider.learner import (
+    IMPALASettings,
+    LearnerGroupSettings,
+    LocalLearnerGroup,
+    OneRank,
+    PPOSettings,
+    UpdateReport,
+)
 from outrider.learner.learned_policies import LearnedPolicies, PoliciesHere
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.ray_learners import RayLearnerGroup
+from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_async_slice_learners import RayAsyncSliceLearnerGroup
 from outrider.learner.ray_policies import RayPolicies
+from outrider.learner.ray_slice_learners import RaySliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
-from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
+from outrider.wire import (
+    BoxSpace,
+    DiscreteSpace,
+    EpisodeStatistics,
+    Fragment,
+    Streams,
+    Weights,
+    stack_tensors,
+)
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 CPU = torch.device("cpu")
+DEADLINE_S = 120.0
 SETTINGS = LearnerGroupSettings(
     num_learners=2, num_cpus_per_learner=0, learner_timeout_s=60.0, num_updates_between_snapshots=2
 )
 FOUR = (0, 1, 2, 3)
 
 
-def stack(name: str, numbers: Sequence[int], *, size: int = 3, is_stacked: bool = True) -> StackPlan:
+PPO: Any = PPOSettings(minibatch_size=8, num_epochs=2, lr=1e-3)
+IMPALA: Any = IMPALASettings(lr=1e-3)
+
+
+def stack(
+    name: str, numbers: Sequence[int], *, size: int = 3, is_stacked: bool = True, training: Any = PPO
+) -> StackPlan:
     recipe = PolicyRecipe(
         observation_space=BoxSpace(low=np.full(size, -9, np.float32), high=np.full(size, 9, np.float32)),
         action_space=DiscreteSpace(num_values=2),
@@ -41,7 +66,7 @@ def stack(name: str, numbers: Sequence[int], *, size: int = 3, is_stacked: bool 
     return StackPlan(
         name=name,
         policy=recipe,
-        training=PPOSettings(minibatch_size=8, num_epochs=2, lr=1e-3),
+        training=training,
         seeds={number: 10 + number for number in numbers},
         is_stacked=is_stacked,
     )
@@ -57,13 +82,13 @@ PLAN = MultiAgentPlan(
 
 
 def part(seed: int, numbers: Sequence[int], size: int) -> Fragment:
-    """Let each policy act in a stream of its own, of which none is as long as another."""
+    """Let policies act in a stream each, of which none is as long as another."""
     rng = np.random.default_rng(seed)
     lengths = np.array([5 + 3 * place for place in range(len(numbers))])
     num_rows, last = int(lengths.sum()), np.cumsum(lengths) - 1
-    zeros = np.zeros(len(numbers), np.int32)
+    copies, zeros = np.arange(len(numbers), dtype=np.int32), np.zeros(len(numbers), np.int32)
     return Fragment(
-        streams=Streams(lengths=lengths, policy=np.array(numbers, np.int32), environment=zeros, agent=zeros),
+        streams=Streams(lengths=lengths, policy=np.array(numbers, np.int32), environment=copies, agent=zeros),
         observations={"": rng.normal(size=(num_rows, size)).astype(np.float32)},
         actions={"": rng.integers(0, 2, num_rows)},
         rewards=rng.normal(size=num_rows).astype(np.float32),
@@ -92,8 +117,8 @@ def here() -> tuple[LocalLearnerGroup, LearnedPolicies]:
     return group, PoliciesHere(learner, group, algorithm="ppo", seed=PLAN.seed, device=CPU)
 
 
-def ranks(num_ranks: int) -> RayLearnerGroup:
-    return RayLearnerGroup(PLAN, num_learners=num_ranks, options=lambda _: {"num_cpus": 0})
+def ranks(num_ranks: int) -> RaySliceLearnerGroup:
+    return RaySliceLearnerGroup(PLAN, num_learners=num_ranks, options=lambda _: {"num_cpus": 0})
 
 
 def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
@@ -131,7 +156,9 @@ def test_two_ranks_learn_what_one_does_and_one_process_and_each_goes_on_from_wha
         assert_equal_groups(pair, local)
 
 
-def test_policies_come_and_go_on_ranks_as_in_one_process_and_stay_where_a_rank_is_killed() -> None:
+def test_policies_come_and_go_as_in_one_process_and_a_killed_rank_takes_back_only_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     local, policies_here = here()
     with closing(ranks(2)) as pair:
         policies = RayPolicies(pair, PLAN)
@@ -140,20 +167,42 @@ def test_policies_come_and_go_on_ranks_as_in_one_process_and_stay_where_a_rank_i
             change(changed)
             learn(group, (1, 2), (0, 2, 3, 6), 7)
         assert_equal_groups(pair, local)
+        before = pair.publish().load()
         ray.kill(pair._ranks._actors[1])
-        learn(pair, [3], (0, 2, 3, 6), 7)
+        caplog.clear()
+        for group in (pair, local):
+            learn(group, [3], (0, 2, 3, 6), 7)
         statistics = pair.statistics()
         assert (statistics.num_restarts, statistics.num_lost_rows) == (1, 0)
-        assert statistics.num_lost_updates <= SETTINGS.num_updates_between_snapshots
+        assert statistics.num_lost_updates == 2
+        assert "go back by 2 updates of 3 policies, and of no other, to their newest" in caplog.text
         assert policies.frozen == {0, 1}
-        weights = pair.publish().load()
+        weights, expected = pair.publish().load(), local.publish().load()
         assert sorted(number for each in weights.stacks for number in each.policies) == [*FOUR, 6, 7]
-        assert weights.version > local.publish().version
+        assert_close(of_policies(weights, {0, 2, 6}), of_policies(expected, {0, 2, 6}))
+        assert versions_of(weights, {1, 3, 7}).min() > before.version
+        for seed in (4, 5):
+            learn(pair, [seed], (0, 2, 3, 6), 7)
+        assert pair.publish().version == weights.version + 2
 
 
-def change(policies: LearnedPolicies) -> None:
-    policies.add(stack("many", (6,)), like=1)  # which the other rank has
-    policies.add(stack("own", (7,), size=2, is_stacked=False), like=5)
+def of_policies(weights: Weights, numbers: set[int]) -> dict[str, Any]:
+    return {
+        f"{stack.name}/{number}/{name}": tensor[place]
+        for stack in weights.stacks
+        for place, number in enumerate(stack.policies.tolist())
+        if number in numbers
+        for name, tensor in stack_tensors(weights, stack).items()
+    }
+
+
+def versions_of(weights: Weights, numbers: set[int]) -> Any:
+    return np.concatenate([s.versions[np.isin(s.policies, list(numbers))] for s in weights.stacks])
+
+
+def change(policies: LearnedPolicies, training: Any = PPO) -> None:
+    policies.add(stack("many", (6,), training=training), like=1)  # which the other rank has
+    policies.add(stack("own", (7,), size=2, is_stacked=False, training=training), like=5)
     policies.remove(5)
     policies.freeze([0, 1])
     policies.thaw([3])
@@ -162,6 +211,99 @@ def change(policies: LearnedPolicies) -> None:
 
 def without_seconds(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if not name.endswith("_s")}
+
+
+def without_pause(plan: MultiAgentPlan) -> MultiAgentPlan:
+    stacks = tuple(replace(each, training=IMPALA) for each in plan.stacks)
+    return replace(plan, algorithm="impala", stacks=stacks)
+
+
+class Feeding:
+    """A group that trains by itself, and one learner here that is given the same."""
+
+    def __init__(self, plan: MultiAgentPlan) -> None:
+        kind = RayAsyncLearnerGroup if plan.shares_rows else RayAsyncSliceLearnerGroup
+        self.group = kind(
+            plan,
+            num_learners=2,
+            options=lambda _: {"num_cpus": 0},
+            train_batch_size=10,
+            max_staleness=1000,
+            queue_capacity=3,
+            num_steps_per_fragment=10,
+        )
+        self.policies = RayPolicies(self.group, plan)
+        self.learner = replace(plan, shares_rows=False).make_learner(OneRank(), CPU)
+        self.here = LocalLearnerGroup(self.learner)
+        self.policies_here = PoliciesHere(
+            self.learner, self.here, algorithm="impala", seed=plan.seed, device=CPU
+        )
+        self.num_put = 0
+        self.reports: list[UpdateReport] = []
+
+    def put(self, numbers: Sequence[int] = FOUR, sole: int = 5) -> None:
+        """Give both one more update with two streams of each policy, once there is room for it."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.group.room:
+            assert time.monotonic() < deadline
+            self.reports += self.group.reports(0.05)
+        self.num_put += 1
+        many = part(self.num_put, sorted([*numbers, *numbers]), 3)
+        played = replace(many, others=(part(self.num_put + 100, [sole, sole], 2),))
+        self.group.put([LocalFragment(played)])
+        self.learner.update([played])
+
+    def state(self) -> dict[str, Any]:
+        """Return that after all that was put."""
+        state = self.group.get_state()
+        self.reports += self.group.reports(0)
+        return state
+
+
+def test_ranks_train_policies_of_their_own_without_pause_and_a_killed_one_takes_back_only_those() -> None:
+    feeding = Feeding(without_pause(PLAN))
+    with closing(feeding.group):
+        for _ in range(5):
+            feeding.put()
+        assert_close(feeding.state(), feeding.learner.get_state())
+        assert sum(report.num_updates for report in feeding.reports) == 5
+        assert sum(report.num_fragments for report in feeding.reports) == 5
+        for changed in (feeding.policies, feeding.policies_here):
+            change(changed, IMPALA)
+        assert_equal_groups(feeding.group, feeding.here)
+        before = feeding.group.publish().load()
+        ray.kill(feeding.group._ranks._actors[1])
+        for _ in range(4):
+            feeding.put((0, 2, 3, 6), 7)
+        state = feeding.state()
+        assert sum(report.num_updates for report in feeding.reports) == 9
+        assert [sum(r.num_restarts for r in feeding.reports), feeding.group.statistics().num_restarts] == [
+            1,
+            1,
+        ]
+        assert feeding.policies.frozen == {0, 1}
+        assert state["version"] == feeding.learner.get_state()["version"] + 1
+        weights, expected = feeding.group.publish().load(), feeding.here.publish().load()
+        assert_close(of_policies(weights, {0, 2, 6}), of_policies(expected, {0, 2, 6}))
+        assert versions_of(weights, {1, 3, 7}).min() > before.version
+        feeding.policies.thaw([0])
+        feeding.group.set_state(state)
+        assert feeding.policies.frozen == {0, 1}
+
+
+def test_ranks_share_the_rows_of_policies_without_pause() -> None:
+    plan = replace(without_pause(PLAN), shares_rows=True)
+    feeding = Feeding(plan)
+    with closing(feeding.group):
+        for _ in range(3):
+            feeding.put()
+        for changed in (feeding.policies, feeding.policies_here):
+            change(changed, IMPALA)
+        feeding.put((0, 2, 3, 6), 7)
+        feeding.state()
+        weights, expected = feeding.group.publish().load(), feeding.here.publish().load()
+        assert_close(dict(weights.tensors), dict(expected.tensors))
+        assert feeding.policies.frozen == {0, 1}
 
 
 def run(num_learners: int) -> PPOConfig:

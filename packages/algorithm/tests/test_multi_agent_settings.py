@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm import IMPALAConfig, PPOConfig
+from outrider.algorithm import PPOConfig
 from outrider.algorithm.multi_agent_checks import check_one_agent, check_several_agents
 from outrider.algorithm.multi_agent_settings import MultiAgentSettings, PolicySpec
 from outrider.algorithm.setting_value import field_types, from_json, from_text, to_json
@@ -75,13 +75,4 @@ def test_what_is_elsewhere_is_refused_with_what_works(
     check_several_agents(config.settings)
     getattr(config, section)(**settings)
     with pytest.raises(ValueError, match=sentence):
-        check_several_agents(config.settings)
-
-
-def test_ranks_that_train_without_pause_are_refused_for_several_policies() -> None:
-    config = IMPALAConfig().environment("CartPole-v1").multi_agent(policies="shared", num_agents=2)
-    config.learners(num_learners=2)
-    check_several_agents(config.settings)
-    config.env_runners(num_env_runners=1)
-    with pytest.raises(ValueError, match=r"num_learners=2 .* learn without pause do so in this one; leave"):
         check_several_agents(config.settings)

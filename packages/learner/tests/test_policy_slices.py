@@ -103,6 +103,17 @@ def test_slices_together_are_the_whole(lab: Any, size: int) -> None:
     assert_close(join_states([rank.get_state() for rank in ranks]), whole.get_state())
 
 
+def test_weights_of_ranks_at_their_own_pace_are_at_the_version_of_the_slowest(lab: Any) -> None:
+    ranks = ranks_of(2)
+    for learner, num_updates in zip(ranks, (3, 1), strict=True):
+        for seed in range(num_updates):
+            learner.update([part_of_rank(played(lab, seed), ranks.index(learner), 2)])
+    joined = join_weights([rank.publish() for rank in ranks])
+    assert joined.version == 1
+    assert joined.stacks[0].versions.tolist() == [1] * 5
+    assert join_states([rank.get_state() for rank in ranks])["version"] == 3
+
+
 def test_a_group_of_another_size_goes_on_from_what_ranks_left(lab: Any) -> None:
     whole, ranks, others = plan().make_learner(OneRank(), CPU), ranks_of(3), ranks_of(2)
     for learners in ([whole], ranks):

@@ -62,6 +62,14 @@ def test_a_learner_that_was_changed_is_further_on() -> None:
     assert (portion.num_taken, waiting.take_num_stale_rows()) == (4, 10)
 
 
+def test_a_learner_that_counts_a_change_is_further_on_at_the_portion_that_grows() -> None:
+    waiting = portions(max_staleness=9, train_batch_size=10)
+    waiting.add([Somewhere(), Somewhere()])
+    waiting.count_change()
+    waiting.add([Somewhere()])
+    assert [portion.version for portion in waiting.dealt] == [0, 1, 3]
+
+
 def test_a_portion_has_a_stream_for_every_rank() -> None:
     waiting = portions(num_ranks=3)
     assert waiting.add([Somewhere(num_rows=50), Somewhere()]) == []

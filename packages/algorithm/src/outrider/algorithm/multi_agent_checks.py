@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
-from outrider.algorithm.resources import is_asynchronous
-
 if TYPE_CHECKING:
     from outrider.algorithm.multi_agent_settings import MultiAgentSettings
     from outrider.algorithm.run_settings import RunSettings
@@ -25,13 +23,6 @@ def check_one_agent(settings: MultiAgentSettings) -> None:
 
 def check_several_agents(settings: RunSettings) -> None:
     """Raise ValueError for what a run with several agents does not do yet, and what makes no sense in it."""
-    learners = settings.learners
-    if is_asynchronous(settings) and learners.num_learners not in (0, "auto"):
-        raise ValueError(
-            f"num_learners={learners.num_learners} asks for learners in other processes, and several "
-            "policies that learn without pause do so in this one; leave it out, train by PPO, or let runners "
-            "and learners take turns (num_env_runners=0)"
-        )
     if settings.multi_agent.critic == "central" and settings.rl_module.vf_share_layers:
         raise ValueError(
             "vf_share_layers=True reads values from what the policy sees, and critic='central' from more; "

@@ -28,27 +28,25 @@ def make_policy_learners(
         from outrider.algorithm.policy_service import policy_learners_at_service
 
         return policy_learners_at_service(plan_of(blueprint), blueprint.settings)
-    if cluster is None or not blueprint.settings.learners.num_learners:
+    if cluster is None or not num_ranks(blueprint):
         learner = learner_here(blueprint)
         group = LocalLearnerGroup(learner)
         return group, policies_here(blueprint, learner, group)
     from outrider.learner.ray_learners import RayLearnerGroup
     from outrider.learner.ray_policies import RayPolicies
+    from outrider.learner.ray_slice_learners import RaySliceLearnerGroup
 
-    num_learners = blueprint.settings.learners.num_learners
-    assert num_learners != "auto"
+    num_learners = num_ranks(blueprint)
     plan = for_ranks(plan_of(blueprint), num_learners)
-    ranks = RayLearnerGroup(
-        plan,
-        num_learners=num_learners,
-        options=cluster.learner_options,
-        run=run_name,
-    )
+    kind = RayLearnerGroup if plan.shares_rows else RaySliceLearnerGroup
+    ranks = kind(plan, num_learners=num_learners, options=cluster.learner_options, run=run_name)
     return ranks, RayPolicies(ranks, plan)
 
 
-def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
-    """Make a learner that trains without pause, and what changes its policies: here, or at a service."""
+def make_async_policy_learners(
+    blueprint: MultiAgentBlueprint, cluster: Cluster | None, *, run_name: str
+) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+    """Make learners that train without pause, and what changes their policies."""
     training = blueprint.settings.training
     assert isinstance(training, VTraceSettings)
     if blueprint.settings.learners.learner_address is not None:
@@ -59,6 +57,8 @@ def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLea
             blueprint.settings,
             num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
         )
+    if cluster is not None and num_ranks(blueprint):
+        return _async_ranks(blueprint, training, cluster, run_name)
     learner = learner_here(blueprint)
     group = LocalAsyncLearnerGroup(
         learner,
@@ -69,6 +69,29 @@ def make_async_policy_learners(blueprint: MultiAgentBlueprint) -> tuple[AsyncLea
         num_steps_per_fragment=blueprint.num_env_steps_per_fragment,
     )
     return group, policies_here(blueprint, learner, group)
+
+
+def _async_ranks(
+    blueprint: MultiAgentBlueprint, training: VTraceSettings, cluster: Cluster, run_name: str
+) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
+    from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
+    from outrider.learner.ray_async_slice_learners import RayAsyncSliceLearnerGroup
+    from outrider.learner.ray_policies import RayPolicies
+
+    num_learners = num_ranks(blueprint)
+    plan = for_ranks(plan_of(blueprint), num_learners)
+    kind = RayAsyncLearnerGroup if plan.shares_rows else RayAsyncSliceLearnerGroup
+    ranks = kind(
+        plan,
+        num_learners=num_learners,
+        options=cluster.learner_options,
+        train_batch_size=training.train_batch_size_per_learner * num_learners,
+        max_staleness=training.max_staleness,
+        queue_capacity=training.learner_queue_size,
+        num_steps_per_fragment=blueprint.num_env_steps_per_fragment,
+        run=run_name,
+    )
+    return ranks, RayPolicies(ranks, plan)
 
 
 def learner_here(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
@@ -91,6 +114,13 @@ def plan_of(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
         settings=blueprint.settings.learners,
         seed=blueprint.seed,
     )
+
+
+def num_ranks(blueprint: MultiAgentBlueprint) -> int:
+    """Return how many learners there are in processes of Ray's."""
+    num_learners = blueprint.settings.learners.num_learners
+    assert num_learners != "auto"
+    return num_learners
 
 
 def for_ranks(plan: MultiAgentPlan, num_learners: int) -> MultiAgentPlan:

@@ -118,10 +118,15 @@ class LearnerLoop(Generic[W]):
             report, self._report = self._report, None
             return report
 
-    def between_updates(self, function: Callable[[], R], timeout_s: float) -> R:
-        """Run `function` in the trainer's thread after all that was put before, and return its result."""
+    def post(self, function: Callable[[], object]) -> _Call:
+        """Have `function` run in the trainer's thread after all that was put before, and return at once."""
         call = _Call(function)
         self._append(call)
+        return call
+
+    def between_updates(self, function: Callable[[], R], timeout_s: float) -> R:
+        """Run `function` in the trainer's thread after all that was put before, and return its result."""
+        call = self.post(function)
         deadline = time.monotonic() + timeout_s
         with self._changed:
             self._changed.wait_for(

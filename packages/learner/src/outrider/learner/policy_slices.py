@@ -43,12 +43,17 @@ def part_of_rank(fragment: Fragment, rank: int, num_ranks: int) -> Fragment:
 
 
 def join_weights(parts: Sequence[Weights]) -> Weights:
-    """Return the weights of all ranks as those of one learner that has all policies."""
+    """Return the weights of all ranks as those of one learner that has all policies.
+
+    Ranks that train at their own pace are not at one version. The whole is at the oldest, as are policies
+    that are further on: so nothing is taken for newer than it is, and what is sent twice does no harm.
+    """
+    version = min(part.version for part in parts)
     names = dict.fromkeys(stack.name for part in parts for stack in part.stacks)
-    joined = [_join_stack(name, parts) for name in names]
+    joined = [_join_stack(name, parts, version) for name in names]
     stacks = tuple(stack for stack, _ in joined)
     return Weights(
-        version=max(part.version for part in parts),
+        version=version,
         fingerprint=joint_fingerprint(stacks),
         tensors={name: tensor for _, tensors in joined for name, tensor in tensors.items()},
         stacks=stacks,
@@ -59,6 +64,7 @@ def join_states(states: Sequence[StateTree]) -> StateTree:
     """Return the states of all ranks' `MultiAgentLearner` as that of one that has all policies."""
     names = dict.fromkeys(name for state in states for name in state["stacks"])
     return states[0] | {
+        "version": max(state["version"] for state in states),
         "frozen": sorted({number for state in states for number in state["frozen"]}),
         "removed": sorted({number for state in states for number in state["removed"]}),
         "stacks": {
@@ -134,12 +140,14 @@ def _part(part: Fragment, rank: int, num_ranks: int) -> Fragment:
     return take_policies(part, numbers[numbers % num_ranks == rank])
 
 
-def _join_stack(name: str, parts: Sequence[Weights]) -> tuple[WeightsStack, dict[str, NDArray[Any]]]:
+def _join_stack(
+    name: str, parts: Sequence[Weights], version: int
+) -> tuple[WeightsStack, dict[str, NDArray[Any]]]:
     held = [(part, stack) for part in parts for stack in part.stacks if stack.name == name]
     stacks = [stack for _, stack in held]
     numbers = np.concatenate([stack.policies for stack in stacks])
     order = np.argsort(numbers)
-    versions = np.concatenate([stack.versions for stack in stacks])[order]
+    versions = np.minimum(np.concatenate([stack.versions for stack in stacks])[order], version)
     tensors = [stack_tensors(part, stack) for part, stack in held]
     joined = {f"{name}/{key}": np.concatenate([part[key] for part in tensors])[order] for key in tensors[0]}
     return replace(stacks[0], policies=numbers[order], versions=versions), joined

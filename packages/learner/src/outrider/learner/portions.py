@@ -79,6 +79,11 @@ class Portions:
         """How many portions `add` returned that were not learned from yet."""
         return len(self._dealt)
 
+    @property
+    def dealt(self) -> tuple[Portion, ...]:
+        """Those portions, oldest first."""
+        return tuple(self._dealt)
+
     def add(self, fragments: Sequence[FragmentReference]) -> list[Portion]:
         """Take fragments in; return the portions that they completed, for the learner to train on."""
         completed = []
@@ -112,6 +117,10 @@ class Portions:
     def lost(self, num_fragments: int) -> None:
         """Note that so many of those which `restart` returned are gone and will not be added."""
         self._num_taken += num_fragments
+
+    def count_change(self) -> None:
+        """Note that the learner counts one version more when it comes to the portion that grows."""
+        self.go_on_at(self._version + 1)
 
     def go_on_at(self, version: int) -> None:
         """Note that the learner, which has trained on all that was dealt, is at a higher version now."""

@@ -8,7 +8,12 @@ from typing import Any
 
 
 class LostRankError(ConnectionError):
-    """A sum over the ranks failed because another rank is gone or does not answer."""
+    """A rank is gone, or a sum over the ranks failed because another one is or does not answer."""
+
+    def __init__(self, text: str, *, rank: int | None = None) -> None:
+        """Say which rank is gone, where that is known."""
+        super().__init__(text)
+        self.rank = rank
 
 
 def error_message(error: BaseException) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import ray
 from outrider.learner.async_group import check_room, staleness_of
 from outrider.learner.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.learner import StateTree
-from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.portions import Portion, Portions
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied, for_all
@@ -33,7 +33,8 @@ from outrider.learner.ray_learners import (
     recovery_from,
     statistics_of,
 )
-from outrider.learner.ray_ranks import Options, RayRanks, raise_cause, read_answer
+from outrider.learner.ray_rank import Answer
+from outrider.learner.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayWeights, put_fragment
 
@@ -48,22 +49,24 @@ class RayAsyncLearnerGroup:
 
     def __init__(
         self,
-        plan: LearnerPlan,
+        plan: Plan,
         *,
         num_learners: int,
         options: Options,
         train_batch_size: int,
         max_staleness: int,
         queue_capacity: int,
+        num_steps_per_fragment: int | None = None,
         run: str = "",
     ) -> None:
         """Start the ranks and wait until they are up; see `RayLearnerGroup`.
 
-        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait.
+        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait. Steps per
+        fragment are as `Portions` has them.
         """
         self._every = plan.settings.num_updates_between_snapshots
         self._timeout_s = plan.settings.learner_timeout_s
-        self._start = partial(RayRanks, plan, num_ranks=num_learners, options=options, run=run)
+        self._start = partial(RayRanks, plan=plan, num_ranks=num_learners, options=options, run=run)
         self._ranks = self._start()
         state = copied(self._ranks.get_state("get_state"))
         self._recovery = recovery_from(state, plan)
@@ -72,7 +75,8 @@ class RayAsyncLearnerGroup:
             max_staleness=max_staleness,
             capacity=queue_capacity,
             version=self._recovery.version,
-            num_ranks=num_learners,
+            num_ranks=self._ranks.sharing.min_num_streams(num_learners),
+            num_steps_per_fragment=num_steps_per_fragment,
         )
         self._others = _Times(num_learners)
         self._statistics = self.statistics()
@@ -123,6 +127,36 @@ class RayAsyncLearnerGroup:
         self._recovery.set_state(copied(for_all(state)))
         self._weights = self._ranks.publish()
         self._portions.restart(self._weights.version)
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        return self._ranks.num_ranks
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing, after all that was put."""
+        while True:
+            try:
+                self._learn_what_was_put()
+                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
+            except LostRankError as error:
+                self._go_back(error)
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
+        """See `outrider.learner.ray_policies.ChangingRanks`; after all that was put."""
+        while True:
+            try:
+                self._learn_what_was_put()
+                for at_once in calls:
+                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
+                state = copied(self._ranks.get_state("state_after_all", self._timeout_s))
+                self._weights = self._ranks.publish()
+                break
+            except LostRankError as error:
+                self._go_back(error)
+        self._start = partial(self._start, plan=plan)
+        self._recovery.set_state(for_all(state))
+        self._portions.go_on_at(self._weights.version)
 
     def close(self) -> None:
         self._ranks.kill()

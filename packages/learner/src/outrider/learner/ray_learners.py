@@ -78,16 +78,12 @@ class RayLearnerGroup:
         """Return a rank's answer to a call that changes nothing."""
         while True:
             try:
-                return self._ranks.answers([self._ranks.call(rank, name, *arguments)])[0]
+                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
             except LostRankError as error:
                 self._go_back(error)
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: Plan) -> None:
-        """Make calls, each a rank, a name and arguments, all of one sequence at once and one after another.
-
-        `plan` is what ranks are made of after that. Raises what the first sequence of calls raises; then
-        nothing has changed.
-        """
+        """See `outrider.learner.ray_policies.ChangingRanks`."""
         while True:
             try:
                 for at_once in calls:

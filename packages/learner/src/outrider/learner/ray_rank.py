@@ -18,6 +18,8 @@
     call("freeze", numbers), call("thaw", numbers) ------>  {}
     call("count_change") -------------------------------->  {}             of another rank's policy
 
+    A rank that trains by itself does these after all that was put, and answers "count_change" before.
+
     of all:
 
     call_with_weights("publish") ------------------------>  {"version"}, weights
@@ -44,6 +46,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import cloudpickle
@@ -127,6 +130,7 @@ class RankProcess:
         self._policy_calls: Mapping[str, Callable[..., Answer]] = {}
         self._loop: LearnerLoop[_Published] | None = None
         self._every = 0
+        self._timeout_s = 0.0
         self._snapshot_version = 0
         self._staleness = 0
 
@@ -146,7 +150,10 @@ class RankProcess:
             **self._policy_calls,
         }
         try:
-            return _known(calls, name)(*arguments)
+            call = _known(calls, name)
+            if name in self._policy_calls and self._loop is not None:
+                return self._between_updates(partial(call, *arguments), waits=name != "count_change")
+            return call(*arguments)
         except Exception as error:  # noqa: BLE001 - told to the driver
             return error_message(error)
 
@@ -221,7 +228,9 @@ class RankProcess:
         return {"metrics": metrics} | answer, weights
 
     def publish(self) -> _WithWeights:
-        return self._publish()
+        if self._loop is None:
+            return self._publish()
+        return self._loop.between_updates(self._publish, self._timeout_s)
 
     def join_weights(self, *weights: Message) -> _WithWeights:
         joined = self._sharing.join_weights([read_weights(part) for part in weights])
@@ -270,6 +279,21 @@ class RankProcess:
         }
         return answer, message
 
+    def _between_updates(self, call: Callable[[], Answer], *, waits: bool) -> Answer:
+        """Make a call in the thread that trains; what goes wrong must not end that."""
+        loop = self._running()
+        if not waits:
+            loop.post(call)
+            return {}
+
+        def answer() -> Answer:
+            try:
+                return call()
+            except Exception as error:  # noqa: BLE001 - told to the driver
+                return error_message(error)
+
+        return loop.between_updates(answer, self._timeout_s)
+
     def _publish(self) -> tuple[Answer, Message]:
         weights = self._learner.publish()
         return {"version": weights.version}, to_message(encode_weights(weights, checksum=False))
@@ -313,6 +337,7 @@ class RankProcess:
     def _begin(self, learner: Learner, ranks: Ranks, plan: LearnerPlan | MultiAgentPlan, run: str) -> Answer:
         torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
         self._learner, self._ranks, self._sharing = learner, ranks, plan.sharing
+        self._timeout_s = plan.settings.learner_timeout_s
         self._metrics = LearnerMetrics(run, ranks.rank)
         return {}
 

@@ -61,17 +61,26 @@ class RayRanks:
         # A sum fails after learner_timeout_s; then those who waited in it shall say so.
         self._timeout_s = plan.settings.learner_timeout_s + _GRACE_S
         self.sharing = plan.sharing
-        start_s = plan.settings.learner_start_timeout_s
-        remote: Any = ray.remote  # whose overloads know no concurrency groups
-        actor = remote(concurrency_groups={REPORTS_GROUP: 1}, max_restarts=0)(RankActor)
+        self.plan = plan
+        """What ranks are made of that are made anew."""
+        self._options, self._run = options, run
         self._actors: list[Any] = []
         try:
             for rank in range(num_ranks):
-                self._actors.append(actor.options(**options(rank)).remote())
-            self._start(plan, run, time.monotonic() + start_s)
+                self._actors.append(self._actor(rank))
+            self._start(range(num_ranks))
         except BaseException:
             self.kill()
             raise
+
+    def make_anew(self, rank: int) -> None:
+        """Put another in the place of a rank that sums nothing with the others; it has its first policies.
+
+        Raises what making all of them raises.
+        """
+        ray.kill(self._actors[rank])
+        self._actors[rank] = self._actor(rank)
+        self._start([rank])
 
     @property
     def num_ranks(self) -> int:
@@ -101,7 +110,32 @@ class RayRanks:
 
     def answers(self, refs: Sequence[Any]) -> list[Answer]:
         """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
-        return settle(refs, self._timeout_s)
+        return settle(dict(enumerate(refs)), self._timeout_s)
+
+    def answer(self, rank: int, ref: Any) -> Answer:  # noqa: ANN401 - a reference of Ray's
+        """Wait for a rank's answer. Raises as `answers` does."""
+        answer: Answer = settle({rank: ref}, self._timeout_s)[0]
+        return answer
+
+    def settled(self, refs: Mapping[int, Any]) -> tuple[dict[int, Answer], list[LostRankError]]:
+        """Wait for answers of some ranks that sum nothing; return them, and who gives none, being lost.
+
+        Raises a rank's own error.
+        """
+        refs = dict(refs)
+        _, late = ray.wait(list(refs.values()), num_returns=len(refs), timeout=self._timeout_s)
+        answers: dict[int, Answer] = {}
+        lost = []
+        for rank, ref in refs.items():
+            if ref in late:
+                sentence = f"learner {rank} did not answer within {self._timeout_s:.0f} s"
+                lost.append(LostRankError(sentence, rank=rank))
+                continue
+            try:
+                answers[rank] = read_answer(ref, rank)
+            except LostRankError as error:
+                lost.append(error)
+        return answers, lost
 
     def set_state(self, state: StateTree) -> None:
         """Let all ranks go on from a group's state, each with its part."""
@@ -122,7 +156,7 @@ class RayRanks:
         if len(weights) == 1:
             return RayWeights(weights[0], version)
         answer, joined = self.call_with_weights(0, "join_weights", *weights)
-        return RayWeights(joined, int(self.answers([answer])[0]["version"]))
+        return RayWeights(joined, int(self.answer(0, answer)["version"]))
 
     def publish(self) -> RayWeights:
         """Return the group's weights. Raises what `answers` raises."""
@@ -130,13 +164,13 @@ class RayRanks:
         answers = self.answers([answer for answer, _ in calls])
         return self.joined_weights([weights for _, weights in calls], int(answers[0]["version"]))
 
-    def still_there(self, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
-        """Return those fragments that can be fetched; others went with the node that held them.
+    def still_there(self, fragments: Sequence[FragmentReference], *, rank: int = 0) -> list[RayFragment]:
+        """Return those fragments that a rank can fetch; others went with the node that held them.
 
         Raises LostRankError where the rank that fetches them is gone.
         """
         held = [put_fragment(fragment) for fragment in fragments]
-        calls = [self.call(0, "fetch", fragment.ref) for fragment in held]
+        calls = [self.call(rank, "fetch", fragment.ref) for fragment in held]
         deadline = time.monotonic() + self._timeout_s
         there = []
         for fragment, call in zip(held, calls, strict=True):
@@ -145,7 +179,7 @@ class RayRanks:
             except (ObjectLostError, GetTimeoutError):
                 _LOGGER.warning("%d rows are lost with the node that held them", fragment.summary.num_rows)
             except _LOST as error:
-                raise LostRankError(f"learner 0 is gone ({type(error).__name__})") from error
+                raise LostRankError(f"learner {rank} is gone ({type(error).__name__})", rank=rank) from error
             else:
                 there.append(fragment)
         return there
@@ -158,35 +192,40 @@ class RayRanks:
         for actor in actors:
             ray.kill(actor)
 
-    def _start(self, plan: Plan, run: str, deadline: float) -> None:
+    def _actor(self, rank: int) -> Any:  # noqa: ANN401 - a handle of Ray's
+        remote: Any = ray.remote  # whose overloads know no concurrency groups
+        actor = remote(concurrency_groups={REPORTS_GROUP: 1}, max_restarts=0)(RankActor)
+        return actor.options(**self._options(rank)).remote()
+
+    def _start(self, ranks: Sequence[int]) -> None:
+        """Bring up some ranks, or all where they meet."""
+        deadline = time.monotonic() + self.plan.settings.learner_start_timeout_s
+
         def left_s() -> float:
             return max(0.0, deadline - time.monotonic())
 
-        num = self.num_ranks
-        hello = encode_hello(introduction("a training loop on Ray"))
-        for answer in settle([self.call(rank, "greet", hello) for rank in range(num)], left_s()):
+        def ask(name: str, *args: Any) -> list[Answer]:  # noqa: ANN401 - plain values
+            return settle({rank: self.call(rank, name, *args) for rank in ranks}, left_s())
+
+        for answer in ask("greet", encode_hello(introduction("a training loop on Ray"))):
             refusal = decode_welcome(answer["welcome"]).refusal
             if refusal is not None:
                 raise ValueError(f"a learner refused: {refusal.sentence}")
-        (place,) = settle([self.call(0, "meet", left_s())], left_s())
-        message = plan.to_message(cloudpickle.dumps)
-        join = "join"
-        if isinstance(plan, MultiAgentPlan):
-            join = "join_policies" if plan.shares_rows else "join_apart"
-        settle(
-            [
-                self.call(rank, join, message, rank, num, place["host"], place["port"], run)
-                for rank in range(num)
-            ],
-            left_s(),
-        )
+        join, place = "join", {"host": "", "port": 0}
+        if isinstance(self.plan, MultiAgentPlan):
+            join = "join_policies" if self.plan.shares_rows else "join_apart"
+        if join != "join_apart":
+            (place,) = settle({0: self.call(0, "meet", left_s())}, left_s())
+        message = self.plan.to_message(cloudpickle.dumps)
+        where = (len(self._actors), place["host"], place["port"])
+        settle({rank: self.call(rank, join, message, rank, *where, self._run) for rank in ranks}, left_s())
 
 
-def settle(refs: Sequence[Any], timeout_s: float) -> list[Any]:
-    """Wait for all answers; what went wrong anywhere is raised as soon as it is known."""
+def settle(refs: Mapping[int, Any], timeout_s: float) -> list[Any]:
+    """Wait for an answer of each rank; what went wrong anywhere is raised as soon as it is known."""
     deadline = time.monotonic() + timeout_s
-    waiting = {ref: rank for rank, ref in enumerate(refs)}
-    answers: list[Any] = [None] * len(refs)
+    waiting = {ref: rank for rank, ref in refs.items()}
+    answers: dict[int, Any] = dict.fromkeys(refs)
     while waiting:
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
         if not ready:
@@ -199,7 +238,7 @@ def settle(refs: Sequence[Any], timeout_s: float) -> list[Any]:
             answers[rank] = read_answer(ready[0], rank)
         except LostRankError as error:
             raise_cause(error, waiting)
-    return answers
+    return list(answers.values())
 
 
 def raise_cause(error: LostRankError, waiting: Mapping[Any, int]) -> NoReturn:
@@ -233,7 +272,7 @@ def read_answer(ref: Any, rank: int) -> Any:  # noqa: ANN401 - a reference of Ra
                 f"learner {rank}'s process could not load its part; install outrider-learner[ray] where it "
                 f"runs, or correct the learners' runtime environment: {error}"
             ) from error
-        raise LostRankError(f"learner {rank} is gone ({type(error).__name__})") from error
+        raise LostRankError(f"learner {rank} is gone ({type(error).__name__})", rank=rank) from error
     if isinstance(answer, dict) and "error" in answer:
         raise read_error(answer, f"learner {rank}")
     return answer

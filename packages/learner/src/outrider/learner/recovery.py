@@ -52,8 +52,11 @@ class Recovery:
         self._snapshot = state
         self.version = int(state["version"])
 
-    def go_back(self, reason: str) -> StateTree:
-        """Return the state that new learners go on from. Raises RuntimeError after too many in a row."""
+    def go_back(self, reason: str, *, of: str = "", version: int | None = None) -> StateTree:
+        """Return the state that new learners go on from. Raises RuntimeError after too many in a row.
+
+        It gets `version`, or the next one after what is known. `of` says whose updates are lost.
+        """
         if self._in_a_row >= self._max_restarts:
             raise RuntimeError(
                 f"the learners were lost {self._in_a_row + 1} times in a row without an update in between, "
@@ -65,14 +68,15 @@ class Recovery:
         self.num_restarts += 1
         self.num_lost_updates += lost
         _LOGGER.warning(
-            "the learners go back by %d update%s, to their newest snapshot, because %s (restart %d of at "
+            "the learners go back by %d update%s%s, to their newest snapshot, because %s (restart %d of at "
             "most %d in a row)",
             lost,
             "" if lost == 1 else "s",
+            of,
             reason,
             self._in_a_row,
             self._max_restarts,
         )
-        self.version += 1
+        self.version = self.version + 1 if version is None else version
         self._snapshot = self._snapshot | {"version": self.version}
         return self._snapshot
