@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from outrider.algorithm import plot_command
 from outrider.algorithm.algorithms import config_class
 from outrider.algorithm.cli import main, one_line_each
 from outrider.algorithm.run_directory import RunDirectory
@@ -38,3 +39,29 @@ def test_what_a_terminal_cannot_show_ends_no_command(tmp_path: Path, monkeypatch
 def test_an_algorithm_in_capitals_is_recognised() -> None:
     with pytest.raises(ValueError, match="'PPO'; did you mean ppo"):
         config_class("PPO")
+
+
+def test_an_error_of_the_users_code_is_a_sentence_that_says_how_to_see_where(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def theirs(cause: type[Exception]) -> None:
+        raise cause("theirs")
+
+    def fail(cause: type[Exception]) -> None:
+        def run(_: object) -> int:
+            try:
+                theirs(cause)
+            except cause as error:
+                raise ValueError("the mapping raised; mend it") from error
+            return 0
+
+        monkeypatch.setattr(plot_command, "run", run)
+
+    fail(KeyError)
+    assert main(["plot"]) == 1
+    assert capsys.readouterr().err == (
+        "outrider: the mapping raised; mend it (OUTRIDER_TRACEBACK=1 shows where)\n"
+    )
+    fail(OSError)
+    assert main(["plot"]) == 1
+    assert capsys.readouterr().err == "outrider: the mapping raised; mend it\n"

@@ -27,6 +27,7 @@ COMMANDS = {
 }
 GYMNASIUM_COLOUR = re.compile(r"\x1b\[\d*m(WARN: )?")
 """What Gymnasium puts around its warnings, in a terminal and elsewhere."""
+SHOW = "OUTRIDER_TRACEBACK=1 shows where"
 FAILED = 1
 """Exit code of a command that could not be done."""
 
@@ -86,8 +87,18 @@ def _sentence(error: Exception) -> str:
     text = " ".join(str(error).split())
     is_ours = isinstance(error, ValueError | OSError) or type(error).__module__.startswith("outrider")
     if is_ours and text:
-        return text
-    return f"{type(error).__name__}: {text} (OUTRIDER_TRACEBACK=1 shows where)"
+        return f"{text} ({SHOW})" if _is_of_others(error.__cause__) else text
+    return f"{type(error).__name__}: {text} ({SHOW})"
+
+
+def _is_of_others(cause: BaseException | None) -> bool:
+    """Tell whether code raised an error that is not ours, such as an environment or a mapping function."""
+    traceback = cause.__traceback__ if cause is not None else None
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or isinstance(cause, OSError):
+        return False
+    return not str(traceback.tb_frame.f_globals.get("__name__", "")).startswith("outrider.")
 
 
 def _fail(sentence: str, code: int) -> int:
