@@ -518,3 +518,27 @@ def test_policies_are_not_asked_for_where_there_is_one(network: Any) -> None:
     assert "policies were asked for of learners that have one" in ended_by(
         network, said, made=plan_message(one)
     )
+
+
+def test_weights_of_policies_that_stand_still_cross_once(
+    network: Any, put_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = There(network, plan()), Here(plan())
+    for each in (there, here):
+        each.policies.freeze([0, 1])
+    came: list[int] = []
+    read = there.group._session._with_changed
+
+    def noted(message: session.LearnWeights, attachment: memoryview) -> Any:
+        came.append(message.since)
+        return read(message, attachment)
+
+    monkeypatch.setattr(there.group._session, "_with_changed", noted)
+    for seed in range(3):
+        for each in (there, here):
+            each.group.update(put_in(seed))
+    assert came == [0, 1, 2]
+    assert_same(tensors(there.group), tensors(here.group))
+    network.pairs[-1].cut()
+    there.group.update(put_in(3))
+    assert came[3:] == [0, 4]

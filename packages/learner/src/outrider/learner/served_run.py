@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from outrider.learner.changed_weights import ChangedWeights
 from outrider.learner.group import AsyncLearnerGroup, LearnerGroup, LearnerGroupStatistics, UpdateReport
 from outrider.learner.introduction import introduction
 from outrider.learner.learner import StateTree
@@ -28,6 +29,7 @@ from outrider.learner.served_groups import ServedGroups
 from outrider.learner.served_policies import ServedPolicies
 from outrider.learner.service_plan import read_plan
 from outrider.learner.service_terms import LIMITS, TERMS
+from outrider.transport import WeightsReference
 from outrider.transport.connection import Connection
 from outrider.transport.received import ReceivedFragment, weights_pieces
 from outrider.wire import (
@@ -70,6 +72,7 @@ class ServedRun:
         self._plan: Mapping[str, Any] | None = None
         self._group: LearnerGroup | None = None
         self._async_group: AsyncLearnerGroup | None = None
+        self._weights = ChangedWeights()
         self._policies: ServedPolicies | None = None
         """None where there is one."""
         self._waiting: deque[ReceivedFragment] = deque()
@@ -179,6 +182,7 @@ class ServedRun:
         self._waiting_bytes = 0
         self._done_sequence = self._last_sequence
         self._elsewhere = LearnerGroupStatistics()
+        self._weights = ChangedWeights()
         self._room = 0 if self._async_group is None else self._last_sequence + self._async_group.room
         self._publish()
         self._send(session.LearnReady(num_learners=self._groups.num_learners, room=self._room))
@@ -262,14 +266,21 @@ class ServedRun:
         self.num_updates += report.num_updates
         self.num_rows += report.num_rows
         self.version = report.weights.version
-        self._send(session.LearnWeights(self.version), weights_pieces(report.weights))
+        self._send_weights(report.weights)
         tree = encode_tree(report_message(report))
         self._send(session.LearnReport(sequence=self._done_sequence, version=self.version), tree.pieces())
 
     def _publish(self) -> None:
         weights = self._running().publish()
         self.version = weights.version
-        self._send(session.LearnWeights(weights.version), weights_pieces(weights))
+        self._send_weights(weights)
+
+    def _send_weights(self, weights: WeightsReference) -> None:
+        """Send weights; where there are several policies only those that changed, if they are few."""
+        version, since = weights.version, 0
+        if self._policies is not None:
+            weights, since = self._weights.to_send(weights)
+        self._send(session.LearnWeights(version, since), weights_pieces(weights))
 
     def _hand_over(self, request: int) -> None:
         """Send the state, and before it the reports of all updates that are in it."""

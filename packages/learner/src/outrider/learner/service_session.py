@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from outrider.learner.changed_policies import ChangedPolicies
+from outrider.learner.changed_weights import put_together
 from outrider.learner.introduction import SEVERAL_POLICIES
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan
@@ -22,6 +23,7 @@ from outrider.learner.recovery import Recovery
 from outrider.learner.service_connection import Dial, LostServiceError, Message, ServiceConnection
 from outrider.learner.service_plan import Plan, plan_message
 from outrider.learner.service_terms import LIMITS, SERVICE
+from outrider.transport import LocalWeights, WeightsReference
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.transport.received import ReceivedWeights
 from outrider.transport.security import ClientSecurity
@@ -59,7 +61,7 @@ class ServiceSession:
         self._recovery: Recovery | None = None
         self._snapshot: int | None = None
         """Number of the request for a snapshot that is under way."""
-        self.weights: ReceivedWeights
+        self.weights: WeightsReference
         self.ready: session.LearnReady
         self.last_sequence = 0
         """Of the fragments that it takes."""
@@ -97,7 +99,7 @@ class ServiceSession:
             return None
         message, attachment = taken
         if isinstance(message, session.LearnWeights):
-            self.weights = ReceivedWeights(attachment, message.version, LIMITS)
+            self.weights = self._with_changed(message, attachment)
         elif isinstance(message, session.LearnState) and self._recovery is not None:
             if message.request == self._snapshot:
                 self._snapshot = None
@@ -190,6 +192,18 @@ class ServiceSession:
         before = self.changed.num_versions
         note(dict(answer))
         self.recovery.changed(self.changed.num_versions - before, int(answer["version"]))
+
+    def _with_changed(self, message: session.LearnWeights, attachment: memoryview) -> WeightsReference:
+        """Return the weights that came, as they came unless they are only what changed."""
+        received = ReceivedWeights(attachment, message.version, LIMITS)
+        if not message.since:
+            return received
+        if self.weights.version != message.since:
+            raise LostServiceError(
+                f"the learner service sent what changed since version {message.since}, and version "
+                f"{self.weights.version} came before"
+            )
+        return LocalWeights(put_together(self.weights.load(), received.load()))
 
     def _connect_again(self, state: StateTree) -> None:
         """Go on from a state, and make changes again that it does not have."""

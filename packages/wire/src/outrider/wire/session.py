@@ -315,6 +315,8 @@ class LearnWeights:
     """Attached: `Weights`."""
 
     version: int
+    since: int = 0
+    """The version that went before, where only policies are attached that changed since then; 0: all are."""
 
 
 @dataclass(frozen=True, slots=True)

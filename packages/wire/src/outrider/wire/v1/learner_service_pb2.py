@@ -17,7 +17,7 @@ from outrider.wire.v1 import handshake_pb2 as outrider_dot_wire_dot_v1_dot_hands
 from outrider.wire.v1 import session_pb2 as outrider_dot_wire_dot_v1_dot_session__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&outrider/wire/v1/learner_service.proto\x12\x10outrider.wire.v1\x1a\x1coutrider/wire/v1/chunk.proto\x1a outrider/wire/v1/handshake.proto\x1a\x1eoutrider/wire/v1/session.proto\"\xe7\x03\n\x0cLearnRequest\x12(\n\x05hello\x18\x01 \x01(\x0b\x32\x17.outrider.wire.v1.HelloH\x00\x12-\n\x05start\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnStartH\x00\x12\x33\n\x08\x66ragment\x18\x03 \x01(\x0b\x32\x1f.outrider.wire.v1.LearnFragmentH\x00\x12/\n\x06update\x18\x04 \x01(\x0b\x32\x1d.outrider.wire.v1.LearnUpdateH\x00\x12\x34\n\x05state\x18\x05 \x01(\x0b\x32#.outrider.wire.v1.LearnStateRequestH\x00\x12\x33\n\x08policies\x18\x06 \x01(\x0b\x32\x1f.outrider.wire.v1.LearnPoliciesH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\x9b\x04\n\rLearnResponse\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.outrider.wire.v1.LearnWelcomeH\x00\x12-\n\x05ready\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnReadyH\x00\x12\x31\n\x07weights\x18\x03 \x01(\x0b\x32\x1e.outrider.wire.v1.LearnWeightsH\x00\x12/\n\x06report\x18\x04 \x01(\x0b\x32\x1d.outrider.wire.v1.LearnReportH\x00\x12-\n\x05state\x18\x05 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnStateH\x00\x12+\n\x04room\x18\x06 \x01(\x0b\x32\x1b.outrider.wire.v1.LearnRoomH\x00\x12\x39\n\x08policies\x18\x07 \x01(\x0b\x32%.outrider.wire.v1.LearnPoliciesAnswerH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\"\n\nLearnStart\x12\x14\n\x0c\x61synchronous\x18\x01 \x01(\x08\"b\n\x0cLearnWelcome\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Welcome\x12&\n\x05terms\x18\x02 \x01(\x0b\x32\x17.outrider.wire.v1.Terms\"0\n\nLearnReady\x12\x14\n\x0cnum_learners\x18\x01 \x01(\r\x12\x0c\n\x04room\x18\x02 \x01(\x04\"!\n\rLearnFragment\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1f\n\x0bLearnUpdate\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1f\n\x0cLearnWeights\x12\x0f\n\x07version\x18\x01 \x01(\x04\"0\n\x0bLearnReport\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"$\n\x11LearnStateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"\x1d\n\nLearnState\x12\x0f\n\x07request\x18\x01 \x01(\x04\" \n\rLearnPolicies\x12\x0f\n\x07request\x18\x01 \x01(\x04\"&\n\x13LearnPoliciesAnswer\x12\x0f\n\x07request\x18\x01 \x01(\x04\"\"\n\tLearnRoom\x12\x15\n\rlast_sequence\x18\x01 \x01(\x04\x32^\n\x0eLearnerService\x12L\n\x05Learn\x12\x1e.outrider.wire.v1.LearnRequest\x1a\x1f.outrider.wire.v1.LearnResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&outrider/wire/v1/learner_service.proto\x12\x10outrider.wire.v1\x1a\x1coutrider/wire/v1/chunk.proto\x1a outrider/wire/v1/handshake.proto\x1a\x1eoutrider/wire/v1/session.proto\"\xe7\x03\n\x0cLearnRequest\x12(\n\x05hello\x18\x01 \x01(\x0b\x32\x17.outrider.wire.v1.HelloH\x00\x12-\n\x05start\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnStartH\x00\x12\x33\n\x08\x66ragment\x18\x03 \x01(\x0b\x32\x1f.outrider.wire.v1.LearnFragmentH\x00\x12/\n\x06update\x18\x04 \x01(\x0b\x32\x1d.outrider.wire.v1.LearnUpdateH\x00\x12\x34\n\x05state\x18\x05 \x01(\x0b\x32#.outrider.wire.v1.LearnStateRequestH\x00\x12\x33\n\x08policies\x18\x06 \x01(\x0b\x32\x1f.outrider.wire.v1.LearnPoliciesH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\x9b\x04\n\rLearnResponse\x12\x31\n\x07welcome\x18\x01 \x01(\x0b\x32\x1e.outrider.wire.v1.LearnWelcomeH\x00\x12-\n\x05ready\x18\x02 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnReadyH\x00\x12\x31\n\x07weights\x18\x03 \x01(\x0b\x32\x1e.outrider.wire.v1.LearnWeightsH\x00\x12/\n\x06report\x18\x04 \x01(\x0b\x32\x1d.outrider.wire.v1.LearnReportH\x00\x12-\n\x05state\x18\x05 \x01(\x0b\x32\x1c.outrider.wire.v1.LearnStateH\x00\x12+\n\x04room\x18\x06 \x01(\x0b\x32\x1b.outrider.wire.v1.LearnRoomH\x00\x12\x39\n\x08policies\x18\x07 \x01(\x0b\x32%.outrider.wire.v1.LearnPoliciesAnswerH\x00\x12,\n\x07goodbye\x18\x0c \x01(\x0b\x32\x19.outrider.wire.v1.GoodbyeH\x00\x12\x30\n\theartbeat\x18\r \x01(\x0b\x32\x1b.outrider.wire.v1.HeartbeatH\x00\x12(\n\x05\x63hunk\x18\x0f \x01(\x0b\x32\x17.outrider.wire.v1.ChunkH\x00\x12\x18\n\x10\x61ttachment_bytes\x18\x0e \x01(\x04\x42\t\n\x07message\"\"\n\nLearnStart\x12\x14\n\x0c\x61synchronous\x18\x01 \x01(\x08\"b\n\x0cLearnWelcome\x12*\n\x07welcome\x18\x01 \x01(\x0b\x32\x19.outrider.wire.v1.Welcome\x12&\n\x05terms\x18\x02 \x01(\x0b\x32\x17.outrider.wire.v1.Terms\"0\n\nLearnReady\x12\x14\n\x0cnum_learners\x18\x01 \x01(\r\x12\x0c\n\x04room\x18\x02 \x01(\x04\"!\n\rLearnFragment\x12\x10\n\x08sequence\x18\x01 \x01(\x04\"\x1f\n\x0bLearnUpdate\x12\x10\n\x08sequence\x18\x01 \x01(\x04\".\n\x0cLearnWeights\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\r\n\x05since\x18\x02 \x01(\x04\"0\n\x0bLearnReport\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0f\n\x07version\x18\x02 \x01(\x04\"$\n\x11LearnStateRequest\x12\x0f\n\x07request\x18\x01 \x01(\x04\"\x1d\n\nLearnState\x12\x0f\n\x07request\x18\x01 \x01(\x04\" \n\rLearnPolicies\x12\x0f\n\x07request\x18\x01 \x01(\x04\"&\n\x13LearnPoliciesAnswer\x12\x0f\n\x07request\x18\x01 \x01(\x04\"\"\n\tLearnRoom\x12\x15\n\rlast_sequence\x18\x01 \x01(\x04\x32^\n\x0eLearnerService\x12L\n\x05Learn\x12\x1e.outrider.wire.v1.LearnRequest\x1a\x1f.outrider.wire.v1.LearnResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,19 +39,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEARNUPDATE']._serialized_start=1409
   _globals['_LEARNUPDATE']._serialized_end=1440
   _globals['_LEARNWEIGHTS']._serialized_start=1442
-  _globals['_LEARNWEIGHTS']._serialized_end=1473
-  _globals['_LEARNREPORT']._serialized_start=1475
-  _globals['_LEARNREPORT']._serialized_end=1523
-  _globals['_LEARNSTATEREQUEST']._serialized_start=1525
-  _globals['_LEARNSTATEREQUEST']._serialized_end=1561
-  _globals['_LEARNSTATE']._serialized_start=1563
-  _globals['_LEARNSTATE']._serialized_end=1592
-  _globals['_LEARNPOLICIES']._serialized_start=1594
-  _globals['_LEARNPOLICIES']._serialized_end=1626
-  _globals['_LEARNPOLICIESANSWER']._serialized_start=1628
-  _globals['_LEARNPOLICIESANSWER']._serialized_end=1666
-  _globals['_LEARNROOM']._serialized_start=1668
-  _globals['_LEARNROOM']._serialized_end=1702
-  _globals['_LEARNERSERVICE']._serialized_start=1704
-  _globals['_LEARNERSERVICE']._serialized_end=1798
+  _globals['_LEARNWEIGHTS']._serialized_end=1488
+  _globals['_LEARNREPORT']._serialized_start=1490
+  _globals['_LEARNREPORT']._serialized_end=1538
+  _globals['_LEARNSTATEREQUEST']._serialized_start=1540
+  _globals['_LEARNSTATEREQUEST']._serialized_end=1576
+  _globals['_LEARNSTATE']._serialized_start=1578
+  _globals['_LEARNSTATE']._serialized_end=1607
+  _globals['_LEARNPOLICIES']._serialized_start=1609
+  _globals['_LEARNPOLICIES']._serialized_end=1641
+  _globals['_LEARNPOLICIESANSWER']._serialized_start=1643
+  _globals['_LEARNPOLICIESANSWER']._serialized_end=1681
+  _globals['_LEARNROOM']._serialized_start=1683
+  _globals['_LEARNROOM']._serialized_end=1717
+  _globals['_LEARNERSERVICE']._serialized_start=1719
+  _globals['_LEARNERSERVICE']._serialized_end=1813
 # @@protoc_insertion_point(module_scope)

@@ -93,10 +93,12 @@ class LearnUpdate(_message.Message):
     def __init__(self, sequence: _Optional[int] = ...) -> None: ...
 
 class LearnWeights(_message.Message):
-    __slots__ = ("version",)
+    __slots__ = ("version", "since")
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
     version: int
-    def __init__(self, version: _Optional[int] = ...) -> None: ...
+    since: int
+    def __init__(self, version: _Optional[int] = ..., since: _Optional[int] = ...) -> None: ...
 
 class LearnReport(_message.Message):
     __slots__ = ("sequence", "version")
