@@ -14,7 +14,7 @@ import pytest
 import ray
 import torch
 
-from outrider.algorithm import Algorithm, PPOConfig
+from outrider.algorithm import Algorithm, IMPALAConfig, PPOConfig
 from outrider.learner import (
     IMPALASettings,
     LearnerGroupSettings,
@@ -371,3 +371,26 @@ def test_one_policy_of_all_agents_is_trained_by_both_learners_and_goes_on_withou
             algorithm.train()
             resumed.append(weights(algorithm))
     assert_close(resumed[1], resumed[0])
+
+
+@pytest.mark.parametrize(("policies", "names"), [("per_agent", ["0", "1"]), ("shared", ["shared"])])
+def test_runners_and_two_learners_train_several_policies_without_pause(
+    policies: str, names: list[str]
+) -> None:
+    config = IMPALAConfig().environment("CartPole-v1").multi_agent(num_agents=2, policies=policies)
+    config.env_runners(num_env_runners=1, num_envs_per_env_runner=2, rollout_fragment_length=8)
+    config.learners(num_learners=2, num_cpus_per_learner=1).rl_module(fcnet_hiddens=(8,))
+    config.training(train_batch_size_per_learner=8, min_time_s_per_iteration=0.0)
+    with config.build() as algorithm:
+        before = weights(algorithm)
+        algorithm.train()
+        algorithm.add_policy("copy", like=names[0])
+        algorithm.freeze(names[0])
+        after = weights(algorithm)
+        metrics = algorithm.train()
+        assert metrics["num_lost_rows"] == metrics["num_lost_updates"] == 0
+        rested = weights(algorithm)
+    moved = {name: not np.array_equal(after[name], tensor) for name, tensor in before.items()}
+    assert {name.partition("/")[0] for name, has_moved in moved.items() if has_moved} == set(names)
+    for name in [name for name in rested if name.startswith(names[0])]:
+        np.testing.assert_array_equal(rested[name], after[name], err_msg=name)

@@ -1,10 +1,8 @@
 """What several policies learn in."""
 
-from dataclasses import replace
-
 from outrider.algorithm import PPOConfig
 from outrider.algorithm.multi_agent_assembly import plan_policies
-from outrider.algorithm.policy_learners import for_ranks, learner_here, plan_of
+from outrider.algorithm.policy_learners import learner_here, plan_of
 
 
 def test_a_plan_has_all_policies_and_those_that_do_not_train() -> None:
@@ -15,11 +13,3 @@ def test_a_plan_has_all_policies_and_those_that_do_not_train() -> None:
     assert [sorted(stack.seeds) for stack in plan.stacks] == [[0, 1, 2]]
     assert plan.frozen == {1}
     assert learner_here(blueprint).frozen == {1}
-
-
-def test_learners_share_rows_where_one_of_them_would_have_no_policy_to_train() -> None:
-    config = PPOConfig().environment("CartPole-v1").rl_module(fcnet_hiddens=(8,))
-    config.multi_agent(policies="per_agent", num_agents=3, policies_to_train=["0", "2"])
-    plan = plan_of(plan_policies("ppo", config.settings, 1, None, 8))
-    assert [for_ranks(plan, num_learners).shares_rows for num_learners in (1, 2, 3)] == [False, True, True]
-    assert not for_ranks(replace(plan, frozen=frozenset()), 2).shares_rows

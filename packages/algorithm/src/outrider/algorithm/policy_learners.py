@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider.learner import LocalLearnerGroup, OneRank, choose_device
 from outrider.learner.async_group import LocalAsyncLearnerGroup
 from outrider.learner.learned_policies import PoliciesHere
-from outrider.learner.multi_agent_plan import MultiAgentPlan
+from outrider.learner.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
@@ -32,15 +31,14 @@ def make_policy_learners(
         learner = learner_here(blueprint)
         group = LocalLearnerGroup(learner)
         return group, policies_here(blueprint, learner, group)
-    from outrider.learner.ray_learners import RayLearnerGroup
-    from outrider.learner.ray_policies import RayPolicies
-    from outrider.learner.ray_slice_learners import RaySliceLearnerGroup
+    from outrider.learner.ray_policy_ranks import make_policy_ranks
 
-    num_learners = num_ranks(blueprint)
-    plan = for_ranks(plan_of(blueprint), num_learners)
-    kind = RayLearnerGroup if plan.shares_rows else RaySliceLearnerGroup
-    ranks = kind(plan, num_learners=num_learners, options=cluster.learner_options, run=run_name)
-    return ranks, RayPolicies(ranks, plan)
+    return make_policy_ranks(
+        plan_of(blueprint),
+        num_learners=num_ranks(blueprint),
+        options=cluster.learner_options,
+        run=run_name,
+    )
 
 
 def make_async_policy_learners(
@@ -58,7 +56,20 @@ def make_async_policy_learners(
             num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
         )
     if cluster is not None and num_ranks(blueprint):
-        return _async_ranks(blueprint, training, cluster, run_name)
+        from outrider.learner.ray_policy_ranks import make_async_policy_ranks
+
+        return make_async_policy_ranks(
+            plan_of(blueprint),
+            Intake(
+                train_batch_size=training.train_batch_size_per_learner,
+                num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
+                max_staleness=training.max_staleness,
+                queue_capacity=training.learner_queue_size,
+            ),
+            num_learners=num_ranks(blueprint),
+            options=cluster.learner_options,
+            run=run_name,
+        )
     learner = learner_here(blueprint)
     group = LocalAsyncLearnerGroup(
         learner,
@@ -69,29 +80,6 @@ def make_async_policy_learners(
         num_steps_per_fragment=blueprint.num_env_steps_per_fragment,
     )
     return group, policies_here(blueprint, learner, group)
-
-
-def _async_ranks(
-    blueprint: MultiAgentBlueprint, training: VTraceSettings, cluster: Cluster, run_name: str
-) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
-    from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
-    from outrider.learner.ray_async_slice_learners import RayAsyncSliceLearnerGroup
-    from outrider.learner.ray_policies import RayPolicies
-
-    num_learners = num_ranks(blueprint)
-    plan = for_ranks(plan_of(blueprint), num_learners)
-    kind = RayAsyncLearnerGroup if plan.shares_rows else RayAsyncSliceLearnerGroup
-    ranks = kind(
-        plan,
-        num_learners=num_learners,
-        options=cluster.learner_options,
-        train_batch_size=training.train_batch_size_per_learner * num_learners,
-        max_staleness=training.max_staleness,
-        queue_capacity=training.learner_queue_size,
-        num_steps_per_fragment=blueprint.num_env_steps_per_fragment,
-        run=run_name,
-    )
-    return ranks, RayPolicies(ranks, plan)
 
 
 def learner_here(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
@@ -121,11 +109,6 @@ def num_ranks(blueprint: MultiAgentBlueprint) -> int:
     num_learners = blueprint.settings.learners.num_learners
     assert num_learners != "auto"
     return num_learners
-
-
-def for_ranks(plan: MultiAgentPlan, num_learners: int) -> MultiAgentPlan:
-    """Return the plan of so many ranks: policies are dealt, unless that leaves one of them none to train."""
-    return replace(plan, shares_rows=plan.would_idle(num_learners))
 
 
 def policies_here(

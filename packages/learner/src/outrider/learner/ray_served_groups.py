@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import ray
 
@@ -14,9 +13,9 @@ from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.ray_learners import RayLearnerGroup
-from outrider.learner.ray_policies import RayPolicies
+from outrider.learner.ray_policy_ranks import make_async_policy_ranks, make_policy_ranks
 from outrider.learner.ray_ranks import Options
-from outrider.learner.served_groups import asynchronous, one_trains_all
+from outrider.learner.served_groups import asynchronous, intake_of
 
 _RUN = "learner-service"
 
@@ -50,15 +49,15 @@ class RayGroups:
 
     def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
         self._check(plan.settings)
-        plan = replace(plan, shares_rows=plan.would_idle(self.num_learners))
-        group = RayLearnerGroup(
-            plan, num_learners=self.num_learners, options=_options(plan.settings), run=_RUN
-        )
-        return group, RayPolicies(group, plan)
+        options = _options(plan.settings)
+        return make_policy_ranks(plan, num_learners=self.num_learners, options=options, run=_RUN)
 
     def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
-        raise one_trains_all(
-            self.num_learners, "start the learner service without --num-learners, or train by PPO"
+        intake = intake_of(plan)
+        self._check(plan.settings)
+        options = _options(plan.settings)
+        return make_async_policy_ranks(
+            plan, intake, num_learners=self.num_learners, options=options, run=_RUN
         )
 
     def close(self) -> None:
