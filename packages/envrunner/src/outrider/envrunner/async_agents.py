@@ -8,21 +8,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from outrider.envrunner.agent_slots import AgentSlots
+from outrider.envrunner.agent_slots import ActionArrays, AgentSlots, SlotArrays
 from outrider.envrunner.agents_error import AgentsError
-from outrider.envrunner.environment_process import (
-    CLOSE_TIMEOUT_S,
-    EnvironmentKilledError,
-    EnvironmentProcess,
-    EnvironmentProcessError,
-)
+from outrider.envrunner.environment_process import EnvironmentProcess
+from outrider.envrunner.environment_processes import EnvironmentProcesses
 from outrider.envrunner.multi_agent_vector import AgentGroup, MultiAgentStep
 from outrider.envrunner.served_agents import ServedAgents, arrays_of
 from outrider.envrunner.shared_arrays import SharedMemory
@@ -51,24 +47,13 @@ class AsyncAgents:
         self._spec = spec
         self.num_envs = len(self._make)
         self._memory = SharedMemory()
-        self._processes = [self._start(index) for index in range(self.num_envs)]
+        self._processes = EnvironmentProcesses(self._start, self.num_envs)
         try:
-            introductions = [self._introduction(index) for index in range(self.num_envs)]
-            self.slots = introductions[0]
-            arrays_of(self.slots, self.num_envs, self._memory.measure)
-            self._memory.reserve()
-            self._arrays, self._actions = arrays_of(self.slots, self.num_envs, self._memory.allocate)
-            for process in self._processes:
-                process.request("share", self.slots)
-            deadline = monotonic() + timeout_s
-            for process in self._processes:
-                process.answer(deadline)
-        except BaseException as error:
-            for process in self._processes:
-                process.kill()
+            with self._processes.ended_by_errors():
+                self.slots: AgentSlots = self._processes.introductions()[0]
+                self._arrays, self._actions = self._share()
+        except BaseException:
             self._memory.close()
-            if isinstance(error, EnvironmentProcessError):
-                raise ValueError(str(error)) from error
             raise
 
     @property
@@ -89,7 +74,7 @@ class AsyncAgents:
     @property
     def process_ids(self) -> list[int]:
         """Process of each copy."""
-        return [process.pid for process in self._processes]
+        return self._processes.ids
 
     def reset(self, seeds: Sequence[int]) -> MultiAgentStep:
         """Begin new episodes in all copies."""
@@ -109,18 +94,26 @@ class AsyncAgents:
 
     def close(self) -> None:
         """End every process."""
-        for process in self._processes:
-            process.hang_up()
-        deadline = monotonic() + CLOSE_TIMEOUT_S
-        for process in self._processes:
-            process.join(deadline)
+        self._processes.close()
         self._memory.close()
+
+    def _share(self) -> tuple[SlotArrays, ActionArrays]:
+        """Lay out the arrays that all processes share with this one."""
+        arrays_of(self.slots, self.num_envs, self._memory.measure)
+        self._memory.reserve()
+        shared = arrays_of(self.slots, self.num_envs, self._memory.allocate)
+        for process in self._processes:
+            process.request("share", self.slots)
+        deadline = monotonic() + self._timeout_s
+        for process in self._processes:
+            process.answer(deadline)
+        return shared
 
     def _collect(self) -> NDArray[np.bool_] | None:
         """Wait for all answers, and replace the copies that failed."""
         failed, broken = None, None
         deadline = monotonic() + self._timeout_s
-        for index, process in enumerate(list(self._processes)):
+        for index, process in enumerate(self._processes):
             try:
                 broken = process.answer(deadline) or broken
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -132,21 +125,10 @@ class AsyncAgents:
             raise broken
         return failed
 
-    def _introduction(self, index: int) -> AgentSlots:
-        """Wait for an environment to be made; one whose process is killed meanwhile is made once more."""
-        try:
-            return cast("AgentSlots", self._processes[index].introduction())
-        except EnvironmentKilledError:
-            self._processes[index].kill()  # closes its pipe
-            self._processes[index] = self._start(index)
-            return cast("AgentSlots", self._processes[index].introduction())
-
     def _replace(self, index: int, error: Exception) -> None:
         """Start a new process where one failed. What goes wrong now is raised."""
         seed = self._on_failure(index, error)
-        self._processes[index].kill()
-        process = self._processes[index] = self._start(index)
-        process.introduction()
+        process = self._processes.replace(index)
         self._arrays.begin(index)
         process.request("share", self.slots)
         process.answer(monotonic() + self._timeout_s)

@@ -12,7 +12,7 @@ import functools
 import pickle
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -21,12 +21,8 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
 from outrider.envrunner.ends import Ends
-from outrider.envrunner.environment_process import (
-    CLOSE_TIMEOUT_S,
-    EnvironmentKilledError,
-    EnvironmentProcess,
-    EnvironmentProcessError,
-)
+from outrider.envrunner.environment_process import EnvironmentProcess
+from outrider.envrunner.environment_processes import EnvironmentProcesses
 from outrider.envrunner.observation_batch import ObservationBatch
 from outrider.envrunner.served_environment import ServedEnvironment
 from outrider.envrunner.sync_vector import MakeEnvironment, OnFailure, seeds_of
@@ -55,15 +51,9 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._timeout_s = timeout_s
         self._spec = spec
         self.num_envs = len(self._make)
-        self._processes = [self._start(index) for index in range(self.num_envs)]
-        try:
-            spaces = [self._spaces(index) for index in range(self.num_envs)]
-        except BaseException as error:
-            for process in self._processes:
-                process.kill()
-            if isinstance(error, EnvironmentProcessError):
-                raise ValueError(str(error)) from error
-            raise
+        self._processes = EnvironmentProcesses(self._start, self.num_envs)
+        with self._processes.ended_by_errors():
+            spaces: list[_Spaces] = self._processes.introductions()
         self.single_observation_space, self.single_action_space, metadata = spaces[0]
         self.metadata = {**metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -71,22 +61,13 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         self._shown = ObservationBatch(self.single_observation_space, self.num_envs)
         self._no_ends = np.zeros(self.num_envs, np.bool_)
 
-    def _spaces(self, index: int) -> _Spaces:
-        """Wait for an environment to be made; one whose process is killed meanwhile is made once more."""
-        try:
-            return cast("_Spaces", self._processes[index].introduction())
-        except EnvironmentKilledError:
-            self._processes[index].kill()  # closes its pipe
-            self._processes[index] = self._start(index)
-            return cast("_Spaces", self._processes[index].introduction())
-
     def _start(self, index: int) -> EnvironmentProcess:
         return EnvironmentProcess(functools.partial(ServedEnvironment, self._make[index]), self._spec)
 
     @property
     def process_ids(self) -> list[int]:
         """Process of each copy."""
-        return [process.pid for process in self._processes]
+        return self._processes.ids
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -95,7 +76,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         for process, one in zip(self._processes, seeds_of(seed, self.num_envs), strict=True):
             process.request("reset", (one, options))
         deadline = monotonic() + self._timeout_s
-        for index, process in enumerate(list(self._processes)):
+        for index, process in enumerate(self._processes):
             try:
                 self._shown.latest[index] = process.answer(deadline)
             except Exception as error:  # noqa: BLE001 - any error of an environment means a new one
@@ -109,7 +90,7 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         deadline = monotonic() + self._timeout_s
         rewards = np.zeros(self.num_envs)
         ends = None
-        for index, process in enumerate(list(self._processes)):
+        for index, process in enumerate(self._processes):
             try:
                 self._shown.latest[index], reward, terminated, truncated, final = process.answer(deadline)
                 rewards[index] = reward
@@ -126,17 +107,11 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **_: Any) -> None:
         """End every process."""
-        for process in self._processes:
-            process.hang_up()
-        deadline = monotonic() + CLOSE_TIMEOUT_S
-        for process in self._processes:
-            process.join(deadline)
+        self._processes.close()
 
     def _replace(self, index: int, error: Exception) -> None:
         """Start a new process where one failed. What goes wrong now is raised."""
         seed = self._on_failure(index, error)
-        self._processes[index].kill()
-        process = self._processes[index] = self._start(index)
-        process.introduction()
+        process = self._processes.replace(index)
         process.request("reset", (seed, None))
         self._shown.latest[index] = process.answer(monotonic() + self._timeout_s)
