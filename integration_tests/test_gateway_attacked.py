@@ -489,7 +489,7 @@ def test_the_network_answers_others_soon_while_it_is_attacked(scene: Scene) -> N
     delays_s = []
     with grpc.insecure_channel(scene.gateway.address) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
-        for _ in range(100):
+        for _ in range(40):
             began = time.perf_counter()
             check(b"", timeout=PATIENCE_S)
             delays_s.append(time.perf_counter() - began)
