@@ -18,6 +18,7 @@ from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.envrunner.team_message import read_team, team_message
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
@@ -165,3 +166,13 @@ def test_a_function_is_found_by_its_name() -> None:
 def test_a_function_that_is_not_there_is_named(name: str, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         mapping_called(name)
+
+
+def test_tens_of_thousands_of_policies_can_be_told() -> None:
+    plan = duel_plan()
+    more = [
+        PolicyEntry(name=f"snapshot {number}", number=number, stack="blues") for number in range(3, 30_000)
+    ]
+    told = team_message(replace(plan, policies=(*plan.policies, *more)))
+    _, cast = read_team(encode_tree(told).to_bytes())
+    assert len(cast.policies) == 30_000

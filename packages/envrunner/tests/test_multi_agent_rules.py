@@ -117,6 +117,7 @@ def test_a_row_may_be_older_than_the_weights_asked_for_and_not_newer() -> None:
 def test_headers_may_list_as_many_episodes_as_rows_were_asked_for() -> None:
     many = Invitation(replace(PLAN, num_steps=10**6), PLAN.settings, Limits())
     assert many.fragment_limits.max_header_bytes > 100 * Limits().max_header_bytes
+    assert many.state_limits.max_header_bytes == many.fragment_limits.max_header_bytes
     assert invitation().fragment_limits.max_rows == 7 * 2 * 2
 
 

@@ -34,6 +34,7 @@ from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
+    Limits,
     Weights,
     decode_tree,
     decode_weights,
@@ -44,6 +45,9 @@ from outrider.wire import (
 from outrider.wire.session import Goodbye, GoodbyeReason
 
 SERVICE = "outrider.wire.v1.RunnerService/Sample"
+FROM_THE_RUN = Limits(max_header_bytes=32 * 2**20)
+"""How large trees may be that a runner is given: names of 10,000 policies, and a few matchups of as many
+agents, are some megabytes; so are the states of thousands of environments."""
 _LOGGER = logging.getLogger("outrider.envrunner")
 _GOODBYES = {
     Ending.FAILED: GoodbyeReason.FAILED,
@@ -163,7 +167,7 @@ class FarmRunner:
                 pieces = encode_tree(self._runner.get_state()).pieces()
                 self._session.answer(work.life, work.request, pieces)
                 return
-            self._runner.set_state(decode_tree(work.state))
+            self._runner.set_state(decode_tree(work.state, FROM_THE_RUN))
             self._session.forget_weights()
             self._session.answer(work.life, work.request)
         except Exception as error:  # noqa: BLE001 - an environment's state is the user's; told to the run

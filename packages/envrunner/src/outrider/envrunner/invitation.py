@@ -121,6 +121,11 @@ class Invitation:
             team=self._invited.team,
         )
 
+    @property
+    def state_limits(self) -> Limits:
+        """How much of a state is read: what surrounds its arrays grows with what was asked for, too."""
+        return replace(self.limits, max_header_bytes=self.fragment_limits.max_header_bytes)
+
     def runner(self, index: int) -> int:
         """Return the number within the run of the runner at a seat."""
         return self._plan.first_runner + index

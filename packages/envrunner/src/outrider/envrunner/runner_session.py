@@ -223,7 +223,7 @@ class RunnerSession:
         """Ask for the state and wait."""
         answer = self._call((), timeout_s)
         try:
-            state = None if answer is None else decode_tree(answer, self._invitation.limits)
+            state = None if answer is None else decode_tree(answer, self._invitation.state_limits)
         except WireError as error:
             state = error
         if not isinstance(state, Mapping):

@@ -11,20 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from outrider.envrunner.cast import Cast
+from outrider.envrunner.farm_runner import FROM_THE_RUN
 from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.wire import (
     Bytes,
-    Limits,
     PolicyGraph,
     WireError,
     decode_policy_graph,
     decode_tree,
     encode_policy_graph,
 )
-
-_FROM_THE_RUN = Limits(max_header_bytes=32 * 2**20)
-"""Names of 10,000 policies, and a few matchups of as many agents, are some megabytes."""
 
 
 def team_message(plan: MultiAgentPlan) -> dict[str, Any]:
@@ -51,7 +48,7 @@ def _graph(stack: StackPlan) -> bytes:
 
 def read_team(message: Bytes) -> tuple[tuple[StackPlan, ...], Cast]:
     """Return the stacks and the cast of a message. Raises WireError where it is none."""
-    team = decode_tree(message, _FROM_THE_RUN)
+    team = decode_tree(message, FROM_THE_RUN)
     try:
         stacks = tuple(_stack(name, stack) for name, stack in team["stacks"].items())
         return stacks, Cast.from_message(team["cast"])
