@@ -25,12 +25,10 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import importlib.metadata
 import importlib.util
-import platform
 import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import process_time
 
 import gymnasium as gym
@@ -46,6 +44,7 @@ from outrider.envrunner.multi_agent_vector import MultiAgentVector
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.envrunner.stack_policy import StackPolicy
+from outrider.testing.machine import machine
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.wire import PolicyGraph, all_parts
 
@@ -267,7 +266,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     gym.logger.min_level = gym.logger.ERROR
     with_rllib = importlib.util.find_spec("ray") is not None and importlib.util.find_spec("torch") is not None
-    _print_machine(with_rllib=with_rllib)
+    print(machine("gymnasium", "numpy", "onnxruntime", "ray", "torch"))
     for case in (CASES[index] for index in arguments.cases):
         contenders = {
             "runner": runner(case),
@@ -290,23 +289,6 @@ def main() -> None:
 
 def _give_up(_: int, error: BaseException) -> int:
     raise error
-
-
-def _print_machine(*, with_rllib: bool) -> None:
-    names = ["gymnasium", "numpy", "onnxruntime"] + (["ray", "torch"] if with_rllib else [])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(
-        f"{_processor()}, {os.cpu_count()} cores, load {load}; Python {platform.python_version()}, {versions}"
-    )
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="ascii") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

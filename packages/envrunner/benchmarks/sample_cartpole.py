@@ -18,11 +18,9 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import importlib.metadata
 import importlib.util
-import platform
 import statistics
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -38,6 +36,7 @@ from outrider.envrunner import (
     make_vector_environment,
 )
 from outrider.envrunner.environment import spaces_of
+from outrider.testing.machine import machine
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.wire import PolicyGraph
 
@@ -169,7 +168,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     gym.logger.min_level = gym.logger.ERROR
     with_rllib = importlib.util.find_spec("ray") is not None
-    _print_machine(with_rllib=with_rllib)
+    print(machine("gymnasium", "numpy", "onnxruntime", "ray", "torch"))
     for mode in ("sync", "vector_entry_point"):
         for num_envs in arguments.envs:
             contenders = {"runner": runner(mode, num_envs), "hand loop": hand_loop(mode, num_envs)}
@@ -183,23 +182,6 @@ def main() -> None:
                 ratios = [ours / theirs for ours, theirs in zip(speeds["runner"], each, strict=True)]
                 ratio = "" if name == "runner" else f"   runner / this: {spread(ratios, '.2f')}"
                 print(f"  {name:25} {spread(each, '10,.0f')}{ratio}", flush=True)
-
-
-def _print_machine(*, with_rllib: bool) -> None:
-    names = ["gymnasium", "numpy", "onnxruntime"] + (["ray", "torch"] if with_rllib else [])
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
-    print(
-        f"{_processor()}, {os.cpu_count()} cores, load {load}; Python {platform.python_version()}, {versions}"
-    )
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="ascii") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -8,11 +8,9 @@ everything from NumPy fragments to new weights: values, advantages, ten epochs o
 
 import argparse
 import copy
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from torch.nn import functional as F
 
 from outrider.learner import PPOLearner, PPOSettings
 from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.testing.machine import machine
 from outrider.wire import (
     BoxSpace,
     DiscreteSpace,
@@ -202,11 +201,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="timed updates of each side and case")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    print(f"{models[0] if models else platform.machine()}, 1 thread")
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}")
+    print(f"{machine('torch', 'numpy')}, 1 thread")
     print(f"{NUM_STREAMS * NUM_STEPS} rows, {EPOCHS} epochs, 2x64 tanh, separate value network")
     print("seconds and their ratio, median [min, max]")
     discrete = DiscreteSpace(num_values=2)

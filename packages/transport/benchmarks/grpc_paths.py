@@ -24,8 +24,6 @@ from __future__ import annotations
 import argparse
 import functools
 import multiprocessing
-import os
-import platform
 import queue
 import resource
 import socket
@@ -39,9 +37,9 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-import grpc
 import numpy as np
 
+from outrider.testing.machine import machine
 from outrider.transport import LocalWeights
 from outrider.transport.buffer_pool import RECEIVED
 from outrider.transport.connection import Connection
@@ -493,18 +491,10 @@ def spread(values: list[float], unit: str = "", scale: float = 1.0) -> str:
     return f"{median:.3g} [{low:.3g}, {high:.3g}]{unit}"
 
 
-def machine() -> str:
-    """Name what is measured, and on what."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor()
+def commit() -> str:
+    """Name what is measured."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    return (
-        f"commit {commit or 'unknown'}; {cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-        f"Python {platform.python_version()}, numpy {np.__version__}, grpcio {grpc.__version__}"
-    )
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def main() -> None:
@@ -513,7 +503,7 @@ def main() -> None:
     parser.add_argument("--fragment-mib", type=int, default=64)
     parser.add_argument("--weights-mb", type=int, default=100)
     arguments = parser.parse_args()
-    print(machine())
+    print(f"commit {commit()}; {machine('numpy', 'grpcio')}")
     report_fragments(arguments.fragment_mib * 2**20, arguments.rounds)
     report_weights(arguments.weights_mb * 10**6, arguments.rounds)
     report_small(1000)

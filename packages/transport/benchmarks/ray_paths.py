@@ -15,18 +15,16 @@ Both sides run interleaved on the same actors; a ratio is taken within each roun
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from outrider.testing.machine import machine
 from outrider.transport import LocalWeights
 from outrider.transport.ray_references import RayFragment, RayWeights, put_weights, to_message
 from outrider.wire import EpisodeStatistics, Fragment, Streams, Weights, encode_fragment, summarise
@@ -183,24 +181,12 @@ def spread(values: list[float], unit: str = "", scale: float = 1.0) -> str:
     return f"{median:.3g} [{low:.3g}, {high:.3g}]{unit}"
 
 
-def machine() -> str:
-    """Name what is measured on."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor()
-    return (
-        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, ray {ray.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--weights-mb", type=int, default=100)
     arguments = parser.parse_args()
-    print(machine())
+    print(machine("numpy", "ray"))
     # Workers are nice by default, and the driver would then measure how it starves them.
     ray.init(
         address="local",

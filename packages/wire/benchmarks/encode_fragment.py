@@ -13,21 +13,18 @@ else to do; a ratio is taken within each round. Printed are medians [min, max] o
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-import google.protobuf
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal import api_implementation
 from numpy.typing import NDArray
 
+from outrider.testing.machine import machine
 from outrider.wire import EpisodeStatistics, Fragment, Streams, decode_fragment, encode_fragment
 from outrider.wire.tensor import DTYPES, dtype_number
 from outrider.wire.v1 import tensor_pb2
@@ -162,20 +159,8 @@ def report(name: str, fragment: Fragment, num_calls: int) -> None:
         print(f"  outrider / {side:25} {spread(ratios)}")
 
 
-def machine() -> str:
-    """Name what was measured on."""
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text().splitlines() if cpu_info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = models[0] if models else platform.processor()
-    return (
-        f"{cpu}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, protobuf {google.protobuf.__version__} ({api_implementation.Type()})"
-    )
-
-
 def main() -> None:
-    print(machine())
+    print(f"{machine('numpy', 'protobuf')} ({api_implementation.Type()})")
     report("64 KiB", make_fragment(64 * 2**10, observation_size=4), num_calls=20)
     report("64 MiB", make_fragment(64 * 2**20, observation_size=128), num_calls=1)
 
