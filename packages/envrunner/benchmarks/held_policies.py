@@ -1,0 +1,183 @@
+"""What a runner costs that plays few of many policies: bytes sent to it, its memory, and its speed.
+
+A runner in a process of its own has 32 copies of an environment of two agents, so that 64 policies play at a
+time; each episode draws others. Every policy (two layers of 64, 18 kB) changes with every update. "all" holds
+every policy, as runners without a bound do; "held" those that play and as many again.
+
+The speed is that of two runners in this process whose 64 policies stay, one that holds whatever it is given
+and one with a bound, in turn: what looking after held policies costs where none is fetched.
+
+    python packages/envrunner/benchmarks/held_policies.py --policies 1000 10000 --updates 4 --rounds 20
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: ANN401, E402, SLF001 - what is sent is counted inside; NumPy reads how many threads there are
+import os
+
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+
+import argparse
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+
+from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerFleet
+from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.process_runners import ProcessRunners
+from outrider.envrunner.runner_session import RunnerSession
+from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
+from outrider.transport import LocalWeights
+from outrider.wire import Weights
+
+CARTPOLE = EnvironmentSettings("CartPole-v1")
+GRAPH = stacked_mlp_graph(*spaces_of(CARTPOLE, "sync"), num_hidden=64)
+NUM_ENVS, NUM_AGENTS, NUM_STEPS = 32, 2, 64
+
+
+def plan_of(num_policies: int, at_most: int | None, mapping: Callable[[str, Episode], str]) -> MultiAgentPlan:
+    """Return the plan of a runner that holds so many."""
+    return MultiAgentPlan(
+        environment=CARTPOLE,
+        settings=EnvRunnerSettings(
+            num_env_runners=1, num_envs_per_env_runner=NUM_ENVS, max_policies_per_env_runner=at_most
+        ),
+        agents=tuple(str(agent) for agent in range(NUM_AGENTS)),
+        num_agents=NUM_AGENTS,
+        stacks=(StackPlan(name="mlp", policy=GRAPH),),
+        policies=tuple(
+            PolicyEntry(name=str(number), number=number, stack="mlp") for number in range(num_policies)
+        ),
+        mapping=mapping,
+        num_steps=NUM_STEPS,
+        seed=1,
+    )
+
+
+def weights_of(num_policies: int) -> Weights:
+    """Return weights of all; equal ones, because nobody looks."""
+    one = stacked_mlp_weights(GRAPH, "mlp", [0])
+    stack = replace(
+        one.stacks[0],
+        policies=np.arange(num_policies, dtype=np.int32),
+        versions=np.zeros(num_policies, np.int64),
+    )
+    tensors = {name: np.repeat(tensor, num_policies, 0) for name, tensor in one.tensors.items()}
+    return replace(one, tensors=tensors, stacks=(stack,))
+
+
+def at_version(weights: Weights, version: int) -> LocalWeights:
+    """Let all have changed."""
+    (stack,) = weights.stacks
+    changed = replace(stack, versions=np.full(len(stack.policies), version, np.int64))
+    return LocalWeights(replace(weights, version=version, stacks=(changed,)))
+
+
+class Counter:
+    """Counts the bytes that a gateway sends to runners."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+        send = self._send = RunnerSession._send
+
+        def counted(to: RunnerSession, message: Any, pieces: Sequence[Any] = ()) -> None:
+            self.num_bytes += sum(memoryview(piece).nbytes for piece in pieces)
+            send(to, message, pieces)
+
+        RunnerSession._send = counted  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        RunnerSession._send = self._send  # type: ignore[method-assign]
+
+
+def bytes_and_memory(num_policies: int, at_most: int | None, num_updates: int) -> tuple[float, float, float]:
+    """Return MB sent for the first update, for each later one, and MB resident in the end."""
+
+    def drawn(_: str, episode: Episode) -> str:
+        return str(episode.rng.integers(num_policies))
+
+    plan = plan_of(num_policies, at_most, drawn)
+    remote = ProcessRunners(plan, plan.settings, num_runners=1)
+    weights, sent = weights_of(num_policies), []
+    with (
+        closing(RunnerFleet(remote, plan.settings, num_steps=NUM_STEPS)) as fleet,
+        closing(Counter()) as counter,
+    ):
+        for version in range(num_updates):
+            before = counter.num_bytes
+            fleet.sample(at_version(weights, version))
+            sent.append((counter.num_bytes - before) / 1e6)
+        me = os.getpid()
+        (runner,) = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+        resident = resident_mb(runner)
+    return sent[0], statistics.median(sent[1:]), resident
+
+
+def resident_mb(pid: str) -> float:
+    """Return what a process has in memory."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
+
+
+def speed(num_rounds: int) -> list[float]:
+    """Return the ratios of CPU time, without a bound to with one, where all that play are held."""
+    num_policies = NUM_ENVS * NUM_AGENTS
+
+    def fixed(agent: str, episode: Episode) -> str:
+        return str(episode.environment * NUM_AGENTS + int(agent))
+
+    weights = weights_of(num_policies)
+    plan = plan_of(num_policies, None, fixed)
+    free = plan.make_runner(0, 0)
+    bound = plan.make_runner(0, 0, lambda *_: at_version(weights, 0).load())
+    ratios = []
+    for version in range(num_rounds + 3):
+        taken = []
+        for runner in (free, bound):
+            runner.set_weights(at_version(weights, version).load())
+            start = process_time()
+            runner.sample()
+            taken.append(process_time() - start)
+        ratios.append(taken[0] / taken[1])
+    free.close()
+    bound.close()
+    return ratios[3:]
+
+
+def main() -> None:
+    """Print all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--policies", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=20)
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    print(f"{'policies':>9} {'':>5} {'first update':>14} {'each later':>12} {'resident':>10}")
+    for num_policies in given.policies:
+        for name, at_most in (("all", num_policies), ("held", None)):
+            first, later, resident = bytes_and_memory(num_policies, at_most, given.updates)
+            print(
+                f"{num_policies:>9} {name:>5} {first:>11.1f} MB {later:>9.1f} MB {resident:>7.0f} MB",
+                flush=True,
+            )
+    if given.rounds:
+        ratios = speed(given.rounds)
+        print(
+            f"speed with a bound / without, all held: {statistics.median(ratios):.3f} "
+            f"[{min(ratios):.3f}, {max(ratios):.3f}]"
+        )
+
+
+if __name__ == "__main__":
+    main()
