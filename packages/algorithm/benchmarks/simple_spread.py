@@ -4,15 +4,18 @@
 
 The environment is that of mpe2, with discrete actions, three agents and episodes of 25 steps, the same build
 for all. In every contender one policy plays all three agents. Each trains in a process of its own with one
-thread, all in turn within a seed, for the same number of environment steps. At the start and after each fifth
-of the steps one evaluation, the same for all and not counted, plays 200 episodes with fixed seeds and most
-likely actions. Returns are sums over the agents; gains are over random actions in the same episodes.
+thread, all in turn within a seed, for the same number of environment steps. Evaluations, the same for all and
+not counted, play 200 episodes with fixed seeds, once with most likely actions and once with drawn ones.
+Returns are sums over the agents; gains are over random actions in the same episodes.
 
 outrider mappo         values from the environment's global state (critic="central")
 outrider ippo          values from what an agent sees; all else the same
 rllib                  PPO with the settings of examples/multi_agent/pettingzoo_parameter_sharing.py:
                        vf_loss_coeff=0.005, one network for policy and values, and PPO's defaults otherwise
                        (batches of 4,000 environment steps, 30 epochs, minibatches of 128, lr 5e-5)
+..., its settings      outrider with those settings. First weights stay orthogonal, Adam's epsilon is RLlib's,
+                       and no value error is clipped: RLlib's clip stops the gradient of all beyond 3.2, here
+                       of nearly all. A central critic has layers of its own
 rllib, our settings    the settings of outrider ippo as far as RLlib has them; its rewards are not scaled, so
                        its clip of the squared value error is lifted and the gradients are clipped the same
 """
@@ -33,52 +36,84 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_EPISODES, NUM_EVALUATIONS = 200, 5
+NUM_EPISODES = 200
 NUM_ENVS, BATCH, MINIBATCH, EPOCHS, LR, GAMMA, LAMBDA = 32, 1600, 600, 10, 1e-3, 0.95, 0.9
 
-Greedy = Callable[[NDArray[np.float32]], NDArray[np.int64]]
-"""From observations [agents, 18] to actions [agents]."""
-Training = Iterator[tuple[int, Greedy]]
-"""Yields, after each iteration, the environment steps so far, and how the newest policy acts."""
+ITS_TRAINING = {
+    "train_batch_size_per_learner": 4000,
+    "minibatch_size": 128,
+    "num_epochs": 30,
+    "lr": 5e-5,
+    "gamma": 0.99,
+    "lambda_": 1.0,
+    "clip_param": 0.3,
+    "use_kl_loss": True,
+    "vf_loss_coeff": 0.005,
+    "grad_clip": None,
+    "adam_epsilon": 1e-8,
+}
+
+Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From observations [agents, 18] to logits [agents, 5]."""
+Training = Iterator[tuple[int, Logits]]
+"""Yields, after each iteration, the environment steps so far, and the newest policy."""
 
 
-def mean_return(act: Greedy) -> float:
-    """Play episodes from fixed seeds on."""
+class Point(NamedTuple):
+    """One evaluation: the mean return with most likely actions, and with drawn ones."""
+
+    num_steps: int
+    likely: float
+    drawn: float
+
+    def __str__(self) -> str:
+        return f"{self.num_steps:,}: {self.likely:.1f} ({self.drawn:.1f})"
+
+
+def mean_return(logits: Logits, *, are_drawn: bool) -> float:
+    """Play episodes from fixed seeds on, with actions that are drawn or are the most likely ones."""
     from mpe2.simple_spread_v3 import parallel_env
+
+    rng = np.random.default_rng(0)
 
     env = parallel_env(continuous_actions=False)
     total = 0.0
     for seed in range(10_000, 10_000 + NUM_EPISODES):
         observations, _ = env.reset(seed=seed)
         while env.agents:
-            actions = act(np.stack([observations[agent] for agent in env.agents]).astype(np.float32))
+            scores = logits(np.stack([observations[agent] for agent in env.agents]).astype(np.float32))
+            # The largest of logits with Gumbel noise is a draw from the softmax.
+            actions = (scores + rng.gumbel(size=scores.shape) if are_drawn else scores).argmax(-1)
             observations, rewards, _, _, _ = env.step(dict(zip(env.agents, actions.tolist(), strict=True)))
             total += sum(rewards.values())
     return total / NUM_EPISODES
 
 
-def uniform() -> Greedy:
-    rng = np.random.default_rng(0)
-    return lambda observations: rng.integers(0, 5, len(observations))
+def uniform(observations: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.zeros((len(observations), 5), np.float32)
 
 
-def train_outrider(seed: int, critic: str) -> Training:
+def train_outrider(seed: int, critic: str, *, has_its_settings: bool) -> Training:
     import torch
 
     from outrider.algorithm import PPOConfig
 
-    config = (
+    config: Any = (
         PPOConfig()
         .environment("mpe2.simple_spread_v3:parallel_env")
-        .env_runners(num_envs_per_env_runner=NUM_ENVS)
+        .env_runners(num_envs_per_env_runner=8 if has_its_settings else NUM_ENVS)
         .multi_agent(policies="shared", critic=critic)
-        .rl_module(normalize_observations=True, normalize_rewards=True)
-        .training(
+        .debugging(seed=seed)
+    )
+    if has_its_settings:
+        config.rl_module(fcnet_hiddens=(256, 256), vf_share_layers=critic == "own").training(**ITS_TRAINING)
+    else:
+        config.rl_module(normalize_observations=True, normalize_rewards=True).training(
             train_batch_size_per_learner=BATCH,
             minibatch_size=MINIBATCH,
             num_epochs=EPOCHS,
@@ -86,24 +121,22 @@ def train_outrider(seed: int, critic: str) -> Training:
             gamma=GAMMA,
             lambda_=LAMBDA,
         )
-        .debugging(seed=seed)
-    )
     with config.build() as algorithm:
 
-        def greedy(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+        def logits(observations: NDArray[np.float32]) -> NDArray[np.float32]:
             leaves = {"": torch.from_numpy(observations)}
             if critic == "central":
                 leaves["critic"] = torch.zeros(len(observations), 54)  # which no action depends on
             with torch.no_grad():
                 parameters, _ = policy(leaves)
-            return np.asarray(parameters.argmax(-1).numpy())
+            return np.asarray(parameters.numpy())
 
         policy = algorithm.policies["shared"]
-        yield 0, greedy
+        yield 0, logits
         while True:
             metrics = algorithm.train()
             policy = algorithm.policies["shared"]
-            yield int(metrics["num_env_steps"]), greedy
+            yield int(metrics["num_env_steps"]), logits
 
 
 def train_rllib(seed: int, *, has_our_settings: bool) -> Training:
@@ -156,20 +189,20 @@ def train_rllib(seed: int, *, has_our_settings: bool) -> Training:
     )
     algorithm = config.build_algo()
 
-    def greedy(observations: NDArray[np.float32]) -> NDArray[np.int64]:
+    def logits(observations: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.no_grad():
             out = module.forward_inference({"obs": torch.from_numpy(normalized(observations))})
-        return np.asarray(out["action_dist_inputs"].argmax(-1).numpy())
+        return np.asarray(out["action_dist_inputs"].numpy())
 
     def normalized(observations: NDArray[np.float32]) -> NDArray[np.float32]:
         return _filtered(algorithm, observations) if has_our_settings else observations
 
     module = algorithm.get_module("p0")
-    yield 0, greedy
+    yield 0, logits
     while True:
         metrics = algorithm.train()
         module = algorithm.get_module("p0")
-        yield int(metrics["env_runners"]["num_env_steps_sampled_lifetime"]), greedy
+        yield int(metrics["env_runners"]["num_env_steps_sampled_lifetime"]), logits
 
 
 def _filtered(algorithm: Any, observations: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ANN401
@@ -188,63 +221,73 @@ def _filtered(algorithm: Any, observations: NDArray[np.float32]) -> NDArray[np.f
 
 
 CONTENDERS: dict[str, Callable[[int], Training]] = {
-    "outrider mappo": partial(train_outrider, critic="central"),
-    "outrider ippo": partial(train_outrider, critic="own"),
+    "outrider mappo": partial(train_outrider, critic="central", has_its_settings=False),
+    "outrider ippo": partial(train_outrider, critic="own", has_its_settings=False),
+    "outrider mappo, its settings": partial(train_outrider, critic="central", has_its_settings=True),
+    "outrider ippo, its settings": partial(train_outrider, critic="own", has_its_settings=True),
     "rllib": partial(train_rllib, has_our_settings=False),
     "rllib, our settings": partial(train_rllib, has_our_settings=True),
 }
 
 
-def train(name: str, seed: int, num_steps: int) -> dict[str, Any]:
+def evaluated(num_steps: int, logits: Logits) -> Point:
+    likely, drawn = mean_return(logits, are_drawn=False), mean_return(logits, are_drawn=True)
+    return Point(num_steps, likely, drawn)
+
+
+def train(name: str, seed: int, num_steps: int, num_evaluations: int) -> dict[str, Any]:
     """Train in this process, and return the curve of evaluated returns and the CPU time of training."""
     training, trained_s = CONTENDERS[name](seed), 0.0
-    steps, greedy = next(training)  # imports and set-up
-    curve = [(steps, mean_return(greedy))]
+    steps, logits = next(training)  # imports and set-up
+    curve = [evaluated(steps, logits)]
     while steps < num_steps:
         start_s = time.process_time()
-        steps, greedy = next(training)
+        steps, logits = next(training)
         trained_s += time.process_time() - start_s
-        if steps >= len(curve) * num_steps / NUM_EVALUATIONS:
-            curve.append((steps, mean_return(greedy)))
-            print(f"  {name}, seed {seed}: {steps:,} steps, {curve[-1][1]:.1f}", file=sys.stderr, flush=True)
+        if steps >= len(curve) * num_steps / num_evaluations:
+            curve.append(evaluated(steps, logits))
+            print(f"  {name}, seed {seed}: {curve[-1]}, {trained_s:.0f} CPU-s", file=sys.stderr, flush=True)
     return {"curve": curve, "cpu_s": trained_s}
 
 
-def train_in_own_process(name: str, seed: int, num_steps: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--child", name, "--seed", str(seed), "--steps", str(num_steps)]
+def train_in_own_process(name: str, seed: int, num_steps: int, num_evaluations: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--child", name, "--first-seed", str(seed)]
+    command += ["--steps", str(num_steps), "--evaluations", str(num_evaluations)]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     (line,) = [line for line in ended.stdout.splitlines() if line.startswith('{"curve"')]
     result: dict[str, Any] = json.loads(line)
-    return result
+    return result | {"curve": [Point(*point) for point in result["curve"]]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=50_000)
+    parser.add_argument("--evaluations", type=int, default=5)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--child", choices=CONTENDERS, help=argparse.SUPPRESS)
-    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
-        print(json.dumps(train(given.child, given.seed, given.steps)), flush=True)
+        result = train(given.child, given.first_seed, given.steps, given.evaluations)
+        print(json.dumps(result), flush=True)
         return
     versions = {each: metadata.version(each) for each in ("mpe2", "pettingzoo", "ray", "torch", "numpy")}
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {versions}")
-    random_return = mean_return(uniform())
+    random_return = mean_return(uniform, are_drawn=True)
     print(f"uniformly random actions: {random_return:.1f}", flush=True)
-    ends: dict[str, list[float]] = {name: [] for name in given.contenders}
-    for seed in range(given.seeds):
+    ends: dict[str, list[Point]] = {name: [] for name in given.contenders}
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for name in given.contenders:
-            result = train_in_own_process(name, seed, given.steps)
-            ends[name].append(result["curve"][-1][1])
-            curve = "  ".join(f"{steps:,}: {value:.1f}" for steps, value in result["curve"])
-            print(f"{name:20} seed {seed}  {curve}  {result['cpu_s']:.0f} CPU-s", flush=True)
-    for name, values in ends.items():
-        low, high = min(values), max(values)
+            result = train_in_own_process(name, seed, given.steps, given.evaluations)
+            ends[name].append(result["curve"][-1])
+            curve = "  ".join(map(str, result["curve"]))
+            print(f"{name:28} seed {seed}  {curve}  {result['cpu_s']:.0f} CPU-s", flush=True)
+    for name, points in ends.items():
+        likely, drawn = [point.likely for point in points], [point.drawn for point in points]
         print(
-            f"{name:20} return {mean(values):6.1f} [{low:.1f}, {high:.1f}], "
-            f"gain over random {mean(values) - random_return:5.1f}"
+            f"{name:28} return {mean(likely):6.1f} [{min(likely):.1f}, {max(likely):.1f}], "
+            f"gain over random {mean(likely) - random_return:5.1f}, of drawn actions {mean(drawn):6.1f}"
         )
 
 
