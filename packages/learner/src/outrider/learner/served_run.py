@@ -45,7 +45,8 @@ from outrider.wire import (
 
 MAX_WAITING_BYTES = 2**34
 """Bytes of fragments that may wait for one update."""
-_STATE_WAIT_S = 0.1
+_STATE_WAIT_S, _MAX_STATE_WAITS = 0.1, 20
+"""Learners that have trained on all that they were given report at once."""
 _LOGGER = logging.getLogger("outrider.learner.service")
 
 
@@ -265,8 +266,9 @@ class ServedRun:
         self._done_sequence += report.num_fragments
         self.num_updates += report.num_updates
         self.num_rows += report.num_rows
-        self.version = report.weights.version
-        self._send_weights(report.weights)
+        if report.weights.version > self.version:  # a change of policies may have published newer ones
+            self.version = report.weights.version
+            self._send_weights(report.weights)
         tree = encode_tree(report_message(report))
         self._send(session.LearnReport(sequence=self._done_sequence, version=self.version), tree.pieces())
 
@@ -289,10 +291,16 @@ class ServedRun:
         self._send(session.LearnState(request), encode_tree(state).pieces())
 
     def _report_up_to(self, version: int) -> None:
-        """Report all updates up to a version that asynchronous learners have reached."""
-        while self._async_group is not None and self.version < version:
+        """Report all updates up to a version that asynchronous learners have reached.
+
+        Not all versions are of updates: ranks that went back count one, and nothing is reported of it.
+        """
+        num_waits = 0
+        while self._async_group is not None and self.version < version and num_waits < _MAX_STATE_WAITS:
+            num_waits += 1
             for report in self._async_group.reports(_STATE_WAIT_S):
                 self._report(report)
+                num_waits = 0
 
     def _ask_policies(self, request: int, call: Any) -> None:  # noqa: ANN401 - a tree that a stranger sent
         """Answer what is asked about policies, after the reports of all updates before it."""
