@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm.bottleneck import bottleneck, bottleneck_in_one_process
+from outrider.algorithm.bottleneck import bottleneck
 from outrider.algorithm.shares import Shares
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
@@ -134,24 +134,3 @@ def test_where_runners_come_from_farms_those_are_the_dial() -> None:
     assert said(shares(runners=0.9, learner=0.9), asynchronous=True, **farms).endswith(
         "raise num_env_runners and num_learners together, and start more farm runners"
     )
-
-
-def alone(at: Shares, *, gpus: float = 0, **env_runners: Any) -> str:
-    return bottleneck_in_one_process(
-        at,
-        env_runners=EnvRunnerSettings(**env_runners),
-        learners=LearnerGroupSettings(num_gpus_per_learner=gpus),
-    )
-
-
-def test_a_run_that_cannot_leave_its_process_is_told_of_no_other() -> None:
-    learning = shares(runners=0.2, learner=0.8)
-    dial = "give the learner a GPU (num_gpus_per_learner=1), or raise minibatch_size"
-    assert alone(learning) == f"learning takes 80% of the time: {dial}"
-    assert "lower num_epochs" in alone(learning, gpus=1)
-    assert "raise num_envs_per_env_runner" in alone(shares(runners=0.8, learner=0.2, policy=0.5))
-    slow = shares(runners=0.8, learner=0.2, env_step_s=0.004)
-    assert alone(slow).endswith(
-        "set gym_env_vectorize_mode=ASYNC, as a step takes 4 ms and copies take turns"
-    )
-    assert alone(slow, gym_env_vectorize_mode="async").endswith("would be the next dial")

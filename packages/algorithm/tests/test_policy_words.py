@@ -2,7 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from outrider.algorithm.policy_words import policies_words, policy_lines, spread_words
+from outrider.algorithm.policy_words import (
+    policies_words,
+    policy_lines,
+    spread_words,
+    sum_of_agents,
+    sum_word,
+)
 
 
 def result(number: int, *, named: int) -> dict[str, Any]:
@@ -13,7 +19,7 @@ def result(number: int, *, named: int) -> dict[str, Any]:
 
 
 def test_few_policies_are_named() -> None:
-    assert policies_words(result(2, named=2)) == "policy_0 0  policy_1 1"
+    assert policies_words(result(2, named=2)) == "policy_0: 0  policy_1: 1"
 
 
 def test_of_many_policies_the_spread_is_told_in_one_line() -> None:
@@ -22,7 +28,13 @@ def test_of_many_policies_the_spread_is_told_in_one_line() -> None:
 
 
 def test_the_spread_is_from_a_tenth_to_nine_tenths() -> None:
-    assert spread_words(result(1000, named=32)) == "10.0 to 90.0"
+    assert spread_words(result(1000, named=32)) == "80 % of policies 10.0 to 90.0"
+
+
+def test_a_line_names_few_policies_and_says_that_returns_are_sums() -> None:
+    assert spread_words(result(2, named=2)) == "policies policy_0: 0  policy_1: 1"
+    assert (sum_word(result(2, named=2)), sum_word({})) == (" in sum", "")
+    assert (sum_of_agents(result(2, named=2)), sum_of_agents({})) == (" (sum over agents)", "")
 
 
 def test_nothing_is_said_of_one_policy_or_before_an_episode_ended() -> None:

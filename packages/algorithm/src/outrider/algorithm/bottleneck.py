@@ -75,26 +75,6 @@ def bottleneck(
     return f"runners and learner hardly wait: {more}"
 
 
-def bottleneck_in_one_process(
-    shares: Shares, *, env_runners: EnvRunnerSettings, learners: LearnerGroupSettings
-) -> str:
-    """Return the same for a run that cannot leave its process, as those with several agents cannot yet."""
-    step = f"a step takes {1000 * shares.env_step_s:.3g} ms"
-    if learners.num_gpus_per_learner > 0:
-        to_learn = "lower num_epochs or raise minibatch_size, for fewer and larger steps"
-    else:
-        to_learn = "give the learner a GPU (num_gpus_per_learner=1), or raise minibatch_size"
-    if shares.policy > shares.environment:
-        to_sample = (
-            "raise num_envs_per_env_runner, as choosing actions is most of a step and serves all copies"
-        )
-    elif env_runners.gym_env_vectorize_mode is VectorizeMode.SYNC and shares.env_step_s >= SLOW_STEP_S:
-        to_sample = f"set gym_env_vectorize_mode=ASYNC, as {step} and copies take turns"
-    else:
-        to_sample = f"{step}, and an environment that steps all copies at once would be the next dial"
-    return _takes(shares, to_sample=to_sample, to_learn=to_learn)
-
-
 def _too_few(num_up: int, env_runners: EnvRunnerSettings) -> str:
     up = f"{num_up} of {env_runners.num_env_runners} runners are up"
     if env_runners.num_own_env_runners == 0:

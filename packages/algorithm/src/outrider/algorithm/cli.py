@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # what a terminal cannot show ends no run
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are imported
     logging.basicConfig(format="outrider: %(message)s", level=logging.WARNING)
+    logging.getLogger("outrider.algorithm").setLevel(logging.INFO)  # what makes one wait
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))  # for --env my_module:make_env, as `python -m` has it
     warnings.showwarning = one_line_each()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from outrider.algorithm.figure import figure
 from outrider.algorithm.flags import Parser, reading
-from outrider.algorithm.policy_words import policy_lines
+from outrider.algorithm.policy_words import policy_lines, sum_of_agents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
             figure(result[f"episode_return_{name}"]) for name in ("mean", "std", "min", "max")
         )
         sys.stdout.write(
-            f"return    {mean} ± {deviation}  from {low} to {high}\n"
+            f"return    {mean} ± {deviation}{sum_of_agents(result)}  from {low} to {high}\n"
             f"length    {result['episode_length_mean']:.1f} steps\n"
             f"episodes  {result['num_episodes']}\n"
         )

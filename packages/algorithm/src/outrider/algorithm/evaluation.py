@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from outrider.algorithm.evaluation_pace import EvaluationPace
+
 if TYPE_CHECKING:
     from outrider.algorithm.run_settings import RunSettings
     from outrider.envrunner import ActingPolicy
@@ -79,6 +81,7 @@ class Evaluator:
             num_episodes=num_episodes,
             num_envs=self._settings.evaluation.evaluation_num_envs,
             seed=seed,
+            on_step=EvaluationPace(num_episodes),
         )
         return {
             "num_episodes": len(episodes.returns),

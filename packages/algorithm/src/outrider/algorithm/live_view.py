@@ -14,7 +14,7 @@ from rich.text import Text
 
 from outrider.algorithm.bars import curve
 from outrider.algorithm.figure import figure
-from outrider.algorithm.policy_words import policies_words
+from outrider.algorithm.policy_words import policies_words, sum_word
 from outrider.algorithm.stage_lines import farm_line, learner_lane, lost_line, queue_line, runner_lane, turns
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class LiveView:
         if not self._returns:
             return Text("no episode has ended yet", style="dim")
         text = Text(curve(self._returns, self._width), style="yellow")
-        text.append(f"  {figure(self._returns[-1])}", style="bold")
+        text.append(f"  {figure(self._returns[-1])}{sum_word(self._latest)}", style="bold")
         if self._evaluated is not None:
             text.append(f"  evaluated {figure(self._evaluated)}")
         if self._stop.wanted_return is not None:

@@ -6,6 +6,7 @@ environment -> agents -> policies -> stacks -> learner of all stacks
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     from outrider.wire import Space
 
 R = TypeVar("R", bound=RunSettings)
+log = logging.getLogger("outrider.algorithm")
+MANY = 1000
+"""So many policies take seconds to make."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,6 +175,8 @@ def plan_policies(
         critic_space=_critic_space(settings, agents, groups, state_space),
         seed=seed,
     )
+    if len(names) >= MANY:
+        log.info("making %s policies", f"{len(names):,}")
     assemblies = [StackAssembly(stack, seed=seed) for stack in planned]
     if recorded is None:
         book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from outrider.algorithm.evaluation_pace import EvaluationPace
 from outrider.algorithm.policy_returns import NUM_SHOWN, SPREAD
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class MultiAgentEvaluator:
             num_envs=self._settings.evaluation.evaluation_num_envs,
             seed=seed,
             max_env_restarts=self._settings.env_runners.max_env_restarts,
+            on_step=EvaluationPace(num_episodes),
         )
         assert episodes.agents is not None
         return {

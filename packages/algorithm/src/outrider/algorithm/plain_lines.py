@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from outrider.algorithm.farm_counts import farm_words
 from outrider.algorithm.figure import figure
-from outrider.algorithm.policy_words import spread_words
+from outrider.algorithm.policy_words import spread_words, sum_word
 from outrider.algorithm.shares import mean_share
 
 if TYPE_CHECKING:
@@ -83,12 +83,13 @@ def _parts(result: Mapping[str, Any]) -> list[str]:
     parts = [
         f"iteration {result['iteration']:>5}",
         f"{result['num_env_steps']:>10,} steps",
-        "return        -" if mean is None else f"return {figure(mean):>8}",
-        *([f"policies {words}"] if (words := spread_words(result)) else []),
+        ("return        -" if mean is None else f"return {figure(mean):>8}") + sum_word(result),
+        *([words] if (words := spread_words(result)) else []),
         f"{result['env_steps_per_s']:>8,.0f} steps/s",
         *([f"{result['agent_steps_per_s']:>8,.0f} of agents"] if "agent_steps_per_s" in result else []),
         f"{result['time_s']:>7.1f} s",
     ]
     if "evaluation/episode_return_mean" in result:
-        parts.append(f"evaluated {figure(result['evaluation/episode_return_mean'])}")
+        evaluated = figure(result["evaluation/episode_return_mean"])
+        parts.append(f"evaluated {evaluated}{sum_word(result)}")
     return parts

@@ -16,10 +16,23 @@ RETURN = "/episode_return_mean"
 
 
 def spread_words(result: Mapping[str, Any]) -> str:
-    """Return from where to where the returns of most policies lie; nothing where there is one."""
-    if result.get("num_policies", 1) < 2 or "policy_return_p10" not in result:
+    """Return what each of a few policies got, or from where to where most lie; nothing where there is one."""
+    number = result.get("num_policies", 1)
+    if number < 2 or "policy_return_p10" not in result:
         return ""
-    return f"{figure(result['policy_return_p10'])} to {figure(result['policy_return_p90'])}"
+    if number <= NUM_NAMED:
+        return f"policies {policies_words(result)}"
+    return f"80 % of policies {figure(result['policy_return_p10'])} to {figure(result['policy_return_p90'])}"
+
+
+def sum_word(result: Mapping[str, Any]) -> str:
+    """Return what a return of all agents together is called; nothing where there is one agent."""
+    return " in sum" if "num_policies" in result else ""
+
+
+def sum_of_agents(result: Mapping[str, Any]) -> str:
+    """Return the same where there is more room."""
+    return " (sum over agents)" if "num_policies" in result else ""
 
 
 def policies_words(result: Mapping[str, Any]) -> str:
@@ -28,7 +41,7 @@ def policies_words(result: Mapping[str, Any]) -> str:
     if "policy_return_p50" not in result:
         return ""
     if number <= NUM_NAMED:
-        named = (f"{_short(name)} {figure(mean)}" for name, mean in _means(result))
+        named = (f"{_short(name)}: {figure(mean)}" for name, mean in _means(result))
         return "  ".join(named)
     low, middle, high = (figure(result[f"policy_return_p{p}"]) for p in (10, 50, 90))
     return f"{number:,}: a tenth below {low}, half below {middle}, nine tenths below {high}"

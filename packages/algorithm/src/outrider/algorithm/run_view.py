@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.figure import figure
 from outrider.algorithm.plain_lines import PlainLines
+from outrider.algorithm.policy_words import sum_of_agents
 from outrider.algorithm.ray_metrics import RayMetrics, ray_is_running
 from outrider.algorithm.setting_value import function_name
 from outrider.algorithm.stopping import StopRule
@@ -87,7 +88,10 @@ def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
         number = outcome.evaluation["num_episodes"]
         mean = figure(outcome.evaluation["episode_return_mean"])
         deviation = figure(outcome.evaluation["episode_return_std"])
-        lines.append(f"evaluated   {mean} ± {deviation} over {number} episodes without exploration")
+        lines.append(
+            f"evaluated   {mean} ± {deviation}{sum_of_agents(outcome.evaluation)} over {number} episodes "
+            "without exploration"
+        )
     lines.append(f"checkpoint  {outcome.checkpoint}")
     lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")
     if outcome.interrupted_by:

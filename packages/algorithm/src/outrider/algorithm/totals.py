@@ -61,7 +61,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from outrider.algorithm import farm_counts
-from outrider.algorithm.bottleneck import bottleneck, bottleneck_in_one_process
+from outrider.algorithm.bottleneck import bottleneck
 from outrider.algorithm.cores import BusyCores
 from outrider.algorithm.shares import shares_of
 from outrider.envrunner import PoolStatistics
@@ -181,10 +181,6 @@ class Totals:
         busy = self._cores.share()
         self._cores_busy.extend([] if busy is None else [busy])
         env_runners, learners = self._settings.env_runners, self._settings.learners
-        if self._has_agents:
-            shares = shares_of(self._newest)
-            sentence = bottleneck_in_one_process(shares, env_runners=env_runners, learners=learners)
-            return {"bottleneck": sentence} | ({} if busy is None else {"cores_busy_share": busy})
         sentence = bottleneck(
             shares_of(self._newest),
             env_runners=env_runners,

@@ -42,6 +42,7 @@ def evaluate(
     seed: int,
     explore: bool = False,
     max_episode_steps: int = 30_000,
+    on_step: Callable[[int], None] | None = None,
 ) -> EpisodeStatistics:
     """Play `num_episodes` episodes in environments made for this, and return them in order of their seeds.
 
@@ -50,7 +51,8 @@ def evaluate(
     episodes change it; a native vector environment takes one seed for all its copies. Without `explore`
     the policy takes its most likely action. An episode of `max_episode_steps` steps (by default more
     than Atari's longest) is cut and counted with a warning; one of a native vector environment cannot be
-    cut, and raises RuntimeError.
+    cut, and raises RuntimeError. `on_step` is called after each step with the number of episodes that have
+    ended.
     """
     settings = settings or EnvRunnerSettings()
     num_envs = min(num_envs, num_episodes)
@@ -71,7 +73,16 @@ def evaluate(
     vector = make_vector_environment(environment, settings, num_envs=num_envs, on_failure=restart)
     try:
         rng = np.random.default_rng(seed) if explore else None
-        play(policy, vector, deal, action_heads=action_heads, seed=seed, rng=rng, ended=restarts.forgive)
+        play(
+            policy,
+            vector,
+            deal,
+            action_heads=action_heads,
+            seed=seed,
+            rng=rng,
+            watch=on_step and (lambda _: on_step(num_episodes - deal.num_left)),
+            ended=restarts.forgive,
+        )
     finally:
         close_all(vector)
     return deal.statistics()

@@ -38,15 +38,16 @@ def evaluate_agents(
     num_envs: int,
     seed: int,
     max_env_restarts: int,
-    explore: bool = False,
     max_episode_steps: int = 30_000,
+    on_step: Callable[[int], None] | None = None,
 ) -> EpisodeStatistics:
     """Play `num_episodes` episodes and return them in the order of their seeds, and so those of agents.
 
     `make_vector` makes copies, as many as it is told to, and they are closed. Episode i starts from seed
     `seed` + i, and its mapping is drawn from that seed, so that neither `num_envs` nor the other episodes
-    change it. Without `explore` policies take their most likely action. An episode of
-    `max_episode_steps` steps is cut and counted with a warning.
+    change it. Policies take their most likely action. An episode of
+    `max_episode_steps` steps is cut and counted with a warning. `on_step` is called after each step with the
+    number of episodes that have ended.
     """
     num_envs = min(num_envs, num_episodes)
     restarts = Restarts(max_env_restarts)
@@ -58,7 +59,7 @@ def evaluate_agents(
 
     vector = make_vector(num_envs, restart)
     try:
-        play = _Play(vector, stacks, policies, np.random.default_rng(seed) if explore else None)
+        play = _Play(vector, stacks, policies, on_step)
         for first in range(seed, seed + num_episodes, num_envs):
             num_counted = min(num_envs, seed + num_episodes - first)
             play.wave(mapping, first - seed, seed, num_counted, max_episode_steps)
@@ -75,9 +76,9 @@ class _Play:
         vector: MultiAgentVector,
         stacks: Sequence[ActingStack],
         policies: Sequence[PolicyEntry],
-        rng: np.random.Generator | None,
+        on_step: Callable[[int], None] | None,
     ) -> None:
-        self._vector, self._stacks, self._rng = vector, stacks, rng
+        self._vector, self._stacks, self._on_step = vector, stacks, on_step
         self._shape = (vector.num_envs, len(vector.agents))
         self._layouts = ActingLayouts(SlotGroups(vector.groups, *self._shape))
         index = {stack.name: position for position, stack in enumerate(stacks)}
@@ -150,6 +151,8 @@ class _Play:
                     "an episode was cut after %d steps; it counts as it was then", max_episode_steps
                 )
             is_over_E |= counts_E & (step.over | is_cut_E)
+            if self._on_step is not None:
+                self._on_step(len(self._environments) + int(is_over_E[:num_counted].sum()))
         self._environments += zip(
             returns_E[:num_counted].tolist(), steps_E[:num_counted].tolist(), strict=True
         )
@@ -183,8 +186,7 @@ class _Play:
             for name, column in after.items():
                 state[index][name][rows.slots] = column
             sampler = self._sampler(index, rows.parts[0].group)
-            choose = sampler.most_likely if self._rng is None else sampler.sample
-            chosen = choose(parameters)
+            chosen = sampler.most_likely(parameters)
             for path, column in sampler.in_environment_units(chosen).items():
                 for part in rows.parts:
                     actions = self._actions[part.group][path]
@@ -193,7 +195,7 @@ class _Play:
     def _sampler(self, index: int, group: int) -> ActionSampler:
         if index not in self._samplers:
             space = self._vector.groups[group].action_space
-            rng = self._rng or np.random.default_rng(0)
+            rng = np.random.default_rng(0)  # draws nothing
             self._samplers[index] = ActionSampler(self._stacks[index].action_heads, space, rng)
         return self._samplers[index]
 
