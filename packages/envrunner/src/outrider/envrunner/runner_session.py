@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from outrider.envrunner.invitation import Invitation
 from outrider.envrunner.seats import Seated
-from outrider.envrunner.weights_selection import ON_DEMAND, HeldElsewhere
+from outrider.envrunner.weights_selection import ON_DEMAND
+from outrider.envrunner.weights_sent import WeightsSent, size_bytes
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.connection import Connection
 from outrider.transport.received import ReceivedFragment
@@ -36,8 +37,6 @@ from outrider.wire.session_codec import encode_sample_response
 from outrider.wire.stream import goodbye_message
 
 _LOGGER = logging.getLogger("outrider.envrunner")
-_SOON_BYTES = 2**20
-"""Weights up to this size are there within milliseconds: runners may wait for them, and none is left out."""
 
 
 @dataclass(slots=True)
@@ -89,23 +88,10 @@ class RunnerSession:
         """Those above `acknowledged`."""
         self._arrived = 0
         """All fragments up to this one are here, checked or not."""
-        self._given: int | None = None
-        """Version of the weights that the runner was sent last."""
-        self._given_weights: WeightsReference | None = None
-        """Those that were sent last, to anybody or into a connection that broke."""
-        self._held = HeldElsewhere(on_demand=False)
+        self._weights = WeightsSent(invitation)
         self._num_wanted = 0
         """Requests for policies so far."""
-        self._is_there_soon = True
-        """Whether those weights are small."""
-        self._base: int | None = None
-        """Version of the weights that the runner has all that it needs of; None: nobody knows."""
-        self._num_before_base = 0
-        """Asks up to this one say nothing of that: the runner was told to begin anew since."""
-        self._newest_given = -1
         self._newest_acted = -1
-        self._offered: WeightsReference | None = None
-        """The newest that were offered, unless others were to act since."""
         self._num_requests = 0
         self._request: _StateRequest | None = None
 
@@ -126,11 +112,10 @@ class RunnerSession:
             self._cut_off(f"it has heard ask {join.last_ask}, and {self.seated.num_asked} was the last")
             return
         self._say_welcome(welcome, resumed=True)
-        self._given = join.weights_version
+        self._weights.version = join.weights_version
         for ask in self._asks:
             if ask.sequence > self._arrived:
-                if self._given is None or (ask.weights and ask.weights.version > self._given):
-                    self._give_exact(ask.weights)
+                self._weights.give_newer(ask.weights)
                 if ask.sequence > join.last_ask:
                     self._send_ask(ask)
         self.send_offer()
@@ -165,7 +150,7 @@ class RunnerSession:
         """Note that the connection broke; a runner that is ready and broke no rule may come back."""
         if connection is not self._connection or self.is_over:
             return
-        self._connection = None
+        self._use(None)
         if connection.broke_rule:
             self._tally.num_cut_off += 1
             self._end(reason)
@@ -195,7 +180,7 @@ class RunnerSession:
 
     def assign(self, index: int, incarnation: int) -> None:
         """Send the assignment and the policy graph."""
-        self._held = HeldElsewhere(on_demand=ON_DEMAND in self._agreed)
+        self._weights.begin()
         assignment = self._invitation.assignment(index, incarnation, self._agreed)
         self._send(assignment, self._invitation.graph)
 
@@ -203,21 +188,16 @@ class RunnerSession:
         """Send a credit, and before it the weights that it needs."""
         ask = _Ask(sequence, weights)
         self._asks.append(ask)
-        self._give_exact(weights)
+        self._weights.give_exact(weights)
         self._send_ask(ask)
 
     def offer(self, weights: WeightsReference) -> None:
         """Send newer weights, once those that are on their way are out."""
-        self._offered = weights
-        self.send_offer()
+        self._weights.offer(weights)
 
     def send_offer(self) -> None:
         """Send what was offered and could not be sent before, or was lost on the way."""
-        weights, connection = self._offered, self._connection
-        if weights is None or connection is None or weights.version == self._given:
-            return
-        if self._is_there_soon or not connection.is_sending:
-            self._give(weights)
+        self._weights.send_offer()
 
     def get_state(self, timeout_s: float) -> Mapping[str, Any]:
         """Ask for the state and wait."""
@@ -236,8 +216,7 @@ class RunnerSession:
         """Send a state and wait until the runner has taken it over; its weights are sent again after it."""
         self._call(encode_tree(dict(state)).pieces(), timeout_s)
         with self._changed:
-            self._given = self._base = None
-            self._num_before_base = self.seated.num_asked
+            self._weights.begin_anew(self.seated.num_asked)
 
     def stop(self, goodbye: Goodbye) -> None:
         """Say goodbye; the session is over."""
@@ -247,11 +226,16 @@ class RunnerSession:
     # Under the lock.
 
     def _connect(self, connection: Connection, welcome: Welcome) -> None:
-        self._connection, self.patience_ends = connection, inf
+        self.patience_ends = inf
         self._last_delivered = 0
         self.identity = connection.identity
         self._agreed = welcome.capabilities
+        self._use(connection)
         connection.keep(self._invitation.terms)
+
+    def _use(self, connection: Connection | None) -> None:
+        self._connection = connection
+        self._weights.connect(connection, self._agreed)
 
     def _say_welcome(self, welcome: Welcome, *, resumed: bool) -> None:
         self._send(
@@ -303,8 +287,8 @@ class RunnerSession:
         """Answer with policies; the same request again where the connection broke before the answer came."""
         policies = np.array(wanted.policies, np.int32)
         weights = self._acting_weights()
-        if not self._held.on_demand or weights is None:
-            why = "was not sent any weights yet" if self._held.on_demand else f"lacks {ON_DEMAND!r}"
+        if not self._weights.held.on_demand or weights is None:
+            why = "was not sent any weights yet" if self._weights.held.on_demand else f"lacks {ON_DEMAND!r}"
             self._cut_off(f"it wants policies and {why}")
             return
         if not wanted.request or wanted.request - self._num_wanted not in {0, 1}:
@@ -316,13 +300,13 @@ class RunnerSession:
             self._cut_off(str(error))
             return
         self._num_wanted = wanted.request
-        self._held.wants(policies, np.array(wanted.dropped, np.int32))
+        self._weights.held.wants(policies, np.array(wanted.dropped, np.int32))
         self._later(lambda: self._answer_wanted(connection, wanted.request, weights, policies))
 
     def _acting_weights(self) -> WeightsReference | None:
         """Return those that the runner samples with: of its present ask, or at least as new as it has."""
         present = next((ask for ask in self._asks if ask.sequence == self._arrived + 1), None)
-        return self._given_weights if present is None else present.weights or self._given_weights
+        return self._weights.last if present is None else present.weights or self._weights.last
 
     def _part(self, goodbye: Goodbye) -> None:
         sentence = printable(goodbye.sentence) or "it said goodbye"
@@ -334,29 +318,14 @@ class RunnerSession:
             self.seated.gone(sentence)
         self._changed.notify_all()
 
-    def _give_exact(self, weights: WeightsReference | None) -> None:
-        """Send the weights of an ask, unless the runner has them."""
-        if weights is not None and weights.version != self._given:
-            self._offered = None
-            self._give(weights)
-
-    def _give(self, weights: WeightsReference) -> None:
-        if self._connection is not None:
-            self._given = weights.version
-            self._newest_given = max(self._newest_given, weights.version)
-            self._given_weights = weights
-            pieces = self._invitation.weights(weights, self._agreed, self._base, self._held)
-            self._is_there_soon = _size_bytes(pieces) <= _SOON_BYTES
-            self._send(session.WeightsDelivery(weights.version), pieces)
-
     def _send_ask(self, ask: _Ask) -> None:
         """Send a credit. It may overtake weights; it says which to wait for, where that is not for long."""
-        soon = self._given if self._is_there_soon else None
-        self._send(session.Ask(ask.sequence, soon if ask.weights is None else ask.weights.version))
+        version = self._weights.soon_version if ask.weights is None else ask.weights.version
+        self._send(session.Ask(ask.sequence, version))
 
     def _send(self, message: session.SampleResponse, pieces: Sequence[Bytes] = ()) -> None:
         if self._connection is not None:
-            self._connection.send(encode_sample_response(message, _size_bytes(pieces)), pieces)
+            self._connection.send(encode_sample_response(message, size_bytes(pieces)), pieces)
 
     def _cut_off(self, sentence: str) -> None:
         self._tally.num_cut_off += 1
@@ -365,12 +334,13 @@ class RunnerSession:
 
     def _end(self, sentence: str) -> None:
         self.is_over = True
-        self._connection = None
+        self._use(None)
         self.seated.gone(sentence)
         self._changed.notify_all()
 
     def _close(self, last: bytes = b"") -> None:
-        connection, self._connection = self._connection, None
+        connection = self._connection
+        self._use(None)
         if connection is not None:
             connection.close(last)
 
@@ -410,8 +380,7 @@ class RunnerSession:
             return None
         with self._changed:
             self._newest_acted = newest_acted
-            if ask.sequence > self._num_before_base:
-                self._base = newest_acted
+            self._weights.acted(ask.sequence, newest_acted)
             self.acknowledged = ask.sequence
             self._asks.popleft()
             self._send(session.Acknowledgement(ask.sequence))
@@ -424,7 +393,7 @@ class RunnerSession:
         rules = self._invitation.rules
         rules.check(fragment, runner=self._invitation.runner(self.seated.index))
         if ask.weights is None:
-            acted = rules.check_versions(fragment, self._newest_acted, self._newest_given)
+            acted = rules.check_versions(fragment, self._newest_acted, self._weights.newest_version)
         else:
             acted = rules.check_versions(fragment, ask.weights.version, ask.weights.version)
         return self._newest_acted if acted is None else acted
@@ -465,10 +434,6 @@ def printable(text: str, *, at_most: int = 500) -> str:
     """Return what a peer said as one line for logs, without what could pass for something else."""
     shown = text[:at_most]
     return "".join(each if each.isprintable() else " " for each in shown).strip()
-
-
-def _size_bytes(pieces: Sequence[Bytes]) -> int:
-    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _goodbye(reason: GoodbyeReason, sentence: str) -> bytes:
