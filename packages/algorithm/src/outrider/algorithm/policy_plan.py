@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.run_settings import NetworkSettings, RunSettings
     from outrider.envrunner.multi_agent_vector import AgentGroup
     from outrider.envrunner.policy_mapping import PolicyMapping
-    from outrider.learner.algorithms import AlgorithmSettings
+    from outrider.learner.algorithm_settings import AlgorithmSettings
     from outrider.wire import Space
 
 

@@ -13,7 +13,7 @@ from outrider.algorithm.resource_settings import ResourceSettings
 from outrider.algorithm.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
-from outrider.learner.algorithms import AlgorithmSettings
+from outrider.learner.algorithm_settings import AlgorithmSettings
 from outrider.rlmodule import ModuleSettings
 
 

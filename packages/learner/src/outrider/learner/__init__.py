@@ -3,7 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from outrider.learner.algorithms import make_learner, make_stacked_learner, settings_class
+from outrider.learner.algorithm_settings import settings_class
+from outrider.learner.algorithms import make_learner, make_stacked_learner
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner_group import LearnerGroupSettings

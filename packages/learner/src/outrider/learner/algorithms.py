@@ -1,10 +1,11 @@
-"""The algorithms by name. Imports torch only when a learner is made."""
+"""Makes the learners of all algorithms. Imports torch only then."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
+from outrider.learner.algorithm_settings import AlgorithmSettings, settings_class
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.ppo_settings import PPOSettings
@@ -16,21 +17,6 @@ if TYPE_CHECKING:
     from outrider.learner.ranks import Ranks
     from outrider.learner.stack_learner import StackLearner
     from outrider.rlmodule import Policy, PolicyStack
-
-AlgorithmSettings: TypeAlias = PPOSettings | IMPALASettings | APPOSettings
-
-ALGORITHMS: dict[str, type[AlgorithmSettings]] = {
-    "ppo": PPOSettings,
-    "impala": IMPALASettings,
-    "appo": APPOSettings,
-}
-
-
-def settings_class(name: str) -> type[AlgorithmSettings]:
-    """Return the training settings of an algorithm. Raises ValueError for one that there is not."""
-    if name not in ALGORITHMS:
-        raise ValueError(f"outrider-learner knows no algorithm {name!r}; choose from {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[name]
 
 
 def make_learner(

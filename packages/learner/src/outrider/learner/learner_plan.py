@@ -23,7 +23,7 @@ class LearnerPlan:
     """Everything that the ranks of a group have in common."""
 
     algorithm: str
-    """Name by which `outrider.learner.algorithms` knows it, such as "ppo"."""
+    """Name by which `outrider.learner.algorithm_settings` knows it, such as "ppo"."""
     training: Any
     """Settings of that algorithm: PPOSettings and the like."""
     policy: PolicyRecipe
@@ -58,7 +58,7 @@ class LearnerPlan:
     @staticmethod
     def from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None) -> LearnerPlan:
         """Read what `to_message` returned. Raises ValueError for what this release does not know."""
-        from outrider.learner.algorithms import settings_class
+        from outrider.learner.algorithm_settings import settings_class
 
         return LearnerPlan(
             algorithm=message["algorithm"],

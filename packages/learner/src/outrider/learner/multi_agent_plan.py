@@ -137,7 +137,7 @@ class StackPlan:
         message: Mapping[str, Any], algorithm: str, load: Callable[[bytes], Any] | None = None
     ) -> StackPlan:
         """Read what `to_message` returned. Raises ValueError for what this release does not know."""
-        from outrider.learner.algorithms import settings_class
+        from outrider.learner.algorithm_settings import settings_class
 
         return StackPlan(
             name=message["name"],
@@ -173,7 +173,7 @@ class MultiAgentPlan:
     """All policies of a run, or those of one rank."""
 
     algorithm: str
-    """Name by which `outrider.learner.algorithms` knows it, such as "ppo"."""
+    """Name by which `outrider.learner.algorithm_settings` knows it, such as "ppo"."""
     stacks: tuple[StackPlan, ...]
     frozen: frozenset[int] = frozenset()
     """Numbers of policies that do not train."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.learner.algorithms import AlgorithmSettings
+from outrider.learner.algorithm_settings import AlgorithmSettings
 from outrider.learner.impala_settings import IMPALASettings
 
 SCHEDULES = ("lr", "clip_param", "entropy_coeff")
