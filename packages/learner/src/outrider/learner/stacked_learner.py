@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outrider.learner.algorithms import AlgorithmSettings
+from outrider.learner.algorithm_settings import AlgorithmSettings
 from outrider.learner.blocks import cut_blocks
 from outrider.learner.freed_memory import keep_freed_memory
 from outrider.learner.learner import StateTree
