@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig, policy_service
+from outrider.learner.learned_policies import PoliciesHere
 from outrider.learner.multi_agent_plan import Intake
 
 
@@ -80,3 +81,22 @@ def of_run(asked: list[Group]) -> Any:
 def test_learners_beside_those_of_a_service_are_refused(num_learners: Any) -> None:
     with pytest.raises(ValueError, match=r"asks for learners beside those at learner_address='127.0.0.1:1'"):
         config(PPOConfig(), num_learners=num_learners).build()
+
+
+def test_a_policy_that_a_service_refuses_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Any, *_: Any, **__: Any) -> None:
+        raise ValueError("its network is not of a module that this learner service imports")
+
+    with (
+        PPOConfig()
+        .environment("CartPole-v1")
+        .training(train_batch_size_per_learner=16)
+        .rl_module(fcnet_hiddens=(4,))
+        .multi_agent(num_agents=1, policies=["0"])
+        .build() as algorithm
+    ):
+        monkeypatch.setattr(PoliciesHere, "add", refuse)
+        with pytest.raises(ValueError, match="its network is not of a module"):
+            algorithm.add_policy("new")
+        assert list(algorithm.policies) == ["0"]
+        algorithm.train()

@@ -88,7 +88,13 @@ class SeveralPolicies:
         added = self.book.add(
             name, stack=stack, planned=source.planned, own={} if like is None else source.own
         )
-        self._learner.add(assembly.learner_plan(stack, [added]), like=None if like is None else source.number)
+        try:
+            self._learner.add(
+                assembly.learner_plan(stack, [added]), like=None if like is None else source.number
+            )
+        except BaseException:  # learners elsewhere may refuse it, or be gone
+            self.book.remove(name)
+            raise
         self._tell_players()
 
     def remove(self, name: str) -> None:
