@@ -19,9 +19,9 @@ NUM_PROCESSES = 4
 
 
 # Ray waits a second for a process of its own that it has killed, and then lets go of it without a word
-# (`Node._kill_process_impl`): on a busy machine its Popen is collected as "still running". Whose the socket is was
-# not found; it was seen when tests of Ray still shared their process with others. That no process stays behind
-# is what tests of their own look for.
+# (`Node._kill_process_impl`): on a busy machine its Popen is collected as "still running". Whose the socket
+# is was not found; it was seen when tests of Ray still shared their process with others. That no process
+# stays behind is what tests of their own look for.
 COLLECTED_LATE = (
     r"ignore:Exception ignored in. (<socket.socket .*laddr=..0.0.0.0., 0.>|<function Popen.__del__)"
     ":pytest.PytestUnraisableExceptionWarning"
