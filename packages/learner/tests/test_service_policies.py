@@ -32,7 +32,7 @@ from outrider.learner.service_policies import ServicePolicies
 from outrider.learner.torchrun_groups import TorchrunGroups
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
-from outrider.wire import BoxSpace, DiscreteSpace, encode_tree, session
+from outrider.wire import BoxSpace, DiscreteSpace, decode_tree, encode_tree, session
 
 if TYPE_CHECKING:
     from outrider.learner.torchrun_link import Link
@@ -542,3 +542,24 @@ def test_weights_of_policies_that_stand_still_cross_once(
     network.pairs[-1].cut()
     there.group.update(put_in(3))
     assert came[3:] == [0, 4]
+
+
+def test_who_starts_anew_gets_policies_that_nobody_has_changed(network: Any) -> None:
+    connection = ServiceConnection(network.dial, LONG)
+    start = encode_tree({"plan": plan_message(plan()), "state": None})
+    freeze = encode_tree({"call": "freeze", "numbers": [0]})
+    connection.send(session.LearnStart(asynchronous=False), start.pieces())
+    connection.send(session.LearnPolicies(1), freeze.pieces())
+    connection.send(session.LearnStart(asynchronous=False), start.pieces())
+    connection.send(session.LearnPolicies(2), encode_tree({"call": "policies"}).pieces())
+    assert answer_to(2, connection)["frozen"] == []
+    connection.close()
+
+
+def answer_to(request: int, connection: ServiceConnection) -> Any:
+    """Return what the service answers to a call."""
+    while (taken := connection.take(LONG)) is not None:
+        message, attachment = taken
+        if message == session.LearnPoliciesAnswer(request):
+            return decode_tree(attachment)
+    raise AssertionError("the service said nothing")
