@@ -11,7 +11,7 @@ SOAK = Path(__file__).resolve().parents[1] / "tools" / "soak.py"
 
 
 def test_training_goes_on_while_runners_environments_and_ranks_are_killed() -> None:
-    flags = ["--minutes", "0.15", "--pause-s", "1", "2", "--wanted-return", "5"]
+    flags = ["--minutes", "0.25", "--pause-s", "1", "2", "--wanted-return", "5"]
     done = subprocess.run(
         [sys.executable, str(SOAK), *flags], check=False, capture_output=True, text=True, timeout=240
     )
