@@ -18,7 +18,7 @@ from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.pool import LocalRunnerPool
-from outrider.envrunner.remote_runners import Sampled
+from outrider.envrunner.remote_runners import Lost, Sampled
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment
@@ -29,11 +29,14 @@ from outrider.transport.security import ServerSecurity
 from outrider.wire import Fragment, Hello, all_parts, decode_act_response, decode_weights
 from outrider.wire.session import (
     Acknowledgement,
+    Ask,
     Assignment,
     Goodbye,
     GoodbyeReason,
     Ready,
     SessionWelcome,
+    StateDelivery,
+    StateRequest,
     WeightsDelivery,
 )
 
@@ -44,6 +47,10 @@ THREE = Cast(
     policies=(*PLAN.policies, PolicyEntry(name="newest", number=3, stack="blues")),
     mapping=Matchups([(1.0, {"red": "main", "blue": "newest"})]),
 )
+FOUR = replace(
+    THREE, policies=(*THREE.policies, PolicyEntry(name="one more", number=4, stack="blues")), mapping=None
+)
+JOIN = FARM.join(Hello(component="a liar", capabilities=frozenset({"multi_agent"})), name="liar")
 DEADLINE_S = 20.0
 
 
@@ -227,7 +234,7 @@ def honest_fragment(scene: Scene) -> tuple[Fragment, RawRunner]:
     """Return what a peer that was asked for its first fragment would hand in."""
     scene.gateway.start(0, incarnation=0)
     peer = RawRunner(scene.port)
-    peer.say(FARM.join(Hello(component="a liar", capabilities=frozenset({"multi_agent"})), name="liar"))
+    peer.say(JOIN)
     peer.say(Ready())
     scene.gateway.events(0.0)
     scene.gateway.ask(0, weights(0))
@@ -283,3 +290,51 @@ def test_environments_without_a_policy_are_sent_away_in_a_sentence(scene: Scene)
     assert welcome.welcome.refusal is not None
     assert "several agents, and acts for environments of one agent only" in goodbye.sentence
     assert scene.gateway.admission.num_refused == 1
+
+
+def test_nobody_waits_for_a_runner_to_hear_of_other_policies(scene: Scene) -> None:
+    _, peer = honest_fragment(scene)
+    scene.gateway.check_cast(THREE)
+    scene.gateway.recast(0, THREE, 0.0)
+    scene.gateway.check_cast(FOUR)
+    scene.gateway.recast(0, FOUR, 0.0)
+    assert peer.heard(StateRequest) == [StateRequest(1), StateRequest(2)]
+    scene.gateway.ask(0, weights(1, more=[3]))
+    assert len(peer.heard(WeightsDelivery)) == 1  # it would forget others
+    peer.say(StateDelivery(1))
+    assert len(peer.heard(WeightsDelivery)) == 1
+    peer.say(StateDelivery(2))
+    assert peer.heard(WeightsDelivery)[1:] == [WeightsDelivery(0), WeightsDelivery(1)]
+    assert [ask.weights_version for ask in peer.heard(Ask)] == [0, 1]
+
+
+def test_who_comes_back_hears_again_of_other_policies(scene: Scene) -> None:
+    _, peer = honest_fragment(scene)
+    scene.gateway.check_cast(THREE)
+    scene.port.cut()
+    scene.gateway.recast(0, THREE, 0.0)
+    again = RawRunner(scene.port)
+    again.say(replace(JOIN, session=peer.heard(SessionWelcome)[0].session, last_ask=1, weights_version=0))
+    assert again.heard(StateRequest) == [StateRequest(1)]
+    assert not again.heard(WeightsDelivery)
+    again.say(StateDelivery(1))
+    assert again.heard(WeightsDelivery) == [WeightsDelivery(0)]
+
+
+def test_a_runner_that_cannot_play_with_other_policies_is_lost(scene: Scene) -> None:
+    _, peer = honest_fragment(scene)
+    scene.gateway.check_cast(THREE)
+    scene.gateway.recast(0, THREE, 0.0)
+    peer.say(StateDelivery(1, "the plan has no stack 'greens'"))
+    (event,) = scene.gateway.events(0.0)
+    assert isinstance(event, Lost)
+    assert "it could not be told of other policies: the plan has no stack 'greens'" in event.reason
+
+
+def test_a_state_is_asked_for_once_a_runner_has_heard_of_other_policies(scene: Scene) -> None:
+    _, peer = honest_fragment(scene)
+    scene.gateway.check_cast(THREE)
+    scene.gateway.recast(0, THREE, 0.0)
+    with pytest.raises(TimeoutError):
+        scene.gateway.get_state(0, 0.01)
+    assert peer.heard(StateRequest) == [StateRequest(1)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeAlias
@@ -21,6 +21,7 @@ from outrider.envrunner.runner import EnvRunner
 from outrider.envrunner.seats import Seated
 from outrider.envrunner.weights_loading import load_newer
 from outrider.transport import LocalFragment, WeightsReference
+from outrider.wire import Bytes
 from outrider.wire.session import Goodbye, GoodbyeReason
 
 _LOGGER = logging.getLogger("outrider.envrunner")
@@ -79,6 +80,10 @@ class ActingRunner:
     def set_state(self, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let the runner go on from a state, with the episodes that the peer is in."""
         self._call(lambda: self._runner.set_state(state), timeout_s)
+
+    def recast(self, cast: Sequence[Bytes]) -> None:
+        """Never happens: a run with several agents acts for nobody."""
+        raise AssertionError("one policy acts for this environment")
 
     def stop(self, goodbye: Goodbye) -> None:
         """Send the peer away and end."""

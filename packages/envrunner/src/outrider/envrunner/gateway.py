@@ -32,7 +32,7 @@ from outrider.transport import WeightsReference
 from outrider.transport.addresses import is_guarded
 from outrider.transport.connection import Receiver
 from outrider.transport.security import ServerSecurity
-from outrider.wire import Limits, Welcome
+from outrider.wire import Bytes, Limits, Welcome, encode_tree
 from outrider.wire.session import Goodbye, GoodbyeReason, Join
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ class Gateway:
         listen = listen or _listener(address, settings, security, limits)
         self._listening: Listening | None = listen(services)
         self._num_kept_out = 0
+        self._cast: Cast | None = None
+        """What runners were told last, encoded once for all."""
+        self._cast_message: Sequence[Bytes] = ()
         self.address = self._listening.address
         """Where to dial, with the port that the system chose."""
         self.is_last = True
@@ -185,8 +188,10 @@ class Gateway:
         self._invitation.recast(cast)
 
     def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
-        """Let a runner act with other policies; see `RemoteRunners`."""
-        self._seats.occupant(index).set_state({CAST: cast.to_message()}, timeout_s)
+        """Let a runner act with other policies; see `RemoteRunners`. Nothing is waited for."""
+        if cast is not self._cast:
+            self._cast, self._cast_message = cast, encode_tree({CAST: cast.to_message()}).pieces()
+        self._seats.recast(index, self._cast_message)
 
     def stop(self, index: int, reason: str = "") -> None:
         """Close a seat; whoever sits there is sent away, told why, and may come again."""

@@ -218,6 +218,11 @@ class RunnerSession:
         with self._changed:
             self._weights.begin_anew(self.seated.num_asked)
 
+    def recast(self, cast: Sequence[Bytes]) -> None:
+        """Say that there are other policies. What was asked for waits for weights until it has heard."""
+        self._weights.hold()
+        self._send_request(_StateRequest(self._num_requests + 1, cast, is_cast=True))
+
     def stop(self, goodbye: Goodbye) -> None:
         """Say goodbye; the session is over."""
         self.is_over = True
@@ -281,7 +286,23 @@ class RunnerSession:
             self._cut_off(f"it answers state request {number}, which was not made")
         elif request is not None and request.number == number:
             request.is_answered, request.error, request.answer = True, printable(error), attachment
+            if request.is_cast:
+                self._take_answer_to_cast(request)
             self._changed.notify_all()
+
+    def _take_answer_to_cast(self, request: _StateRequest) -> None:
+        """Send the weights that were held back; others may play than those that it was sent before."""
+        self._request = None
+        if request.error:
+            sentence = f"it could not be told of other policies: {request.error}"
+            self._close(_goodbye(GoodbyeReason.FAILED, sentence))
+            self._end(sentence)
+            return
+        self._weights.begin_anew(self.seated.num_asked)
+        for ask in self._asks:
+            if ask.sequence > self._arrived:
+                self._weights.give_newer(ask.weights)
+        self._weights.send_offer()
 
     def _take_wanted(self, connection: Connection, wanted: session.PoliciesWanted) -> None:
         """Answer with policies; the same request again where the connection broke before the answer came."""
@@ -322,6 +343,11 @@ class RunnerSession:
         """Send a credit. It may overtake weights; it says which to wait for, where that is not for long."""
         version = self._weights.soon_version if ask.weights is None else ask.weights.version
         self._send(session.Ask(ask.sequence, version))
+
+    def _send_request(self, request: _StateRequest) -> None:
+        """Ask for a state or give one; it is said again where the connection breaks before the answer."""
+        self._num_requests, self._request = request.number, request
+        self._send(session.StateRequest(request.number), request.pieces)
 
     def _send(self, message: session.SampleResponse, pieces: Sequence[Bytes] = ()) -> None:
         if self._connection is not None:
@@ -400,11 +426,13 @@ class RunnerSession:
 
     def _call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:
         with self._changed:
-            self._num_requests += 1
-            request = self._request = _StateRequest(self._num_requests, pieces)
-            self._send(session.StateRequest(request.number), pieces)
-            self._changed.wait_for(lambda: request.is_answered or self.is_over, timeout_s)
-            self._request = None
+            deadline = monotonic() + timeout_s
+            request = _StateRequest(self._num_requests + 1, pieces)
+            if self._changed.wait_for(lambda: self._request is None or self.is_over, timeout_s):
+                self._send_request(request)
+                remaining_s = max(0.0, deadline - monotonic())
+                self._changed.wait_for(lambda: request.is_answered or self.is_over, remaining_s)
+                self._request = None
             if not request.is_answered and self.is_over:
                 raise ConnectionError(f"{self._name} is gone")
         if not request.is_answered:
@@ -425,6 +453,8 @@ class _Ask:
 class _StateRequest:
     number: int
     pieces: Sequence[Bytes]
+    is_cast: bool = False
+    """Whether nobody waits for the answer, and it says which policies there are."""
     is_answered: bool = False
     error: str = ""
     answer: memoryview | None = None

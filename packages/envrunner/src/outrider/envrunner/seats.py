@@ -36,6 +36,7 @@ from outrider.envrunner.remote_runners import (
 )
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.transport import FragmentReference, WeightsReference
+from outrider.wire import Bytes
 from outrider.wire.session import Goodbye, GoodbyeReason
 
 _LOGGER = logging.getLogger("outrider.envrunner")
@@ -68,6 +69,10 @@ class Occupant(Protocol):
 
     def set_state(self, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let the runner go on from a state. Not under the lock. Raises as above."""
+        ...
+
+    def recast(self, cast: Sequence[Bytes]) -> None:
+        """Let the runner play with other policies, which a message says, what it is asked for from now on."""
         ...
 
     def stop(self, goodbye: Goodbye) -> None:
@@ -231,6 +236,11 @@ class Seats:
             if seated is None or not seated.is_ready:
                 raise ConnectionError(f"runner {index} is gone")
             return seated.occupant
+
+    def recast(self, index: int, cast: Sequence[Bytes]) -> None:
+        """Let who sits there play with other policies. Raises ConnectionError."""
+        with self.changed:
+            self.occupant(index).recast(cast)
 
     def stop(self, index: int, reason: str = "") -> None:
         """Close a seat and send its occupant away, with the reason where there is one; he may come again."""

@@ -40,6 +40,8 @@ class WeightsSent:
         """Version of the weights that the runner has all that it needs of; None: nobody knows."""
         self._num_before_base = 0
         """Asks up to this one say nothing of that: the runner was told to begin anew since."""
+        self._is_holding = False
+        """Whether the runner will forget what it is sent now."""
         self._offered: WeightsReference | None = None
         """The newest that were offered, unless others were to act since."""
 
@@ -60,6 +62,11 @@ class WeightsSent:
         """Take a runner that was asked for so many fragments for one that has nothing."""
         self.version = self._base = None
         self._num_before_base = num_asked
+        self._is_holding = False
+
+    def hold(self) -> None:
+        """Send nothing until the runner begins anew."""
+        self._is_holding = True
 
     def acted(self, sequence: int, version: int) -> None:
         """Note which version acted in the fragment of an ask: the runner has all of it."""
@@ -91,7 +98,7 @@ class WeightsSent:
             self._give(weights)
 
     def _give(self, weights: WeightsReference) -> None:
-        if self._connection is None:
+        if self._connection is None or self._is_holding:
             return
         self.version = weights.version
         self.newest_version = max(self.newest_version, weights.version)
