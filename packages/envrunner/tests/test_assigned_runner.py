@@ -168,11 +168,9 @@ def test_a_function_that_is_not_there_is_named(name: str, sentence: str) -> None
         mapping_called(name)
 
 
-def test_tens_of_thousands_of_policies_can_be_told() -> None:
+def test_names_of_thousands_of_policies_can_be_told() -> None:
     plan = duel_plan()
-    more = [
-        PolicyEntry(name=f"snapshot {number}", number=number, stack="blues") for number in range(3, 30_000)
-    ]
+    more = [PolicyEntry(name=f"{number:0200}", number=number, stack="blues") for number in range(3, 6_000)]
     told = team_message(replace(plan, policies=(*plan.policies, *more)))
     _, cast = read_team(encode_tree(told).to_bytes())
-    assert len(cast.policies) == 30_000
+    assert len(cast.policies) == 6_000
