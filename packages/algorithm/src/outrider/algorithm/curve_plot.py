@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from outrider.algorithm.checkpoint import CheckpointError
+from outrider.algorithm.policy_plot import draw_policies, has_policies
 from outrider.algorithm.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -51,17 +52,24 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
     figure = Figure(figsize=(10, 7.5), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 4, height_ratios=(2, 1))
+    of_policies = has_policies(progress)
     for index, (title, metric) in enumerate(PANELS.items()):
-        axes = figure.add_subplot(grid[0, :] if index == 0 else grid[1, index - 1])
+        above = grid[0, :2] if of_policies else grid[0, :]
+        axes = figure.add_subplot(above if index == 0 else grid[1, index - 1])
         for number, (name, lines) in enumerate(progress.items()):
             _draw(axes, lines, metric, label=name, colour=f"C{number % 10}")
             if index == 0 and len(progress) == 1:
                 _draw_range(axes, lines)
-        _dress(axes, title)
+        _dress(axes, f"{title}, summed over agents" if index == 0 and of_policies else title)
         if index == 0:
             _draw_evaluations(axes, progress)
             axes.set_xlabel("environment steps")
             axes.legend(loc="best", fontsize="small")
+    if of_policies:
+        axes = figure.add_subplot(grid[0, 2:])
+        draw_policies(axes, progress)
+        _dress(axes, "return of each policy")
+        axes.set_xlabel("environment steps")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     write_whole(path, picture.getvalue())
@@ -77,7 +85,9 @@ def _draw(axes: Axes, lines: Sequence[Mapping[str, Any]], metric: str, *, label:
 
 def _draw_range(axes: Axes, lines: Sequence[Mapping[str, Any]]) -> None:
     """Shade from the worst to the best of the last episodes; for one run only, or shades overlap."""
-    ended = [line for line in lines if "episode_return_mean" in line]
+    ended = [line for line in lines if _is_number(line.get("episode_return_mean"))]
+    if not ended:
+        return
     axes.fill_between(
         [line["num_env_steps"] for line in ended],
         [line["episode_return_min"] for line in ended],
