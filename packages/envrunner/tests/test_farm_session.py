@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_session import AbandonedError, Assigned, FarmSession, Sample, StateWanted
+from outrider.envrunner.farm_session import FarmSession
+from outrider.envrunner.farm_work import AbandonedError, Assigned, Sample, StateWanted
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.messages import example_spaces
 from outrider.transport.connection import Connection

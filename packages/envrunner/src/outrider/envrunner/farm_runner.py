@@ -19,14 +19,8 @@ from numpy.typing import NDArray
 
 from outrider.envrunner.dial_again import BackOff
 from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_session import (
-    AbandonedError,
-    Assigned,
-    FarmSession,
-    Sample,
-    StateWanted,
-    Witness,
-)
+from outrider.envrunner.farm_session import FarmSession
+from outrider.envrunner.farm_work import AbandonedError, Assigned, Sample, StateWanted, Witness
 from outrider.envrunner.fetched_policies import FetchPolicies
 from outrider.envrunner.restarts import EnvironmentsFailedError
 from outrider.envrunner.runner_protocol import SamplingRunner
