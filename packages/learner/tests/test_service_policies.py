@@ -563,3 +563,24 @@ def answer_to(request: int, connection: ServiceConnection) -> Any:
         if message == session.LearnPoliciesAnswer(request):
             return decode_tree(attachment)
     raise AssertionError("the service said nothing")
+
+
+def test_policies_that_train_by_themselves_are_back_before_the_fragments_that_were_not_trained_on(
+    network: Any, put_in: Any
+) -> None:
+    made = replace(plan("appo"), intake=replace(INTAKE, train_batch_size=80))
+    group = network.async_group(made)
+    policies = ServicePolicies(group)
+    policies.add(stack("many", 3, algorithm="appo"), like=0)
+    policies.freeze([0])
+    group.put(put_in(0, (0, 3)))  # half of what an update takes
+    network.pairs[-1].cut()
+    assert group.room == 0
+    assert group.reports(0.0) == []
+    group.put(put_in(1, (0, 3)))
+    (report,) = group.reports(LONG)
+    assert (report.num_restarts, report.num_fragments, report.num_rows) == (1, 2, 80)
+    assert policies.frozen == {0}
+    many = group.publish().load().stacks[0]
+    assert many.policies.tolist() == [0, 2, 3]
+    assert many.versions[2] > many.versions[0] == many.versions[1]
