@@ -67,7 +67,14 @@ def test_trees_are_read(release: str) -> None:
     assert repr(decode_tree(_golden(release, "tree"))) == repr(TREE)
 
 
-SAID_SINCE_02 = {"join_of_agents", "policies_wanted", "nothing_wanted", "assignment_of_team", "policies"}
+SAID_SINCE_02 = {
+    "join_of_agents",
+    "policies_wanted",
+    "nothing_wanted",
+    "assignment_of_team",
+    "policies",
+    "changed_weights",
+}
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ DIRECTIONS: dict[str, Direction] = {
             "refusal": session.LearnWelcome(welcome=REFUSAL),
             "ready": session.LearnReady(num_learners=2, room=0),
             "weights": session.LearnWeights(5),
+            "changed_weights": session.LearnWeights(7, since=5),
             "report": session.LearnReport(2, 5),
             "state": session.LearnState(1),
             "room": session.LearnRoom(10),
