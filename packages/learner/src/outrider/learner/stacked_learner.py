@@ -21,6 +21,7 @@ from outrider.learner.rows import Rows
 from outrider.learner.shuffles import shuffle_keys
 from outrider.learner.stacked_metrics import over_policies
 from outrider.learner.stacked_policies import COUNTERS, StackedPolicies
+from outrider.learner.stacked_publication import StackedPublication
 from outrider.learner.stacked_record import StackedRecord
 from outrider.learner.stacked_rows import BlockRows, RowsByPolicy, at, row_bytes
 from outrider.learner.stacked_steps import BlockSteps
@@ -76,6 +77,7 @@ class StackedLearner:
         self._kept = StackedPolicies(stack.to(device))
         self._kept.counters["shuffle_key"] = shuffle_keys(seed, self._number_P)
         self._kept.counters["kl_coeff"] = self._own.first_kl_coeff()
+        self._published = StackedPublication()
         self._reward_scale = RewardScale()
         self._loader = Loader(device)
         self._seed = seed
@@ -129,14 +131,18 @@ class StackedLearner:
         return {name: column.copy() for name, column in self._metrics.items()}
 
     def publish(self) -> Weights:
-        """Copy the weights; a policy's version is that at which it changed."""
+        """Return weights that nobody changes as long as they are held.
+
+        A policy's version is that at which it changed.
+        """
         stack = WeightsStack(
             name=self.name,
             fingerprint=self.stack.fingerprint(),
             policies=self._number_P.copy(),
             versions=self._kept.counters["version"].copy(),
         )
-        tensors = {f"{self.name}/{n}": np.array(t.cpu().numpy()) for n, t in self.stack.tensors.items()}
+        copied = self._published.copy(self.stack.tensors, stack.policies, stack.versions)
+        tensors = {f"{self.name}/{n}": array for n, array in copied.items()}
         return Weights(version=self._version, fingerprint=stack.fingerprint, tensors=tensors, stacks=(stack,))
 
     def add(
@@ -209,6 +215,7 @@ class StackedLearner:
         self._check_fit(state)
         if state["numbers"].tolist() != self._number_P.tolist():
             raise other_policies(state["numbers"].tolist(), self._number_P.tolist(), f"stack {self.name!r}")
+        self._published.forget()
         self._kept.set_state(state)
         self._reward_scale.set_state(state["reward_scale"])
         self._num_updates, self._version = int(state["num_updates"]), int(state["version"])
