@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
-from outrider.rlmodule import PolicyStack
+from outrider.rlmodule import PolicyStack, StackRoom
 
 COUNTERS: dict[str, type] = {
     "num_steps": np.int64,
@@ -58,11 +58,13 @@ class StackedPolicies:
         self.first_moments, self.second_moments = (
             {name: torch.zeros_like(stack.tensors[name]) for name in stack.parameter_names} for _ in range(2)
         )
+        self._rooms = {"first_moments": StackRoom(), "second_moments": StackRoom()}
         self.copies: dict[str, dict[str, Tensor]] = {}
         """By what they are for, earlier tensors of each policy, [P, ...]; a new policy's are its first."""
 
     def keep_copy(self, name: str) -> None:
         """Begin to keep a copy of all tensors, which goes where the policies go."""
+        self._rooms[name] = StackRoom()
         self.copies[name] = {key: tensor.clone() for key, tensor in self.stack.tensors.items()}
 
     def __len__(self) -> int:
@@ -95,12 +97,14 @@ class StackedPolicies:
     def grow(self, seed: int) -> None:
         """Put a new policy behind the others."""
         self.stack.grow([seed])
-        for moments in (self.first_moments, self.second_moments):
-            for name, tensor in moments.items():
-                moments[name] = torch.cat((tensor, torch.zeros_like(tensor[:1])))
+        self.first_moments = self._rooms["first_moments"].extended(self.first_moments, 1)
+        self.second_moments = self._rooms["second_moments"].extended(self.second_moments, 1)
+        for moment in (*self.first_moments.values(), *self.second_moments.values()):
+            moment[-1] = 0.0
         for name, copy in self.copies.items():
-            new = self.stack.tensors
-            self.copies[name] = {key: torch.cat((tensor, new[key][-1:])) for key, tensor in copy.items()}
+            self.copies[name] = self._rooms[name].extended(copy, 1)
+            for key, tensor in self.copies[name].items():
+                tensor[-1] = self.stack.tensors[key][-1]
         for name, column in self.counters.items():
             self.counters[name] = np.append(column, np.zeros(1, column.dtype))
 
@@ -114,6 +118,8 @@ class StackedPolicies:
         self.stack.tensors = kept(self.stack.tensors)
         self.first_moments, self.second_moments = kept(self.first_moments), kept(self.second_moments)
         self.copies = {name: kept(copy) for name, copy in self.copies.items()}
+        for room in self._rooms.values():
+            room.drop()
         self.counters = {name: column[place_P] for name, column in self.counters.items()}
 
     def get_state(self) -> StateTree:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         forward_by_steps,
     )
     from outrider.rlmodule.stack import PolicyStack
+    from outrider.rlmodule.stack_room import StackRoom
 
 __all__ = [
     "CRITIC_PATH",
@@ -46,6 +47,7 @@ __all__ = [
     "RecurrentRLModule",
     "RunningNormalizer",
     "SequenceRLModule",
+    "StackRoom",
     "build_policy",
     "export_graph",
     "export_stacked_graph",
@@ -67,6 +69,7 @@ _HOMES = {
     "RecurrentRLModule": "protocols",
     "RunningNormalizer": "normalizer",
     "SequenceRLModule": "protocols",
+    "StackRoom": "stack_room",
     "build_policy": "policy",
     "export_graph": "export",
     "export_stacked_graph": "export",

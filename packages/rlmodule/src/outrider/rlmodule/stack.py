@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from outrider.rlmodule.first_weights import draw_weights, gains
+from outrider.rlmodule.stack_room import StackRoom
 from outrider.rlmodule.stacked_call import held, stacked_call
 
 if TYPE_CHECKING:
@@ -49,10 +50,21 @@ class PolicyStack:
         self._call = stacked_call(self.plain)
         self.parameter_names = tuple(name for name, p in self.plain.named_parameters() if p.requires_grad)
         """Names of those tensors that are trained."""
-        self.tensors: Tensors = {
+        self._room = StackRoom()
+        self.tensors = {
             name: tensor.new_empty((0, *tensor.shape)) for name, tensor in self.plain.state_dict().items()
         }
         self.grow(seeds)
+
+    @property
+    def tensors(self) -> Tensors:
+        """All tensors of all policies, [P, ...]."""
+        return self._tensors
+
+    @tensors.setter
+    def tensors(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+        self._room.drop()
 
     @property
     def num_policies(self) -> int:
@@ -125,10 +137,7 @@ class PolicyStack:
     def grow(self, seeds: Sequence[int]) -> range:
         """Add a policy for each seed behind the others; return their places."""
         first = self.num_policies
-        self.tensors = {
-            name: torch.cat((tensor, tensor.new_empty((len(seeds), *tensor.shape[1:]))))
-            for name, tensor in self.tensors.items()
-        }
+        self._tensors = self._room.extended(self._tensors, len(seeds))
         new = {name: tensor[first:] for name, tensor in self.tensors.items()}
         if self.recipe.network is None:
             self._begin(seeds, new)
