@@ -31,15 +31,12 @@ def config(num_env_runners: int) -> PPOConfig:
 
 def many(num_env_runners: int) -> PPOConfig:
     """Let two of eight policies play in each episode, of which a runner holds four."""
-    return (
-        config(num_env_runners)
-        .env_runners(max_policies_per_env_runner=4)
-        .multi_agent(
-            num_agents=2,
-            policies=[str(number) for number in range(8)],
-            policy_mapping_fn=lambda _, episode: str(episode.rng.integers(8)),
-        )
+    made = config(num_env_runners).multi_agent(
+        num_agents=2,
+        policies=[str(number) for number in range(8)],
+        policy_mapping_fn=lambda _, episode: str(episode.rng.integers(8)),
     )
+    return made.env_runners(max_policies_per_env_runner=4) if num_env_runners else made
 
 
 def change_policies(algorithm: Algorithm) -> None:

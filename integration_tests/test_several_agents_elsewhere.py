@@ -97,9 +97,8 @@ def many(num_env_runners: int) -> PPOConfig:
         return f"{int(agent) * 4 + episode.rng.integers(4)}"
 
     names = [str(number) for number in range(12)]
-    return config(num_env_runners, policies=names, policy_mapping_fn=drawn).env_runners(
-        max_policies_per_env_runner=6
-    )
+    made = config(num_env_runners, policies=names, policy_mapping_fn=drawn)
+    return made.env_runners(max_policies_per_env_runner=6) if num_env_runners else made
 
 
 def test_a_runner_that_fetches_the_policies_that_play_gives_the_weights_of_one_that_has_all() -> None:
@@ -116,6 +115,12 @@ def test_a_runner_that_fetches_the_policies_that_play_gives_the_weights_of_one_t
             for _ in range(3):
                 algorithm.train()
         assert_same(weights(here), weights(elsewhere))
+
+
+def test_a_bound_below_what_plays_is_refused_before_anything_starts() -> None:
+    low = many(1).env_runners(max_policies_per_env_runner=5)
+    with pytest.raises(ValueError, match=r"is 5, and 2 environment copies of 3 agents .* raise it to 6"):
+        low.build()
 
 
 def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

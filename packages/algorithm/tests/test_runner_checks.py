@@ -75,6 +75,14 @@ def test_what_does_not_fit_is_refused_with_the_cure(given: dict[str, Any], sente
             {"num_env_runners": 1, "listen": LOCAL, "num_cpus_per_env_runner": 2.0},
             "num_cpus_per_env_runner=2 is ignored where all runners come from farms",
         ),
+        (
+            {"max_policies_per_env_runner": 9},
+            "max_policies_per_env_runner=9 is ignored with num_env_runners=0: the runner is in this process",
+        ),
+        (
+            {"num_env_runners": 1, "env_runner_backend": "process", "max_policies_per_env_runner": 9},
+            "max_policies_per_env_runner=9 is ignored where there is one policy",
+        ),
     ],
 )
 def test_what_has_no_effect_is_said(given: dict[str, Any], warning: str) -> None:

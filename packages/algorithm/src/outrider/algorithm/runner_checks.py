@@ -20,6 +20,7 @@ ONLY_ELSEWHERE = (
     "runner_start_timeout_s",
     "env_runner_backend",
     "min_runners",
+    "max_policies_per_env_runner",
 )
 """Settings of runners that mean nothing to one in this process."""
 ONLY_FOR_FARMS = (
@@ -58,6 +59,8 @@ def check_runners(settings: RunSettings) -> None:
     elif runners.env_runner_backend == "process":
         _check_no_gpu(runners, 'env_runner_backend="process" reserves nothing; set env_runner_backend="ray"')
         warn_ignored(runners, ONLY_ON_RAY, 'with env_runner_backend="process": only a cluster has it to give')
+    if runners.num_env_runners and settings.multi_agent.policies is None:
+        warn_ignored(runners, ("max_policies_per_env_runner",), "where there is one policy")
 
 
 def _check_farms(runners: EnvRunnerSettings) -> None:
