@@ -64,7 +64,8 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
         if index == 0:
             _draw_evaluations(axes, progress)
             axes.set_xlabel("environment steps")
-            axes.legend(loc="best", fontsize="small")
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(loc="best", fontsize="small")
     if of_policies:
         axes = figure.add_subplot(grid[0, 2:])
         draw_policies(axes, progress)
