@@ -12,7 +12,7 @@ and one with a bound, in turn: what looking after held policies costs where none
 
 from __future__ import annotations
 
-# ruff: noqa: ANN401, E402, SLF001 - what is sent is counted inside; NumPy reads how many threads there are
+# ruff: noqa: ANN401, E402 - messages are handed on; NumPy reads how many threads there are
 import os
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -36,9 +36,9 @@ from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.policy_mapping import Episode
 from outrider.envrunner.process_runners import ProcessRunners
-from outrider.envrunner.runner_session import RunnerSession
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
+from outrider.transport.stream_connection import StreamConnection
 from outrider.wire import Weights
 
 CARTPOLE = EnvironmentSettings("CartPole-v1")
@@ -89,16 +89,16 @@ class Counter:
 
     def __init__(self) -> None:
         self.num_bytes = 0
-        send = self._send = RunnerSession._send
+        send = self._send = StreamConnection.send
 
-        def counted(to: RunnerSession, message: Any, pieces: Sequence[Any] = ()) -> None:
+        def counted(to: StreamConnection, head: Any, pieces: Sequence[Any] = ()) -> None:
             self.num_bytes += sum(memoryview(piece).nbytes for piece in pieces)
-            send(to, message, pieces)
+            send(to, head, pieces)
 
-        RunnerSession._send = counted  # type: ignore[method-assign]
+        StreamConnection.send = counted  # type: ignore[method-assign]
 
     def close(self) -> None:
-        RunnerSession._send = self._send  # type: ignore[method-assign]
+        StreamConnection.send = self._send  # type: ignore[method-assign]
 
 
 def bytes_and_memory(num_policies: int, at_most: int | None, num_updates: int) -> tuple[float, float, float]:

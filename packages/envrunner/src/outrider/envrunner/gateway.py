@@ -210,8 +210,7 @@ class Gateway:
         if weights is not self._checked:
             self._invitation.check_weights(weights)
             self._checked = weights
-            if self._runners.is_needed:
-                self._invitation.prepare(weights)
+            self._runners.prepare(weights)
 
     def _greet(self, join: Join) -> Welcome:
         """Answer an environment that is to be acted for."""

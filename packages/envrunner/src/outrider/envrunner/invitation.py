@@ -130,9 +130,9 @@ class Invitation:
         """Return the number within the run of the runner at a seat."""
         return self._plan.first_runner + index
 
-    def prepare(self, weights: WeightsReference) -> None:
-        """Encode what runners that have nothing are sent; may block."""
-        self.weights(weights, self.capabilities, None, HeldElsewhere(on_demand=True))
+    def prepare(self, weights: WeightsReference, *, on_demand: bool) -> None:
+        """Encode what runners are sent that have nothing, and ask for policies or do not; may block."""
+        self.weights(weights, self.capabilities, None, HeldElsewhere(on_demand=on_demand))
 
     def weights(
         self, weights: WeightsReference, agreed: frozenset[str], since: int | None, held: HeldElsewhere

@@ -16,6 +16,7 @@ from outrider.envrunner.invitation import Invitation
 from outrider.envrunner.later import Later
 from outrider.envrunner.runner_session import RunnerSession, Tally, printable
 from outrider.envrunner.seats import Seats
+from outrider.transport import WeightsReference
 from outrider.transport.connection import Connection
 from outrider.wire import WireError, session
 from outrider.wire.session import Goodbye, GoodbyeReason
@@ -41,10 +42,12 @@ class RunnerService:
         self._strangers: dict[Connection, float] = {}
         """Connections that have not said who they are, and since when."""
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anybody."""
-        return bool(self._sessions)
+    def prepare(self, weights: WeightsReference) -> None:
+        """Encode what those who are there are sent while they have nothing; may block."""
+        with self._seats.changed:
+            kinds = {each.asks_for_policies for each in self._sessions.values()}
+        for kind in kinds:
+            self._invitation.prepare(weights, on_demand=kind)
 
     def opened(self, connection: Connection) -> None:
         """Wait for the join."""

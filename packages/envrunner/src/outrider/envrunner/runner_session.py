@@ -178,6 +178,11 @@ class RunnerSession:
         """For operators."""
         return self._name
 
+    @property
+    def asks_for_policies(self) -> bool:
+        """Whether the runner asks for policies that it plays, where there are many."""
+        return self._weights.held.on_demand
+
     def assign(self, index: int, incarnation: int) -> None:
         """Send the assignment and the policy graph."""
         self._weights.begin()
