@@ -23,12 +23,13 @@ from outrider.learner import (
     PPOSettings,
     UpdateReport,
 )
+from outrider.learner.async_slice_learners import AsyncSliceLearnerGroup
 from outrider.learner.learned_policies import LearnedPolicies, PoliciesHere
 from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.ray_async_slice_learners import RayAsyncSliceLearnerGroup
 from outrider.learner.ray_policies import RayPolicies
-from outrider.learner.ray_slice_learners import RaySliceLearnerGroup
+from outrider.learner.ray_ranks import RayRanks
+from outrider.learner.slice_learners import SliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import (
@@ -117,8 +118,16 @@ def here() -> tuple[LocalLearnerGroup, LearnedPolicies]:
     return group, PoliciesHere(learner, group, algorithm="ppo", seed=PLAN.seed, device=CPU)
 
 
-def ranks(num_ranks: int) -> RaySliceLearnerGroup:
-    return RaySliceLearnerGroup(PLAN, num_learners=num_ranks, options=lambda _: {"num_cpus": 0})
+def ranks(num_ranks: int) -> SliceLearnerGroup:
+    return SliceLearnerGroup(made(PLAN, num_ranks), PLAN)
+
+
+def made(plan: MultiAgentPlan, num_ranks: int) -> RayRanks:
+    return RayRanks(plan, num_ranks=num_ranks, options=no_cpu, run="")
+
+
+def no_cpu(rank: int) -> dict[str, Any]:
+    return {"num_cpus": 0}
 
 
 def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
@@ -222,16 +231,17 @@ class Feeding:
     """A group that trains by itself, and one learner here that is given the same."""
 
     def __init__(self, plan: MultiAgentPlan) -> None:
-        kind = RayAsyncLearnerGroup if plan.shares_rows else RayAsyncSliceLearnerGroup
-        self.group = kind(
-            plan,
-            num_learners=2,
-            options=lambda _: {"num_cpus": 0},
-            train_batch_size=10,
-            max_staleness=1000,
-            queue_capacity=3,
-            num_steps_per_fragment=10,
-        )
+        taken_in = {
+            "train_batch_size": 10,
+            "max_staleness": 1000,
+            "queue_capacity": 3,
+            "num_steps_per_fragment": 10,
+        }
+        self.group: Any
+        if plan.shares_rows:
+            self.group = RayAsyncLearnerGroup(plan, num_learners=2, options=no_cpu, **taken_in)
+        else:
+            self.group = AsyncSliceLearnerGroup(made(plan, 2), plan, **taken_in)
         self.policies = RayPolicies(self.group, plan)
         self.learner = replace(plan, shares_rows=False).make_learner(OneRank(), CPU)
         self.here = LocalLearnerGroup(self.learner)

@@ -20,19 +20,14 @@ from typing import Any
 import ray
 
 from outrider.learner.async_group import check_room, staleness_of
+from outrider.learner.dealt_calls import deal, num_rows_of
 from outrider.learner.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.portions import Portion, Portions
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied, for_all
-from outrider.learner.ray_learners import (
-    deal,
-    made_anew,
-    num_rows_of,
-    recovery_from,
-    statistics_of,
-)
+from outrider.learner.ray_learners import made_anew, recovery_from, statistics_of
 from outrider.learner.ray_rank import Answer
 from outrider.learner.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
 from outrider.transport import FragmentReference, WeightsReference

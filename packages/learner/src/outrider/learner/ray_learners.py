@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 
+from outrider.learner.dealt_calls import deal, num_rows_of
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
 from outrider.learner.rank_error import LostRankError
@@ -27,7 +28,6 @@ from outrider.learner.rank_state import copied, for_all
 from outrider.learner.ray_rank import Answer
 from outrider.learner.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.learner.recovery import Recovery
-from outrider.learner.sharing import Sharing
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
@@ -163,16 +163,6 @@ class RayLearnerGroup:
             self._snapshot = [self._ranks.call(rank, "get_state", None) for rank in self._ranks.holders]
 
 
-def deal(held: Sequence[RayFragment], sharing: Sharing, num_ranks: int, *staleness: int) -> list[list[Any]]:
-    """Return for each rank the arguments of its call: shards, what else there is, the shards' fragments."""
-    dealt = []
-    for shards in sharing.deal([each.summary.num_streams for each in held], num_ranks):
-        used = sorted({shard.fragment for shard in shards})
-        plain = [(used.index(shard.fragment), shard.first, shard.stop) for shard in shards]
-        dealt.append([plain, *staleness, *(held[number].ref for number in used)])
-    return dealt
-
-
 def made_anew(
     ranks: RayRanks, start: Callable[[], RayRanks], recovery: Recovery, error: LostRankError
 ) -> RayRanks:
@@ -197,10 +187,6 @@ def recovery_from(state: StateTree, plan: Plan) -> Recovery:
         num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
         max_restarts=plan.settings.max_learner_restarts,
     )
-
-
-def num_rows_of(fragments: Sequence[FragmentReference]) -> int:
-    return sum(each.summary.num_rows for each in fragments)
 
 
 def statistics_of(recovery: Recovery) -> LearnerGroupStatistics:

@@ -7,47 +7,46 @@ settled when ranks are made, and stays while policies come, go and rest.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeAlias
 
+from outrider.learner.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.group import AsyncLearnerGroup, LearnerGroup
 from outrider.learner.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.ray_async_slice_learners import RayAsyncSliceLearnerGroup
 from outrider.learner.ray_learners import RayLearnerGroup
 from outrider.learner.ray_policies import RayPolicies
-from outrider.learner.ray_ranks import Options
-from outrider.learner.ray_slice_learners import RaySliceLearnerGroup
-
-Ranks: TypeAlias = RayLearnerGroup | RaySliceLearnerGroup
-AsyncRanks: TypeAlias = RayAsyncLearnerGroup | RayAsyncSliceLearnerGroup
+from outrider.learner.ray_ranks import Options, RayRanks
+from outrider.learner.slice_learners import SliceLearnerGroup
 
 
 def make_policy_ranks(
     plan: MultiAgentPlan, *, num_learners: int, options: Options, run: str
-) -> tuple[Ranks, RayPolicies]:
+) -> tuple[LearnerGroup, RayPolicies]:
     """Make ranks that train when they are told to, and what changes their policies."""
     plan = for_ranks(plan, num_learners)
-    kind = RayLearnerGroup if plan.shares_rows else RaySliceLearnerGroup
-    group = kind(plan, num_learners=num_learners, options=options, run=run)
-    return group, RayPolicies(group, plan)
+    if plan.shares_rows:
+        together = RayLearnerGroup(plan, num_learners=num_learners, options=options, run=run)
+        return together, RayPolicies(together, plan)
+    apart = SliceLearnerGroup(RayRanks(plan, num_ranks=num_learners, options=options, run=run), plan)
+    return apart, RayPolicies(apart, plan)
 
 
 def make_async_policy_ranks(
     plan: MultiAgentPlan, intake: Intake, *, num_learners: int, options: Options, run: str
-) -> tuple[AsyncRanks, RayPolicies]:
+) -> tuple[AsyncLearnerGroup, RayPolicies]:
     """Make ranks that train without pause, and what changes their policies."""
     plan = for_ranks(plan, num_learners)
-    kind = RayAsyncLearnerGroup if plan.shares_rows else RayAsyncSliceLearnerGroup
-    group = kind(
-        plan,
-        num_learners=num_learners,
-        options=options,
-        train_batch_size=intake.train_batch_size * num_learners,
-        max_staleness=intake.max_staleness,
-        queue_capacity=intake.queue_capacity,
-        num_steps_per_fragment=intake.num_env_steps_per_fragment,
-        run=run,
-    )
-    return group, RayPolicies(group, plan)
+    taken_in = {
+        "train_batch_size": intake.train_batch_size * num_learners,
+        "max_staleness": intake.max_staleness,
+        "queue_capacity": intake.queue_capacity,
+        "num_steps_per_fragment": intake.num_env_steps_per_fragment,
+    }
+    if plan.shares_rows:
+        together = RayAsyncLearnerGroup(plan, num_learners=num_learners, options=options, run=run, **taken_in)
+        return together, RayPolicies(together, plan)
+    ranks = RayRanks(plan, num_ranks=num_learners, options=options, run=run)
+    apart = AsyncSliceLearnerGroup(ranks, plan, **taken_in)
+    return apart, RayPolicies(apart, plan)
 
 
 def for_ranks(plan: MultiAgentPlan, num_learners: int) -> MultiAgentPlan:

@@ -61,7 +61,7 @@ class RayRanks:
         # A sum fails after learner_timeout_s; then those who waited in it shall say so.
         self._timeout_s = plan.settings.learner_timeout_s + _GRACE_S
         self.sharing = plan.sharing
-        self.plan = plan
+        self.plan: Plan = plan
         """What ranks are made of that are made anew."""
         self._options, self._run = options, run
         self._actors: list[Any] = []
@@ -116,6 +116,20 @@ class RayRanks:
         """Wait for a rank's answer. Raises as `answers` does."""
         answer: Answer = settle({rank: ref}, self._timeout_s)[0]
         return answer
+
+    def read(self, ref: Any, rank: int) -> Answer:  # noqa: ANN401 - a reference of Ray's
+        """Return a rank's answer that is there. Raises as `answers` does."""
+        answer: Answer = read_answer(ref, rank)
+        return answer
+
+    def first(self, refs: Sequence[Any], timeout_s: float) -> Any:  # noqa: ANN401
+        """Return one of the answers that is there, once one is; None where none comes in time."""
+        ready, _ = ray.wait(list(refs), num_returns=1, timeout=timeout_s)
+        return ready[0] if ready else None
+
+    def held(self, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
+        """Put fragments where ranks can fetch them."""
+        return [put_fragment(fragment) for fragment in fragments]
 
     def settled(self, refs: Mapping[int, Any]) -> tuple[dict[int, Answer], list[LostRankError]]:
         """Wait for answers of some ranks that sum nothing; return them, and who gives none, being lost.

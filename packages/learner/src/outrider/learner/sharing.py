@@ -136,7 +136,7 @@ class _SharedPolicies:
         return join_states(parts)
 
     def deal_state(self, state: StateTree, num_ranks: int) -> tuple[StateTree, list[StateTree]]:
-        return {}, [state_of_rank(state, rank, num_ranks) for rank in range(num_ranks)]
+        return {}, [state_of_rank(for_all(state), rank, num_ranks) for rank in range(num_ranks)]
 
 
 def _everything(num_streams: Sequence[int], num_ranks: int) -> list[list[Shard]]:

@@ -1,4 +1,4 @@
-"""Ranks on Ray that train policies of their own without pause: the driver's side of `ray_rank`.
+"""Ranks that train policies of their own without pause, as a group. Free of torch and Ray.
 
     put:     references -> portions -> all of each portion to every rank, which queues it up
     reports: one question under way to every rank, answered when an update of its own has ended
@@ -15,48 +15,45 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ray
-
 from outrider.learner.async_group import check_room, staleness_of
+from outrider.learner.dealt_calls import HeldFragment, deal, num_rows_of
 from outrider.learner.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.portions import Portion, Portions
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied
-from outrider.learner.ray_learners import deal, num_rows_of
-from outrider.learner.ray_rank import Answer
-from outrider.learner.ray_ranks import Options, RayRanks, read_answer
 from outrider.learner.slice_progress import SliceProgress
+from outrider.learner.slice_ranks import Answer, SliceRanks
 from outrider.learner.slice_recovery import SliceRecovery
 from outrider.learner.slice_work import SliceWork
 from outrider.transport import FragmentReference, WeightsReference
-from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
 _LOGGER = logging.getLogger("outrider.learner")
 _POLL_S = 5.0
 """How long a rank holds back the answer that nothing was learned."""
 
 
-class RayAsyncSliceLearnerGroup:
+class AsyncSliceLearnerGroup:
     """Ranks that train by themselves; obeys `AsyncLearnerGroup`."""
 
     def __init__(
         self,
+        ranks: SliceRanks,
         plan: MultiAgentPlan,
         *,
-        num_learners: int,
-        options: Options,
         train_batch_size: int,
         max_staleness: int,
         queue_capacity: int,
         num_steps_per_fragment: int,
-        run: str = "",
     ) -> None:
-        """Start the ranks and wait until they are up; see `RayAsyncLearnerGroup`."""
+        """Take over ranks that are up, made of `plan`; what is given beside is as `Portions` has it.
+
+        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait.
+        """
         self._every = plan.settings.num_updates_between_snapshots
         self._timeout_s = plan.settings.learner_timeout_s
-        self._ranks = RayRanks(plan, num_ranks=num_learners, options=options, run=run)
+        self._ranks, num_ranks = ranks, ranks.num_ranks
         self._recovery = SliceRecovery(
             self._states("get_state"),
             num_updates_between_snapshots=self._every,
@@ -69,20 +66,20 @@ class RayAsyncSliceLearnerGroup:
             version=self._recovery.version,
             num_steps_per_fragment=num_steps_per_fragment,
         )
-        self._progress = SliceProgress(num_learners, self._recovery.version)
-        self._work = SliceWork(num_learners)
+        self._progress = SliceProgress(num_ranks, self._recovery.version)
+        self._work = SliceWork(num_ranks)
         self._told = self.statistics()
         """Those that reports have told."""
         self._calls: dict[Any, int] = {}
         """Answers of `put` and the like that are under way, and the rank of each."""
         self._asked: dict[int, tuple[Any, Any]] = {}
         """Reports under way, by rank: references of the answer and of its weights."""
-        self._newest: list[Any] = [None] * num_learners
+        self._newest: list[Any] = [None] * num_ranks
         """Each rank's newest weights, as a reference."""
         self._changes: dict[int, list[tuple[Any, ...]]] = {}
         """Calls that changed a rank, and are in no snapshot of it."""
         self._unread: list[UpdateReport] = []
-        for rank in range(num_learners):
+        for rank in range(num_ranks):
             self._begin(rank)
         self._weights = self._joined()
 
@@ -97,9 +94,10 @@ class RayAsyncSliceLearnerGroup:
 
     def put(self, fragments: Sequence[FragmentReference]) -> None:
         check_room(len(fragments), self.room)
-        for portion in self._portions.add([put_fragment(fragment) for fragment in fragments]):
+        for portion in self._portions.add(self._ranks.held(fragments)):
+            held = self._held(portion)
             for rank in range(self.num_ranks):
-                self._hand(rank, portion, [put_fragment(fragment) for fragment in portion.fragments])
+                self._hand(rank, portion, held)
 
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         """Return what was learned; see `AsyncLearnerGroup`. Takes longer where a rank is made anew."""
@@ -167,7 +165,10 @@ class RayAsyncSliceLearnerGroup:
         answer, self._newest[rank] = self._ranks.call_with_weights(rank, "begin", self._every)
         self._ranks.answer(rank, answer)
 
-    def _hand(self, rank: int, portion: Portion, held: Sequence[RayFragment]) -> None:
+    def _held(self, portion: Portion) -> Sequence[HeldFragment]:
+        return self._ranks.held(portion.fragments)
+
+    def _hand(self, rank: int, portion: Portion, held: Sequence[HeldFragment]) -> None:
         sharing, num_ranks = self._ranks.sharing, self.num_ranks
         shard = deal(held, sharing, num_ranks, max(portion.staleness, default=0))[rank]
         self._calls[self._ranks.call(rank, "put", *shard)] = rank
@@ -178,16 +179,16 @@ class RayAsyncSliceLearnerGroup:
             if rank not in self._asked:
                 self._asked[rank] = self._ranks.report(rank, _POLL_S)
         reports = {answer: rank for rank, (answer, _) in self._asked.items()}
-        ready, _ = ray.wait([*reports, *self._calls], num_returns=1, timeout=timeout_s)
-        if not ready:
+        first = self._ranks.first([*reports, *self._calls], timeout_s)
+        if first is None:
             return False
-        rank = reports.get(ready[0], -1)
+        rank = reports.get(first, -1)
         try:
             if rank < 0:
-                read_answer(ready[0], self._calls.pop(ready[0]))
+                self._ranks.read(first, self._calls.pop(first))
             else:
                 _, weights = self._asked.pop(rank)
-                self._take_in(rank, read_answer(ready[0], rank), weights)
+                self._take_in(rank, self._ranks.read(first, rank), weights)
         except LostRankError as error:
             self._go_back(error)
         return True
@@ -226,13 +227,10 @@ class RayAsyncSliceLearnerGroup:
             num_lost_rows=self._told.num_lost_rows - told.num_lost_rows,
         )
 
-    def _joined(self) -> RayWeights:
+    def _joined(self) -> WeightsReference:
         """Return the group's weights, once they are made; those before, where a rank is lost meanwhile."""
-        if self.num_ranks == 1:
-            return RayWeights(self._newest[0], self._recovery.version)
-        answer, joined = self._ranks.call_with_weights(0, "join_weights", *self._newest)
         try:
-            return RayWeights(joined, int(self._ranks.answer(0, answer)["version"]))
+            return self._ranks.joined_weights(self._newest, self._recovery.version)
         except LostRankError as error:
             self._go_back(error)
             return self._weights
@@ -288,7 +286,7 @@ class RayAsyncSliceLearnerGroup:
                     self._ranks.answer(rank, self._ranks.call(*call))
                 self._begin(rank)
                 for portion in self._portions.dealt[first:]:
-                    held = [put_fragment(fragment) for fragment in portion.fragments]
+                    held = self._held(portion)
                     there = self._ranks.still_there(held, rank=rank)
                     self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
                     self._hand(rank, portion, there)

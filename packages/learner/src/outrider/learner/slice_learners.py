@@ -1,4 +1,4 @@
-"""Ranks on Ray that have policies of their own: the driver's side, where the training loop waits for them.
+"""Ranks that have policies of their own, as a group that the training loop waits for. Free of torch and Ray.
 
 They sum nothing with each other, so that one that dies takes back its own policies and no other's:
 
@@ -14,29 +14,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import ray
-
+from outrider.learner.dealt_calls import HeldFragment, deal, num_rows_of
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
 from outrider.learner.multi_agent_plan import MultiAgentPlan
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.rank_state import copied
-from outrider.learner.ray_learners import deal, num_rows_of
-from outrider.learner.ray_rank import Answer
-from outrider.learner.ray_ranks import Options, RayRanks, read_answer
+from outrider.learner.slice_ranks import Answer, SliceRanks
 from outrider.learner.slice_recovery import SliceRecovery
 from outrider.transport import FragmentReference, WeightsReference
-from outrider.transport.ray_references import RayFragment, put_fragment
 
 _LOGGER = logging.getLogger("outrider.learner")
 
 
-class RaySliceLearnerGroup:
-    """Ranks that the training loop waits for; obeys `LearnerGroup`."""
+class SliceLearnerGroup:
+    """Trains each policy on the rank that has it; obeys `LearnerGroup`."""
 
-    def __init__(self, plan: MultiAgentPlan, *, num_learners: int, options: Options, run: str = "") -> None:
-        """Start the ranks and wait until they are up; see `RayLearnerGroup`."""
-        self._ranks = RayRanks(plan, num_ranks=num_learners, options=options, run=run)
+    def __init__(self, ranks: SliceRanks, plan: MultiAgentPlan) -> None:
+        """Take over ranks that are up, made of `plan`."""
+        self._ranks = ranks
         self._recovery = SliceRecovery(
             self._states(),
             num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
@@ -58,7 +54,7 @@ class RaySliceLearnerGroup:
 
         Fragments that were lost with it are left out for its policies and counted.
         """
-        held = [put_fragment(fragment) for fragment in fragments]
+        held = self._ranks.held(fragments)
         answers: dict[int, Answer] = {}
         weights: dict[int, Any] = {}
         again: set[int] = set()
@@ -140,7 +136,7 @@ class RaySliceLearnerGroup:
         calls = [self._ranks.call(rank, "get_state", None) for rank in range(self.num_ranks)]
         return [copied(answer["state"]) for answer in self._ranks.answers(calls)]
 
-    def _train(self, rank: int, held: Sequence[RayFragment]) -> tuple[Any, Any]:
+    def _train(self, rank: int, held: Sequence[HeldFragment]) -> tuple[Any, Any]:
         shard = deal(held, self._ranks.sharing, self.num_ranks)[rank]
         return self._ranks.call_with_weights(rank, "update", *shard)
 
@@ -154,7 +150,7 @@ class RaySliceLearnerGroup:
         for rank in range(self.num_ranks):
             self._recovery.learned(rank, self._weights.version)
 
-    def _left_of(self, held: Sequence[RayFragment], rank: int) -> list[RayFragment]:
+    def _left_of(self, held: Sequence[HeldFragment], rank: int) -> Sequence[HeldFragment]:
         """Return the fragments that a rank which was made anew can still fetch."""
         try:
             there = self._ranks.still_there(held, rank=rank)
@@ -207,10 +203,10 @@ class RaySliceLearnerGroup:
     def _take_snapshots(self) -> None:
         """Ask for snapshots where it is time, and keep those before once they are here."""
         for rank, ref in list(self._snapshots.items()):
-            if ray.wait([ref], timeout=0)[0]:
+            if self._ranks.first([ref], 0.0) is not None:
                 del self._snapshots[rank]
                 with suppress(LostRankError):  # the next update finds that out
-                    self._recovery.keep(rank, copied(read_answer(ref, rank)["state"]))
+                    self._recovery.keep(rank, copied(self._ranks.read(ref, rank)["state"]))
         if not self._snapshots and self._recovery.is_due:
             self._snapshots = {
                 rank: self._ranks.call(rank, "get_state", None) for rank in range(self.num_ranks)
