@@ -71,7 +71,7 @@ def _warn_of_the_loop(settings: RunSettings) -> None:
 def _check_streams(settings: RunSettings, num_learners: int, num_steps: int) -> None:
     """Raise ValueError where learners would get nothing: each takes whole streams of an update.
 
-    With several agents each takes whole policies instead.
+    With several agents learners have whole policies, or see for themselves to policies with few streams.
     """
     if settings.multi_agent.is_on:
         return
