@@ -3,9 +3,9 @@
 Axes: P policies of the stack, B of a block, R rows of each, S streams, K statistics.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner import ppo_loss
-from outrider.learner.advantage_scale import explained_variance, standardise
+from outrider.learner.advantage_scale import explained_variance
 from outrider.learner.appo_settings import APPOSettings
 from outrider.learner.kl_coefficient import adapted_kl_coeff
 from outrider.learner.learner import StateTree
@@ -24,38 +24,26 @@ from outrider.learner.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacked_rows import BlockRows, RowsByPolicy
 from outrider.learner.stacked_steps import BlockSteps
 from outrider.learner.stacked_streams import streams_of_block
-from outrider.learner.vtrace import vtrace
-from outrider.rlmodule import PolicyStack
+from outrider.learner.stacked_vtrace import (
+    StackedCoefficients,
+    stacked_coefficients,
+    targets_and_advantages,
+)
 
 TARGET = "target"
 
 
-class StackedAPPOLearner(StackedLearner):
+class StackedAPPOLearner(StackedLearner[APPOSettings]):
     """Trains each policy of a stack as `APPOLearner` does one; obeys `StackLearner`.
 
     Each has a target network, and counts updates and uses of its rows, by itself. What lies in the buffer
     is not part of a state, and is dropped where one is set.
     """
 
-    def __init__(
-        self,
-        stack: PolicyStack,
-        settings: APPOSettings,
-        *,
-        numbers: Sequence[int],
-        overrides: Mapping[int, Mapping[str, Any]] | None = None,
-        name: str = "stack",
-        seed: int,
-        device: torch.device | None = None,
-    ) -> None:
-        """See `StackedLearner`."""
-        super().__init__(
-            stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
-        )
-        self.settings: APPOSettings = settings
+    def _prepare(self) -> None:
         self._kept.keep_copy(TARGET)
         self._buffer = StackedBuffer(
-            settings.circular_buffer_num_batches, settings.circular_buffer_iterations_per_batch
+            self.settings.circular_buffer_num_batches, self.settings.circular_buffer_iterations_per_batch
         )
         self._batches: list[Batch] = []
         self._fresh: Rows | None = None
@@ -74,7 +62,7 @@ class StackedAPPOLearner(StackedLearner):
 
     def _train_block(self, update: BlockUpdate) -> dict[str, NDArray[Any]]:
         self._keep_scaled_rewards(update)
-        coefficients = _coefficients(update)
+        coefficients = stacked_coefficients(update)
         places = torch.from_numpy(update.place_B).to(coefficients.clip_B.device)
         target = {name: t.index_select(0, places) for name, t in self._kept.copies[TARGET].items()}
         variance_B = torch.full((len(places),), torch.nan, dtype=torch.float64)
@@ -143,7 +131,11 @@ class StackedAPPOLearner(StackedLearner):
             yield by_policy.of_streams(part_S == part).block(update.place_B)
 
     def _step(
-        self, rows: BlockRows, steps: BlockSteps, target: Mapping[str, Tensor], coefficients: "_Coefficients"
+        self,
+        rows: BlockRows,
+        steps: BlockSteps,
+        target: Mapping[str, Tensor],
+        coefficients: StackedCoefficients,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Take a gradient step with the policies that have rows, as `APPOLearner` does with one.
 
@@ -152,22 +144,12 @@ class StackedAPPOLearner(StackedLearner):
         settings, distribution, width = self.settings, steps.distribution, rows.width
         with torch.no_grad():
             behind, behind_BS = self.stack.forward_with(target, rows.observations)
-            behind, behind_BR = behind[:, :width], behind_BS[:, :width]
+            behind = behind[:, :width]
             target_log_prob_BR = distribution.log_prob(behind, rows.actions)
             target_ratio_BR = (target_log_prob_BR - rows.log_prob_BR).exp()
-        target_BR, advantage_BR = vtrace(
-            rows.reward_BR,
-            behind_BR,
-            rows.next_values(behind_BS),
-            rows.terminated_BR,
-            rows.followed_BR,
-            target_ratio_BR,
-            discount=coefficients.discount_B[:, None],
-            trace_decay=coefficients.trace_decay_B[:, None],
-            bounds=settings.ratio_bounds(),
+        target_BR, advantage_BR = targets_and_advantages(
+            rows, rows.reward_BR, behind_BS, target_ratio_BR, coefficients, settings
         )
-        if settings.normalize_advantages:
-            advantage_BR = standardise(advantage_BR, OneRank(), rows.is_row_BR)
         parameters, value_BS = steps.forward(rows.observations)
         parameters, value_BR = parameters[:, :width], value_BS[:, :width]
         log_prob_BR, entropy_BR = distribution.log_prob_and_entropy(parameters, rows.actions)
@@ -190,22 +172,3 @@ class StackedAPPOLearner(StackedLearner):
         steps.is_training_B.copy_(torch.from_numpy(rows.num_rows_B > 0))
         variance_B = explained_variance(value_BR.detach(), target_BR, OneRank(), rows.is_row_BR)
         return *steps.take(loss, means_KB), variance_B
-
-
-class _Coefficients(NamedTuple):
-    """Of each policy."""
-
-    discount_B: Tensor
-    trace_decay_B: Tensor
-    vf_loss_B: Tensor
-    entropy_B: Tensor
-    clip_B: Tensor
-    kl_B: Tensor
-
-
-def _coefficients(update: BlockUpdate) -> _Coefficients:
-    numbers = update.numbers
-    columns = (numbers.gamma, numbers.lambda_, numbers.vf_loss_coeff, numbers.entropy_coeff)
-    return _Coefficients(
-        *map(update.steps.tensor, (*columns, numbers.clip_param, update.counters["kl_coeff"]))
-    )

@@ -3,8 +3,8 @@
 Axes: P policies of the stack, B of a block, R rows of each, S streams, K statistics.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,51 +12,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner import ppo_loss
-from outrider.learner.advantage_scale import explained_variance, standardise
+from outrider.learner.advantage_scale import explained_variance
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.ranks import OneRank
 from outrider.learner.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacked_rows import BlockRows, RowsByPolicy
 from outrider.learner.stacked_steps import BlockSteps
 from outrider.learner.stacked_streams import streams_of_block
-from outrider.learner.vtrace import vtrace
-from outrider.rlmodule import PolicyStack
+from outrider.learner.stacked_vtrace import (
+    StackedCoefficients,
+    stacked_coefficients,
+    targets_and_advantages,
+)
 
 
-class StackedIMPALALearner(StackedLearner):
+class StackedIMPALALearner(StackedLearner[IMPALASettings]):
     """Trains each policy of a stack as `IMPALALearner` does one; obeys `StackLearner`.
 
     Where a policy's rows take more than one step, it has an order of its streams of its own.
     """
-
-    def __init__(
-        self,
-        stack: PolicyStack,
-        settings: IMPALASettings,
-        *,
-        numbers: Sequence[int],
-        overrides: Mapping[int, Mapping[str, Any]] | None = None,
-        name: str = "stack",
-        seed: int,
-        device: torch.device | None = None,
-    ) -> None:
-        """See `StackedLearner`."""
-        super().__init__(
-            stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
-        )
-        self.settings: IMPALASettings = settings
 
     def _order(self, place_B: NDArray[np.int64], by_policy: RowsByPolicy) -> NDArray[np.int64]:
         num_parts_B = streams_of_block(by_policy, place_B, self.settings.minibatch_size).num_parts_P
         return place_B[np.argsort(-num_parts_B, kind="stable")]
 
     def _train_block(self, update: BlockUpdate) -> dict[str, NDArray[Any]]:
-        coefficients = _coefficients(update)
+        coefficients = stacked_coefficients(update)
         variance_B = torch.full((len(update.place_B),), torch.nan, dtype=torch.float64)
         everybody_B = np.ones(len(update.place_B), np.bool_)
         for epoch in range(self.settings.num_epochs):
             for rows in self._parts(update, epoch):
-                first = _Coefficients(*(number[: len(rows.num_rows_B)] for number in coefficients))
+                first = coefficients.first(len(rows.num_rows_B))
                 statistics_KB, is_finite_B, variance = self._step(rows, update.steps, first)
                 update.record.add(statistics_KB, is_finite_B, torch.from_numpy(rows.num_rows_B))
                 variance_B[: len(variance)] = variance.cpu()
@@ -76,13 +62,12 @@ class StackedIMPALALearner(StackedLearner):
             yield update.by_policy.of_streams(part_S == part).block(place_B)
 
     def _step(
-        self, rows: BlockRows, steps: BlockSteps, coefficients: "_Coefficients"
+        self, rows: BlockRows, steps: BlockSteps, coefficients: StackedCoefficients
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Take a gradient step with the first policies, as `IMPALALearner` does with one.
 
         Returns their STEP_STATISTICS [K, B], whether these are finite [B], and the explained variance [B].
         """
-        settings, bounds = self.settings, self.settings.ratio_bounds()
         parameters, value_BS = steps.forward(rows.observations)
         value_BR = value_BS[:, : rows.width]
         log_prob_BR, entropy_BR = steps.distribution.log_prob_and_entropy(
@@ -90,41 +75,16 @@ class StackedIMPALALearner(StackedLearner):
         )
         log_ratio_BR = log_prob_BR.detach() - rows.log_prob_BR
         ratio_BR = log_ratio_BR.exp()
-        target_BR, advantage_BR = vtrace(
-            steps.scaled(rows.reward_BR),
-            value_BR.detach(),
-            rows.next_values(value_BS.detach()),
-            rows.terminated_BR,
-            rows.followed_BR,
-            ratio_BR,
-            discount=coefficients.discount_B[:, None],
-            trace_decay=coefficients.trace_decay_B[:, None],
-            bounds=bounds,
+        target_BR, advantage_BR = targets_and_advantages(
+            rows, steps.scaled(rows.reward_BR), value_BS.detach(), ratio_BR, coefficients, self.settings
         )
-        if settings.normalize_advantages:
-            advantage_BR = standardise(advantage_BR, OneRank(), rows.is_row_BR)
         policy_loss = -rows.mean(log_prob_BR * advantage_BR)
         value_loss = rows.mean(ppo_loss.squared_error(value_BR, target_BR))
         entropy = rows.mean(entropy_BR)
         loss = policy_loss + coefficients.vf_loss_B * value_loss - coefficients.entropy_B * entropy
         with torch.no_grad():
             divergence = rows.mean(ppo_loss.divergence_estimate(log_ratio_BR, ratio_BR))
-            cut = rows.mean((ratio_BR > bounds.rho).float())
+            cut = rows.mean((ratio_BR > self.settings.ratio_bounds().rho).float())
             means_KB = torch.stack((policy_loss, value_loss, entropy, divergence, cut, loss))
         variance_B = explained_variance(value_BR.detach(), target_BR, OneRank(), rows.is_row_BR)
         return *steps.take(loss, means_KB), variance_B
-
-
-class _Coefficients(NamedTuple):
-    """Of each policy."""
-
-    discount_B: Tensor
-    trace_decay_B: Tensor
-    vf_loss_B: Tensor
-    entropy_B: Tensor
-
-
-def _coefficients(update: BlockUpdate) -> _Coefficients:
-    numbers = update.numbers
-    columns = (numbers.gamma, numbers.lambda_, numbers.vf_loss_coeff, numbers.entropy_coeff)
-    return _Coefficients(*map(update.steps.tensor, columns))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from outrider.rlmodule import PolicyStack
 from outrider.wire import Fragment, Weights, WeightsStack
 
 _LOGGER = logging.getLogger("outrider.learner")
+Settings = TypeVar("Settings", bound=AlgorithmSettings)
 
 
 class BlockUpdate(NamedTuple):
@@ -45,7 +46,7 @@ class BlockUpdate(NamedTuple):
     record: StackedRecord
 
 
-class StackedLearner:
+class StackedLearner(Generic[Settings]):
     """Base of learners that train each policy of a stack by itself, all of them together.
 
     They obey `StackLearner`. What a policy learns depends on its own rows, settings and past, and not on
@@ -56,7 +57,7 @@ class StackedLearner:
     def __init__(
         self,
         stack: PolicyStack,
-        settings: AlgorithmSettings,
+        settings: Settings,
         *,
         numbers: Sequence[int],
         overrides: Mapping[int, Mapping[str, Any]] | None = None,
@@ -84,6 +85,7 @@ class StackedLearner:
         self._version = 0
         self._num_updates = 0
         self._metrics: dict[str, NDArray[Any]] = {}
+        self._prepare()
 
     @property
     def stack(self) -> PolicyStack:
@@ -219,6 +221,9 @@ class StackedLearner:
         self._kept.set_state(state)
         self._reward_scale.set_state(state["reward_scale"])
         self._num_updates, self._version = int(state["num_updates"]), int(state["version"])
+
+    def _prepare(self) -> None:
+        """Make what the algorithm keeps besides."""
 
     def _begin_update(self, rows: Rows, place_S: NDArray[np.int64]) -> None:
         """Look at the rows of an update before any block is trained, and at who trains on them."""

@@ -1,9 +1,7 @@
 """PPO for many policies of one architecture at once. Axes: P policies of the stack, B of a block."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 
 from outrider.learner.kl_coefficient import adapted_kl_coeff
@@ -11,28 +9,10 @@ from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.stacked_block import BlockTraining
 from outrider.learner.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacked_minibatches import StackedMinibatchSource
-from outrider.rlmodule import PolicyStack
 
 
-class StackedPPOLearner(StackedLearner):
+class StackedPPOLearner(StackedLearner[PPOSettings]):
     """Trains each policy of a stack by PPO, all of them together; obeys `StackLearner`."""
-
-    def __init__(
-        self,
-        stack: PolicyStack,
-        settings: PPOSettings,
-        *,
-        numbers: Sequence[int],
-        overrides: Mapping[int, Mapping[str, Any]] | None = None,
-        name: str = "stack",
-        seed: int,
-        device: torch.device | None = None,
-    ) -> None:
-        """See `StackedLearner`."""
-        super().__init__(
-            stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
-        )
-        self.settings: PPOSettings = settings
 
     def _train_block(self, update: BlockUpdate) -> dict[str, NDArray[Any]]:
         settings, counters, record = self.settings, update.counters, update.record
