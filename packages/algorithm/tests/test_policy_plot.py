@@ -45,7 +45,10 @@ def test_few_policies_are_a_curve_each(drawn: list[matplotlib.figure.Figure], tm
 def test_many_policies_are_their_median_and_where_most_lie(
     drawn: list[matplotlib.figure.Figure], tmp_path: Path
 ) -> None:
-    plot_runs([run(tmp_path / "a", 1000), run(tmp_path / "b", 2)], tmp_path / "curve.png")
+    many = run(tmp_path / "a", 1000)
+    plot_runs([many], tmp_path / "curve.png")
+    assert labels(drawn.pop().axes[-1]) == ["median", "80 % of policies"]
+    plot_runs([many, run(tmp_path / "b", 2)], tmp_path / "curve.png")
     axes = drawn[0].axes[-1]
     assert labels(axes) == ["a: median", "a: 80 % of policies", "b: median", "b: 80 % of policies"]
     assert axes.lines[0].get_xydata().tolist() == [[20, 2], [30, 2]]
