@@ -15,8 +15,8 @@ GROWTH = 1.5
 class StackRoom:
     """Keeps storage behind tensors [P, ...], so that adding a policy does not copy all of them.
 
-    A league adds one after the other: with 39 kB each and two moments, 1,000 take 12.5 CPU-s by copies, and 2.2
-    with room. What nobody wrote to yet takes no memory, as systems give it out page by page.
+    A league adds one after the other: with 39 kB each and two moments, 1,000 take 12.5 CPU-s by copies, and
+    2.2 with room. What nobody wrote to yet takes no memory, as systems give it out page by page.
     """
 
     def __init__(self) -> None:
