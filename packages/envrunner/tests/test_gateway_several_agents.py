@@ -26,7 +26,7 @@ from outrider.testing.raw_runner import RawRunner
 from outrider.transport import LocalWeights
 from outrider.transport.connection import Connection
 from outrider.transport.security import ServerSecurity
-from outrider.wire import Fragment, Hello, all_parts, decode_act_response, decode_weights
+from outrider.wire import Fragment, Hello, all_parts, decode_act_response, decode_tree, decode_weights
 from outrider.wire.session import (
     Acknowledgement,
     Ask,
@@ -299,6 +299,8 @@ def test_nobody_waits_for_a_runner_to_hear_of_other_policies(scene: Scene) -> No
     scene.gateway.check_cast(FOUR)
     scene.gateway.recast(0, FOUR, 0.0)
     assert peer.heard(StateRequest) == [StateRequest(1), StateRequest(2)]
+    told = [message for message in peer.attachments[-2:] if message is not None]
+    assert [len(decode_tree(message)["cast"]["policies"]) for message in told] == [4, 5]
     scene.gateway.ask(0, weights(1, more=[3]))
     assert len(peer.heard(WeightsDelivery)) == 1  # it would forget others
     peer.say(StateDelivery(1))
