@@ -13,9 +13,9 @@ outrider ippo          values from what an agent sees; all else the same
 rllib                  PPO with the settings of examples/multi_agent/pettingzoo_parameter_sharing.py:
                        vf_loss_coeff=0.005, one network for policy and values, and PPO's defaults otherwise
                        (batches of 4,000 environment steps, 30 epochs, minibatches of 128, lr 5e-5)
-..., its settings      outrider with those settings. First weights stay orthogonal, Adam's epsilon is RLlib's,
-                       and no value error is clipped: RLlib's clip stops the gradient of all beyond 3.2, here
-                       of nearly all. A central critic has layers of its own
+..., its settings      outrider with those settings, but values have layers of their own: with shared ones and
+                       rewards that are not scaled, values so far from 0 take over the layers. RLlib's do not
+                       learn: its clip of their squared error stops the gradient of nearly all
 rllib, our settings    the settings of outrider ippo as far as RLlib has them; its rewards are not scaled, so
                        its clip of the squared value error is lifted and the gradients are clipped the same
 """
@@ -111,7 +111,7 @@ def train_outrider(seed: int, critic: str, *, has_its_settings: bool) -> Trainin
         .debugging(seed=seed)
     )
     if has_its_settings:
-        config.rl_module(fcnet_hiddens=(256, 256), vf_share_layers=critic == "own").training(**ITS_TRAINING)
+        config.rl_module(fcnet_hiddens=(256, 256)).training(**ITS_TRAINING)
     else:
         config.rl_module(normalize_observations=True, normalize_rewards=True).training(
             train_batch_size_per_learner=BATCH,
