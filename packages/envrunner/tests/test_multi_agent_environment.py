@@ -227,6 +227,4 @@ def test_a_native_vector_has_to_be_one() -> None:
 def test_an_environment_for_several_agents_is_none_for_one() -> None:
     for env, mode in ((Hunt, "sync"), (make_natively, "vector_entry_point")):
         with pytest.raises(ValueError, match=r"several agents; .*--policies shared.* config.multi_agent"):
-            ValueError, match=r"several agents; .*--policies shared.* in Python config.multi_agent"
-        ):
             spaces_of(EnvironmentSettings(env), mode)
