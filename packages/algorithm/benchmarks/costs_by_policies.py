@@ -72,17 +72,17 @@ def update(num_policies: int, seconds: float) -> dict[str, float]:
         numbers=range(num_policies),
         seed=0,
     )
-    held: list[object] = [None]
     update_ms = best_ms(lambda: learner.update([fragment]), seconds)
-
-    def update_and_publish() -> None:
+    held, took = learner.publish(), []
+    for _ in range(5):
         learner.update([fragment])
-        held[0] = learner.publish()
-
-    both_ms = best_ms(update_and_publish, seconds)
+        begin = time.process_time()
+        held = learner.publish()  # while the weights before it are held
+        took.append(time.process_time() - begin)
+    del held
     return {
         "update_ms": update_ms,
-        "publish_ms": max(0.0, both_ms - update_ms),
+        "publish_ms": min(took) * 1e3,
         "learner_mb": resident_mb(most=True) - before,
     }
 
