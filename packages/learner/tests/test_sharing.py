@@ -40,6 +40,7 @@ def test_metrics_of_ranks_that_have_policies_are_means_over_rows_and_the_longest
 def test_a_state_of_all_policies_is_dealt_to_those_who_have_them() -> None:
     numbers = np.arange(3)
     state = {
+        "version": 5,
         "frozen": [1, 2],
         "removed": [3],
         "stacks": {"s": {"numbers": numbers, "learner": {"weight": 10 * numbers}}},
