@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -13,15 +14,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from outrider.algorithm import Algorithm, APPOConfig, PolicySpec, PPOConfig
+from outrider.testing.duel import Duel
 
 DEADLINE_S = 60.0
 TWO_ARCHITECTURES = {"0": None, "1": PolicySpec(rl_module={"use_lstm": True}), "2": None}
 DUEL = "outrider.testing.duel:Duel"
+DUEL_CONFIG: Any = {"agents": ["blue", "green"], "state_size": 3}
 REFUSED = 3
 
 
@@ -129,19 +133,22 @@ def test_runners_in_processes_and_on_farms_give_the_weights_of_those_in_processe
         assert_same(change_policies(processes), change_policies(both))
 
 
-def test_agents_of_the_environment_play_there_as_here_with_the_farms_own_mapping_and_a_critic_that_sees_all(
+def test_agents_that_only_the_farm_has_play_as_here_with_its_own_mapping_and_a_critic_that_sees_all(
     farms: Farms,
 ) -> None:
     made = [
         config(**env_runners)
-        .environment(DUEL, env_config={"agents": ["blue", "green"], "state_size": 3})
+        .environment(**environment)
         .training(minibatch_size=32, num_epochs=1)
         .multi_agent(policies=["a", "b"], policy_mapping_fn=of_this_file, critic="central")
-        for env_runners in ({}, {"num_env_runners": 1, "listen": "127.0.0.1:0"})
+        for env_runners, environment in (
+            ({}, {"env": DUEL, "env_config": DUEL_CONFIG}),
+            ({"num_env_runners": 1, "listen": "127.0.0.1:0"}, described_duel()),
+        )
     ]
     with made[0].build() as here, made[1].build() as there:
         assert farms.command[-2:] == ["--policy-mapping-fn", "MODULE:FUNCTION"]
-        del farms.command[-2:]
+        farms.command[-4:] = ["--env", DUEL, "--env-config", json.dumps(DUEL_CONFIG)]
         refused = farms.start()
         assert refused.wait(DEADLINE_S) == REFUSED
         assert refused.stdout is not None
@@ -151,6 +158,17 @@ def test_agents_of_the_environment_play_there_as_here_with_the_farms_own_mapping
             algorithm.train()
             algorithm.train()
         assert_same(weights(here), weights(there))
+
+
+def described_duel() -> dict[str, Any]:
+    """Return the settings of a run whose environment only farms have."""
+    env = Duel(**DUEL_CONFIG)
+    return {
+        "env": None,
+        "observation_space": gym.spaces.Dict([(name, env.observation_space(name)) for name in env.agents]),
+        "action_space": gym.spaces.Dict([(name, env.action_space(name)) for name in env.agents]),
+        "state_space": env.state_space,
+    }
 
 
 def of_this_file(agent: str, episode: Any) -> str:

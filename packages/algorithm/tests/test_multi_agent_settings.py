@@ -61,9 +61,8 @@ def test_what_is_of_several_agents_needs_policies(settings: dict[str, Any]) -> N
         check_one_agent(MultiAgentSettings(**settings))
 
 
-def test_an_environment_that_only_farms_have_is_refused() -> None:
-    config = PPOConfig().environment("CartPole-v1").multi_agent(policies="shared", num_agents=2)
-    check_several_agents(config.settings)
-    config.environment(None)
-    with pytest.raises(ValueError, match="env is None"):
-        check_several_agents(config.settings)
+def test_a_state_that_no_critic_sees_is_refused() -> None:
+    config = PPOConfig().environment(None, state_space={"type": "Box", "low": 0, "high": 1, "shape": [3]})
+    check_several_agents(config.multi_agent(policies="shared", critic="central").settings)
+    with pytest.raises(ValueError, match="state_space is given, and critic='own' sees what its policy does"):
+        check_several_agents(config.multi_agent(policies="shared", critic="own").settings)

@@ -1,4 +1,4 @@
-"""Refuses, before anything starts, what runs with several agents cannot do yet."""
+"""Refuses, before anything starts, settings of several agents that make no sense together."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ def check_one_agent(settings: MultiAgentSettings) -> None:
 
 
 def check_several_agents(settings: RunSettings) -> None:
-    """Raise ValueError for what a run with several agents does not do yet, and what makes no sense in it."""
+    """Raise ValueError for what makes no sense in a run with several agents."""
     if settings.multi_agent.critic == "central" and settings.rl_module.vf_share_layers:
         raise ValueError(
             "vf_share_layers=True reads values from what the policy sees, and critic='central' from more; "
             "set one of them back"
         )
-    if settings.environment.env is None:
-        raise ValueError("env is None, and a run with several agents steps its environments itself; give env")
+    if settings.environment.state_space is not None and settings.multi_agent.critic == "own":
+        raise ValueError(
+            "state_space is given, and critic='own' sees what its policy does; set critic='central', or "
+            "leave state_space out"
+        )

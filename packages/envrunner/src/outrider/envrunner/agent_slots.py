@@ -44,7 +44,9 @@ def slots_of(copy: AgentsCopy) -> AgentSlots:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise ValueError(f"possible_agents names {twice!r} twice; give each agent a name of its own")
     spaces = [(copy.observation_space(name), copy.action_space(name)) for name in copy.agents]
-    return AgentSlots(agents=names, groups=group_agents(spaces), state_space=_flat(copy.state_space))
+    return AgentSlots(
+        agents=names, groups=group_agents(spaces), state_space=flat_state_space(copy.state_space)
+    )
 
 
 def group_agents(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> tuple[AgentGroup, ...]:
@@ -95,7 +97,8 @@ def _equal(known: tuple[Any, Any], pair: tuple[Any, Any]) -> bool:
     return all(one is other or one == other for one, other in zip(known, pair, strict=True))
 
 
-def _flat(space: object) -> gym.spaces.Box | None:
+def flat_state_space(space: object) -> gym.spaces.Box | None:
+    """Return the space of global states as one axis of float32; None for what is no Box."""
     if not isinstance(space, gym.spaces.Box):
         return None
     return gym.spaces.Box(space.low.ravel().astype(np.float32), space.high.ravel().astype(np.float32))

@@ -52,14 +52,18 @@ class EnvironmentSettings:
     one. Not possible in vectorize mode VECTOR_ENTRY_POINT, where there are no single copies."""
     observation_space: gym.Space[Any] | Mapping[str, Any] | None = None
     """With `env=None`, what one copy shows: a space of Gymnasium's, or plain values such as
-    {"type": "Box", "low": -1, "high": 1, "shape": [3]}."""
+    {"type": "Box", "low": -1, "high": 1, "shape": [3]}. Of several agents that are not copies a Dict from
+    agent to space, in the order of the environment's own list."""
     action_space: gym.Space[Any] | Mapping[str, Any] | None = None
-    """With `env=None`, what one copy takes, such as {"type": "Discrete", "n": 2}."""
+    """With `env=None`, what one copy takes, such as {"type": "Discrete", "n": 2}; likewise."""
+    state_space: gym.Space[Any] | Mapping[str, Any] | None = None
+    """With `env=None`, several agents and a central critic, the environment's own global state, a Box; None
+    where it has none."""
 
     def __post_init__(self) -> None:
         """Refuse values of the wrong type; spaces become plain values."""
         _check_types(self.env, self.env_config, self.wrappers)
-        for name in ("observation_space", "action_space"):
+        for name in ("observation_space", "action_space", "state_space"):
             space = getattr(self, name)
             if self.env is not None and space is not None:
                 raise ValueError(f"{name} is given and env too, which has its own; leave one of them out")
@@ -163,7 +167,12 @@ def spaces_of(settings: EnvironmentSettings, mode: VectorizeMode | str) -> tuple
     environment, these are the spaces that the settings give.
     """
     if settings.env is None:
-        return _given_space(settings, "observation_space"), _given_space(settings, "action_space")
+        if settings.state_space is not None:
+            raise ValueError(
+                "state_space is given, which central critics of several agents see, and there is one agent; "
+                "leave it out, or say which policies there are (multi_agent(policies=...))"
+            )
+        return given_space(settings, "observation_space"), given_space(settings, "action_space")
     if VectorizeMode(mode) is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = make_native_vector(settings, 1)
         spaces = vector.single_observation_space, vector.single_action_space
@@ -189,7 +198,8 @@ def _check_types(env: object, env_config: object, wrappers: object) -> None:
         )
 
 
-def _given_space(settings: EnvironmentSettings, name: str) -> wire.Space:
+def given_space(settings: EnvironmentSettings, name: str) -> wire.Space:
+    """Return a space that the settings give. Raises ValueError where they do not."""
     space = getattr(settings, name)
     if space is None:
         raise ValueError(

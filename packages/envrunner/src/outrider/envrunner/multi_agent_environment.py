@@ -14,6 +14,7 @@ from outrider.envrunner.agent_slots import group_agents
 from outrider.envrunner.agents_copy import AgentsCopy
 from outrider.envrunner.closing import close_all
 from outrider.envrunner.creator import apply_wrapper, call_creator, call_vector_creator, load_entry_point
+from outrider.envrunner.described_agents import described_agents
 from outrider.envrunner.environment import (
     EnvironmentSettings,
     creator_of,
@@ -66,8 +67,11 @@ def multi_agent_spaces(
     """Return the agents, the groups with equal spaces, and the space of the global state if there is one.
 
     This makes an environment, tries a reset and a step of it, and closes it, so that what does not work
-    fails here, once, before anything else starts. Raises ValueError in one sentence.
+    fails here, once, before anything else starts. Where only farms have the environment, it is as the
+    settings describe it. Raises ValueError in one sentence.
     """
+    if environment.env is None:
+        return described_agents(environment, num_agents)
     if settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = _make_native(environment, 1, num_agents)
         close_all(vector)
