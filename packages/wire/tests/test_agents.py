@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,14 @@ FIRST, LAST = AGENTS.groups
 def test_agents_that_break_a_rule_are_refused(other: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         replace(AGENTS, **other)
+
+
+def test_a_name_that_comes_twice_is_found_at_once_among_as_many_as_may_come() -> None:
+    names = tuple(map(str, range(Limits().max_agents - 1)))
+    began = process_time()
+    with pytest.raises(ValueError, match="'65534' is named twice"):
+        replace(AGENTS, names=(*names, names[-1]))
+    assert process_time() - began < 1.0, "a stranger's join is read while all others wait"
 
 
 def test_the_group_of_each_agent_is_known() -> None:

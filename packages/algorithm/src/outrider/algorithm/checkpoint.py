@@ -135,7 +135,18 @@ def _read_document(path: Path) -> Any:  # noqa: ANN401 - as JSON has it
     return document
 
 
-_DAMAGES = (OSError, ValueError, KeyError, struct.error, zipfile.BadZipFile)
+_DAMAGES = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    NotImplementedError,
+    SyntaxError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
+"""What `zipfile` and NumPy raise where bytes are otherwise than they were written."""
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

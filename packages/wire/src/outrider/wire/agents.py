@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from outrider.wire.space import BoxSpace, Space
@@ -57,5 +58,5 @@ def check_names(names: tuple[str, ...]) -> None:
     if "" in names:
         raise ValueError(f"agent {names.index('')} has no name; every agent has one")
     if len(set(names)) != len(names):
-        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        ((twice, _),) = Counter(names).most_common(1)
         raise ValueError(f"agent {twice!r} is named twice; each has a name of its own")
