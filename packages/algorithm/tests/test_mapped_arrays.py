@@ -82,7 +82,7 @@ def test_a_file_that_was_cut_off_is_damaged(num_bytes: int, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("written", "wrong"),
-    [(b"(2, 3), }", b"(2, 3(, }"), (b"'<f4'", b"'<f4 "), (b"PK\x01\x02\x14\x03\x2d", b"PK\x01\x02\x14\x03\xff")],
+    [(b"(2, 3), }", b"(2, 3(, }"), (b"'<f4'", b"'<f4 "), (b"PK\x01\x02-\x03-", b"PK\x01\x02-\x03\xff")],
     ids=["brackets", "quotes", "archive"],
 )
 def test_an_array_whose_description_is_otherwise_than_written_is_damaged(

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import struct
+import tokenize
 import zipfile
 from contextlib import suppress
 from io import BufferedRandom, BufferedReader
