@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -202,8 +202,21 @@ def test_who_failed_is_told_with_his_sentence(caplog: pytest.LogCaptureFixture) 
     made.failed("the camera is broken")
     (event,) = news(seats)
     assert isinstance(event, Failed)
-    assert str(event.error) == "the camera is broken"
-    assert caplog.messages == ["runner 0, farm-7 runner 3 (10.0.0.7:40112), is gone: the camera is broken"]
+    assert str(event.error) == "farm-7 runner 3 (10.0.0.7:40112) failed: the camera is broken"
+    assert caplog.messages == ["runner 0, farm-7 runner 3 (10.0.0.7:40112), failed: the camera is broken"]
+
+
+@pytest.mark.parametrize("end", [Seated.failed, Seated.gone])
+def test_what_ends_a_runner_of_our_own_is_left_for_the_driver_to_say(
+    end: Callable[[Seated, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    seats = Seats(1)
+    known = seats.reserve(0)
+    seats.start(0, 0)
+    end(seats.occupy(Guest("runner 0 of this machine"), known), "the camera is broken")
+    assert "the camera is broken" in str(news(seats)[-1])
+    assert caplog.messages == ["runner 0 of this machine joins as runner 0"]
 
 
 def test_who_joins_and_who_leaves_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

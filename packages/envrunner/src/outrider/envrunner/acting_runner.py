@@ -109,8 +109,9 @@ class ActingRunner:
             self._seated.gone(str(error))
         except Exception as error:
             _LOGGER.exception("%s cannot be acted for", self.name)
-            sentence = f"acting for {self.name} failed: {type(error).__name__}: {error}"
-            self._dismiss(Goodbye(reason=GoodbyeReason.FAILED, sentence=sentence))
+            sentence = f"{type(error).__name__}: {error}"
+            told = f"acting for {self.name} failed: {sentence}"
+            self._dismiss(Goodbye(reason=GoodbyeReason.FAILED, sentence=told))
             self._seated.failed(sentence)
         finally:
             self._policy.leave()

@@ -106,7 +106,9 @@ class RunnerService:
     def _let_in(self, connection: Connection, join: session.Join) -> None:
         is_stranger = not self._seats.is_reserved(join.session)
         welcome = self._invitation.welcome(join, is_stranger=is_stranger)
-        name = f"{printable(join.name, at_most=80) or 'a runner'} ({connection.peer})"
+        name = printable(join.name, at_most=80) or "a runner"
+        if connection.peer != "unix:":
+            name += f" ({connection.peer})"
         if welcome.refusal is not None:
             self._refuse(connection, name, session.SessionWelcome(welcome=welcome))
             return

@@ -339,7 +339,7 @@ class RunnerSession:
         self.is_over = True
         self._close()
         if goodbye.reason is GoodbyeReason.FAILED:
-            self.seated.failed(f"{self._name} failed: {sentence}")
+            self.seated.failed(sentence)
         else:
             self.seated.gone(sentence)
         self._changed.notify_all()

@@ -123,15 +123,16 @@ class Seated:
                 self._seats.end_leaving(self)
 
     def failed(self, sentence: str) -> None:
-        """Say that its environment or its policy failed for good. It is gone."""
+        """Say why its environment or its policy failed for good, without its name. It is gone."""
+        error = EnvironmentsFailedError(f"{self.occupant.name} failed: {sentence}")
         with self._seats.changed:
-            self._seats.release(self, lambda index: Failed(index, EnvironmentsFailedError(sentence)))
+            self._seats.release(self, sentence, lambda index: Failed(index, error))
 
     def gone(self, sentence: str) -> None:
         """Say that it is gone; what it was asked for and has not handed in is lost unless it was leaving."""
         with self._seats.changed:
             kind = Left if self.is_leaving else Lost
-            self._seats.release(self, lambda index: kind(index, sentence))
+            self._seats.release(self, sentence, lambda index: kind(index, sentence))
 
     @property
     def title(self) -> str:
@@ -289,22 +290,24 @@ class Seats:
         if seated.is_leaving and not seated.is_gone and seated.num_open == 0:
             sentence = "everything that was asked for has arrived"
             seated.occupant.stop(Goodbye(reason=GoodbyeReason.DONE, sentence=sentence))
-            self.release(seated, lambda index: Left(index, sentence))
+            self.release(seated, sentence, lambda index: Left(index, sentence))
 
-    def release(self, seated: Seated, event: Callable[[int], Lost | Left | Failed]) -> None:
-        """Take an occupant off its seat, which is closed until it is started anew."""
+    def release(self, seated: Seated, sentence: str, event: Callable[[int], Lost | Left | Failed]) -> None:
+        """Take an occupant off its seat, which is closed until it is started anew.
+
+        Of whom a seat was reserved for, the driver says the same sentence.
+        """
         if seated.is_gone:
             return
         seated.is_gone = True
         if seated.index is None:
             self._spares.remove(seated)
             return
-        self._seats[seated.index].holder = None
-        self._seats[seated.index].incarnation = None
-        news = event(seated.index)
-        text = str(news.error) if isinstance(news, Failed) else news.reason
+        seat, news = self._seats[seated.index], event(seated.index)
+        seat.holder = seat.incarnation = None
         level = logging.INFO if isinstance(news, Left) else logging.WARNING
-        _LOGGER.log(level, "%s is gone: %s", seated.title, text)
+        what = "failed" if isinstance(news, Failed) else "is gone"
+        _LOGGER.log(logging.DEBUG if seat.reservation else level, "%s %s: %s", seated.title, what, sentence)
         self.note(news)
 
     def _assign(self, index: int, seated: Seated) -> None:
