@@ -15,12 +15,13 @@ import pytest
 
 from outrider.learner import LearnerGroupSettings
 from outrider.learner.async_slice_learners import AsyncSliceLearnerGroup
-from outrider.learner.multi_agent_plan import MultiAgentPlan
+from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.policy_slices import join_states, state_of_rank
 from outrider.learner.rank_error import LostRankError
 from outrider.learner.sharing import SHARED_POLICIES
 from outrider.learner.slice_learners import SliceLearnerGroup
-from outrider.wire import EpisodeStatistics, FragmentSummary, SamplingStatistics
+from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.wire import DiscreteSpace, EpisodeStatistics, FragmentSummary, SamplingStatistics
 
 SUMMARY = FragmentSummary(
     num_rows=10,
@@ -96,6 +97,8 @@ class Rank:
                 return {"state": self.get_state(), "digests": {}}
             case "set_state", (_, state):
                 found = state["stacks"].get("s", {"numbers": [], "learner": {"sum": []}})
+                if found["numbers"].tolist() != sorted(self.sums):
+                    raise ValueError("the state is of other policies")
                 self.sums = dict(
                     zip(found["numbers"].tolist(), found["learner"]["sum"].tolist(), strict=True)
                 )
@@ -115,10 +118,10 @@ class Ranks:
     """Two of them, which die when they are told to."""
 
     sharing = SHARED_POLICIES
-    plan: Any = None
     num_ranks = 2
 
     def __init__(self) -> None:
+        self.plan: Any = PLAN
         self.ranks = [self._first(0), self._first(1)]
         self.made: list[int] = []
         self.deaths: dict[tuple[int, str], int] = {}
@@ -210,7 +213,8 @@ class Ranks:
         pass
 
     def _first(self, rank: int) -> Rank:
-        return Rank({rank: 0.0, rank + 2: 0.0})
+        numbers = [number for stack in self.plan.stacks for number in stack.seeds]
+        return Rank({number: 0.0 for number in numbers if number % 2 == rank})
 
     def _learned(self, rank: int, weights: Weights) -> Any:
         one = self.ranks[rank]
@@ -231,12 +235,19 @@ class Weights:
     published: Published | None = None
 
 
-PLAN = MultiAgentPlan(
-    algorithm="ppo",
-    stacks=(),
-    settings=LearnerGroupSettings(num_updates_between_snapshots=100),
-    seed=0,
-)
+def plan_of(num_policies: int) -> MultiAgentPlan:
+    space = DiscreteSpace(num_values=2)
+    recipe = PolicyRecipe(observation_space=space, action_space=space, settings=ModuleSettings(), seed=0)
+    seeds = dict.fromkeys(range(num_policies), 0)
+    return MultiAgentPlan(
+        algorithm="ppo",
+        stacks=(StackPlan(name="s", policy=recipe, training=None, seeds=seeds),),
+        settings=LearnerGroupSettings(num_updates_between_snapshots=100),
+        seed=0,
+    )
+
+
+PLAN, WITH_ANOTHER = plan_of(4), plan_of(5)
 
 
 def group() -> tuple[SliceLearnerGroup, Ranks]:
@@ -300,7 +311,7 @@ def test_a_policy_that_is_added_is_there_whoever_dies_meanwhile(dying: tuple[int
     learners, ranks = group()
     learn(learners, 1)
     ranks.deaths[dying] = 0
-    learners.change([[(0, "add_policy", 4)], [(1, "count_change")]], PLAN)
+    learners.change([[(0, "add_policy", 4)], [(1, "count_change")]], WITH_ANOTHER)
     learn(learners, 2)
     assert sums(learners)[4] == 2.0
     assert sums(learners)[3 - dying[0]] == 3.0  # of the other rank
@@ -384,15 +395,17 @@ def test_a_fast_rank_that_dies_is_not_handed_again_what_it_had_learned_from() ->
     assert in_step(busy.ranks)
 
 
-def test_policies_change_after_all_that_was_put_and_stay_where_a_rank_dies() -> None:
+@pytest.mark.parametrize("dying", [(1, "count_change"), (0, "state_after_all"), (0, "publish")])
+def test_policies_change_after_all_that_was_put_and_stay_where_a_rank_dies(dying: tuple[int, str]) -> None:
     busy = Busy()
     busy.put(1, 2)
-    busy.ranks.deaths[1, "count_change"] = 0
-    busy.group.change([[(0, "add_policy", 4)], [(1, "count_change")]], PLAN)
+    busy.group.get_state()
+    busy.ranks.deaths[dying] = 0
+    busy.group.change([[(0, "add_policy", 4)], [(1, "count_change")]], WITH_ANOTHER)
     assert busy.group.publish().sums[4][1] == 0.0
     assert in_step(busy.ranks)
     busy.put(4)
     busy.group.get_state()
     assert sums(busy.group)[4] == 4.0
-    assert sums(busy.group)[0] == 7.0
+    assert sums(busy.group)[1 - dying[0]] == 7.0  # of the other rank
     assert in_step(busy.ranks)

@@ -138,8 +138,7 @@ class AsyncSliceLearnerGroup:
                     for error in lost:
                         self._go_back(error)
                     left = [call for call in left if call[0] not in found]
-            self._ranks.plan = plan
-            self._keep_all()
+            self._keep_all(plan)
         finally:
             self._changes.clear()
 
@@ -154,7 +153,7 @@ class AsyncSliceLearnerGroup:
 
     def set_state(self, state: StateTree) -> None:
         self._ranks.set_state(state)
-        self._keep_all()
+        self._keep_all(self._ranks.plan)
         self._portions.restart(self._recovery.version)
 
     def close(self) -> None:
@@ -239,8 +238,11 @@ class AsyncSliceLearnerGroup:
         calls = [self._ranks.call(rank, name, None, *arguments) for rank in range(self.num_ranks)]
         return [copied(answer["state"]) for answer in self._ranks.answers(calls)]
 
-    def _keep_all(self) -> None:
-        """Take what the ranks have now, all of which wait, for their snapshots, and publish it."""
+    def _keep_all(self, plan: MultiAgentPlan) -> None:
+        """Take what the ranks, all of which wait, have now for their snapshots, and publish it.
+
+        That is the policies of `plan`.
+        """
         while True:
             try:
                 states = self._states("state_after_all", self._timeout_s)
@@ -248,7 +250,8 @@ class AsyncSliceLearnerGroup:
                 self._ranks.answers([answer for answer, _ in calls])
                 break
             except LostRankError as error:
-                self._go_back(error)
+                self._go_back(error)  # to policies of the plan before, which then change again
+        self._ranks.plan = plan
         self._recovery.set_states(states)
         self._newest = [weights for _, weights in calls]
         self._progress.restart(self._recovery.version)

@@ -92,8 +92,7 @@ class SliceLearnerGroup:
                             self._changes.setdefault(call[0], []).append(call)
                     self._go_back_of(lost)
                     left = [call for call in left if call[0] not in found]
-            self._ranks.plan = plan
-            self._keep_all()
+            self._keep_all(plan)
         finally:
             self._changes.clear()
 
@@ -114,13 +113,13 @@ class SliceLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._snapshots.clear()
         self._ranks.set_state(state)
-        self._keep_all()
+        self._keep_all(self._ranks.plan)
 
     def close(self) -> None:
         self._ranks.kill()
 
-    def _keep_all(self) -> None:
-        """Take what the ranks have now for their snapshots, and publish it."""
+    def _keep_all(self, plan: MultiAgentPlan) -> None:
+        """Take what the ranks have now, the policies of `plan`, for their snapshots, and publish it."""
         self._snapshots.clear()
         while True:
             try:
@@ -128,7 +127,8 @@ class SliceLearnerGroup:
                 self._weights = self._ranks.publish()
                 break
             except LostRankError as error:
-                self._go_back(error)
+                self._go_back(error)  # to policies of the plan before, which then change again
+        self._ranks.plan = plan
         self._changes.clear()
         self._recovery.set_states(states)
 
