@@ -158,6 +158,20 @@ def test_a_policy_that_cannot_be_added_is_refused(name: str, like: str | None, s
         assert list(algorithm.policies) == ["0", "1"]
 
 
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_what_learners_do_not_change_is_not_changed(change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise ConnectionError("the learner is gone")
+
+    with config().build() as algorithm:
+        algorithm.set_matchups(alone("0"))
+        monkeypatch.setattr(f"outrider.learner.learned_policies.PoliciesHere.{change}", gone)
+        with pytest.raises(ConnectionError, match="the learner is gone"):
+            getattr(algorithm, f"{change}_policy")({"add": "2", "remove": "1"}[change])
+        assert list(algorithm.policies) == ["0", "1"]
+        assert algorithm.train()["num_policies"] == 2
+
+
 def test_several_names_are_given_one_by_one() -> None:
     with (
         config().build() as algorithm,

@@ -108,8 +108,8 @@ class SeveralPolicies:
                 f"policy {name!r} acts for agent {agent!r}; let another do so before, with set_matchups or "
                 "set_policy_mapping_fn"
             )
+        self._learner.remove(policy.number)  # first: learners elsewhere may be gone
         self.book.remove(name)
-        self._learner.remove(policy.number)
         self._tell_players()
 
     def freeze(self, names: Sequence[str]) -> None:
