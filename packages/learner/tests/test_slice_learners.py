@@ -321,6 +321,20 @@ def test_a_policy_that_is_added_is_there_whoever_dies_meanwhile(dying: tuple[int
     assert sums(learners)[4] == 4.0  # gone back to when it was added
 
 
+@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
+def test_a_rank_that_dies_right_after_a_state_was_set_goes_back_to_that_state(kind: str) -> None:
+    before, _ = group()
+    learn(before, 1, 2)
+    state = before.get_state()
+    ranks = Ranks()
+    learners = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
+    ranks.deaths = {(1, "get_state"): 0, (1, "state_after_all"): 0}
+    learners.set_state(state)
+    assert ranks.made == [1]
+    assert sums(learners) == dict.fromkeys(range(4), 3.0)
+    assert in_step(ranks)
+
+
 def test_a_snapshot_is_what_a_rank_goes_back_to() -> None:
     ranks = Ranks()
     plan = replace(PLAN, settings=LearnerGroupSettings(num_updates_between_snapshots=2))
@@ -335,8 +349,8 @@ def test_a_snapshot_is_what_a_rank_goes_back_to() -> None:
 class Busy:
     """A group that trains by itself, and its ranks."""
 
-    def __init__(self) -> None:
-        self.ranks = Ranks()
+    def __init__(self, ranks: Ranks | None = None) -> None:
+        self.ranks = ranks or Ranks()
         self.group = AsyncSliceLearnerGroup(
             self.ranks,
             PLAN,

@@ -153,6 +153,8 @@ class AsyncSliceLearnerGroup:
 
     def set_state(self, state: StateTree) -> None:
         self._ranks.set_state(state)
+        self._recovery.set_state(state, self._ranks.sharing)
+        self._progress.restart(self._recovery.version)
         self._keep_all(self._ranks.plan)
         self._portions.restart(self._recovery.version)
 

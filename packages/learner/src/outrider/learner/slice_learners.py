@@ -113,6 +113,7 @@ class SliceLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._snapshots.clear()
         self._ranks.set_state(state)
+        self._recovery.set_state(state, self._ranks.sharing)
         self._keep_all(self._ranks.plan)
 
     def close(self) -> None:

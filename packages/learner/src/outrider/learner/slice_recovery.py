@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from outrider.learner.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
+from outrider.learner.rank_state import copied
 from outrider.learner.recovery import Recovery
+from outrider.learner.sharing import Sharing
 
 
 class SliceRecovery:
@@ -46,6 +48,11 @@ class SliceRecovery:
     def keep(self, rank: int, state: StateTree) -> None:
         """Take a newer state of a rank for its snapshot."""
         self._ranks[rank].keep(state)
+
+    def set_state(self, state: StateTree, sharing: Sharing) -> None:
+        """Let each rank go back to its part of a state that the group was given."""
+        _, parts = sharing.deal_state(state, len(self._ranks))
+        self.set_states([copied(part) for part in parts])
 
     def set_states(self, states: Sequence[StateTree]) -> None:
         """Let all go on from states that the user chose, or that have other policies."""
