@@ -40,6 +40,8 @@ def run(arguments: Sequence[str]) -> int:
         Film(typed.video)  # what is wrong with the path is known before anything is played
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # nor does a film need a window
     with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
+        # First: what cannot be filmed is known before all episodes are played.
+        film = algorithm.record_video(typed.video, seed=typed.seed) if typed.video else None
         result = algorithm.evaluate(typed.num_episodes, seed=typed.seed)
         mean, deviation, low, high = (
             figure(result[f"episode_return_{name}"]) for name in ("mean", "std", "min", "max")
@@ -50,8 +52,7 @@ def run(arguments: Sequence[str]) -> int:
             f"episodes  {result['num_episodes']}\n"
         )
         sys.stdout.writelines(policy_lines(result))
-        if typed.video:
-            film = algorithm.record_video(typed.video, seed=typed.seed)
+        if film is not None:
             sys.stdout.write(
                 f"video     {film.path}  (return {figure(film.episode_return)}, {film.num_steps} steps)\n"
             )
