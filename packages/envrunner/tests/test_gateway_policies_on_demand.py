@@ -298,11 +298,14 @@ def test_the_network_goes_on_while_weights_are_loaded(scene: Scene) -> None:
     slow.is_there.set()
 
 
-def test_weights_that_are_gone_part_the_runner_which_may_come_again(scene: Scene) -> None:
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError])
+def test_weights_that_are_gone_part_the_runner_which_may_come_again(
+    scene: Scene, error: type[Exception]
+) -> None:
     class Gone(SlowWeights):
         def load(self) -> Weights:
             if self.is_there.is_set():
-                raise ConnectionError("their node is gone")
+                raise error("their node is gone")
             return self.weights.load()
 
     peer, gone = scene.up(), Gone(weights(0), threading.Event())
@@ -312,6 +315,11 @@ def test_weights_that_are_gone_part_the_runner_which_may_come_again(scene: Scene
     (said,) = until(lambda: peer.heard(session.Goodbye))
     assert said.reason is GoodbyeReason.LATER
     assert "policies that it plays cannot be had: their node is gone" in said.sentence
+    scene.gateway.events(0)
+    again = scene.up()
+    scene.gateway.ask(0, weights(1))
+    again.say(wants(1, 2))
+    assert answered(again)[0][1] == {2: 1}
 
 
 @pytest.mark.parametrize(
@@ -329,6 +337,27 @@ def test_who_wants_what_makes_no_sense_is_cut_off(
     scene.gateway.ask(0, weights(0))
     peer.say(says)
     assert sentence in parting(peer)
+
+
+@pytest.mark.parametrize("second", [1, 2])
+def test_who_wants_policies_again_before_it_was_answered_is_cut_off(scene: Scene, second: int) -> None:
+    peer, slow = scene.up(), SlowWeights(weights(0), threading.Event())
+    slow.is_there.set()
+    scene.gateway.ask(0, slow)
+    slow.is_there.clear()
+    peer.say(wants(1, 2))
+    peer.say(wants(second, 2))
+    assert f"it wants policies {second} before it was sent those of request 1" in parting(peer)
+    slow.is_there.set()
+
+
+def test_who_wants_what_it_was_sent_over_this_connection_is_cut_off(scene: Scene) -> None:
+    peer = scene.up()
+    scene.gateway.ask(0, weights(0))
+    peer.say(wants(1, 2))
+    answered(peer)
+    peer.say(wants(1, 2))
+    assert "it wants policies 1 where 2 is the next" in parting(peer)
 
 
 def test_who_wants_policies_before_there_are_weights_is_cut_off(scene: Scene) -> None:

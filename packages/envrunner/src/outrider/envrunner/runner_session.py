@@ -91,6 +91,8 @@ class RunnerSession:
         self._weights = WeightsSent(invitation)
         self._num_wanted = 0
         """Requests for policies so far."""
+        self._has_wanted = self._is_answering = False
+        """Whether any came over this connection, and whether the last is unanswered."""
         self._newest_acted = -1
         self._num_requests = 0
         self._request: _StateRequest | None = None
@@ -238,6 +240,7 @@ class RunnerSession:
     def _connect(self, connection: Connection, welcome: Welcome) -> None:
         self.patience_ends = inf
         self._last_delivered = 0
+        self._has_wanted = self._is_answering = False
         self.identity = connection.identity
         self._agreed = welcome.capabilities
         self._use(connection)
@@ -317,7 +320,13 @@ class RunnerSession:
             why = "was not sent any weights yet" if self._weights.held.on_demand else f"lacks {ON_DEMAND!r}"
             self._cut_off(f"it wants policies and {why}")
             return
-        if not wanted.request or wanted.request - self._num_wanted not in {0, 1}:
+        if self._is_answering:
+            self._cut_off(
+                f"it wants policies {wanted.request} before it was sent those of request {self._num_wanted}"
+            )
+            return
+        is_again = wanted.request == self._num_wanted and not self._has_wanted
+        if wanted.request != self._num_wanted + 1 and not is_again:
             self._cut_off(f"it wants policies {wanted.request} where {self._num_wanted + 1} is the next")
             return
         try:
@@ -326,6 +335,7 @@ class RunnerSession:
             self._cut_off(str(error))
             return
         self._num_wanted = wanted.request
+        self._has_wanted = self._is_answering = True
         self._weights.held.wants(policies, np.array(wanted.dropped, np.int32))
         self._later(lambda: self._answer_wanted(connection, wanted.request, weights, policies))
 
@@ -386,7 +396,7 @@ class RunnerSession:
     ) -> None:
         try:
             pieces = self._invitation.policies(weights, policies, self._agreed)
-        except (ConnectionError, TimeoutError, WireError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, others are answered after this
             with self._changed:
                 if not self.is_over:
                     sentence = f"policies that it plays cannot be had: {error}"
@@ -395,6 +405,7 @@ class RunnerSession:
             return
         with self._changed:
             if connection is self._connection:
+                self._is_answering = False
                 self._send(session.PoliciesDelivery(request), pieces)
 
     # On the driver's thread, without the lock.
