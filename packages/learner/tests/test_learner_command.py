@@ -36,9 +36,7 @@ def _loggers_as_they_were() -> Iterator[None]:
         (["--listen", "nonsense"], "'nonsense' is no address"),
         (["--listen", "0.0.0.0:0"], "no TLS certificate is given"),
         ([*HERE, "--token-file", "no-such-file"], "the token file no-such-file cannot be read"),
-        ([*HERE, "--num-learners", "0"], "--num-learners is 0; give at least 1"),
         ([*HERE, "--network-module", "no_such"], "--network-module no_such: there is no such module here"),
-        ([*HERE, "--health-port", "99999"], "--health-port is 99999; give a number from 0 to 65535"),
     ],
 )
 def test_a_mistake_ends_in_one_sentence(
@@ -52,9 +50,11 @@ def test_a_mistake_ends_in_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "the following arguments are required: --listen"),
-        ([*HERE, "--health-port", "high"], "argument --health-port: invalid int value: 'high'"),
-        ([*HERE, "--health", "1"], "unrecognized arguments: --health 1"),
+        ([], "--listen is missing; see outrider-learner --help"),
+        ([*HERE, "--health-port", "high"], "--health-port 'high' is no whole number from 0 to 65535"),
+        ([*HERE, "--health-port", "99999"], "--health-port '99999' is no whole number from 0 to 65535"),
+        ([*HERE, "--num-learners", "0"], "--num-learners '0' is no whole number from 1 to 10000"),
+        ([*HERE, "--health", "1"], "unknown flag --health; see outrider-learner --help"),
     ],
 )
 def test_a_flag_that_cannot_be_ends_in_one_sentence(

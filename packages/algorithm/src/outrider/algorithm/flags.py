@@ -40,7 +40,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence without the usage, which would bury it."""
-        sys.stderr.write(f"{self.prog}: {_in_our_words(message, self.prog)}\n")
+        from outrider.transport.flag_mistakes import in_our_words  # slow to import, as below
+
+        sys.stderr.write(f"{self.prog}: {in_our_words(message, self.prog)}\n")
         raise SystemExit(USAGE_ERROR)
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
@@ -123,21 +125,6 @@ def _help(text: str, field: Field[Any]) -> str:
         return text.replace("%", "%%")
     shown = "none" if default is None else default
     return f"{text} (default: {shown})".replace("%", "%%")
-
-
-def _in_our_words(message: str, prog: str) -> str:
-    """Say what argparse says as all else is said here: what was given, what is allowed, what to do."""
-    if message.startswith("the following arguments are required: "):
-        return f"{message.partition(': ')[2].upper()} is missing; see {prog} --help"
-    flag, colon, why = message.removeprefix("argument ").partition(": ")
-    if not colon or not flag.startswith("-"):
-        return message
-    flag = next(name for name in [*flag.split("/"), flag] if name.startswith("--") or name == flag)
-    if why.startswith("expected "):
-        return f"{flag} lacks its value; see {prog} --help"
-    if why.startswith("ignored explicit argument "):
-        return f"{flag} takes no value; leave out {why.removeprefix('ignored explicit argument ')}"
-    return f"{flag} {why}" if why.startswith(("'", '"')) else f"{flag}: {why}"
 
 
 def _nearest_flag(name: str, flags: Sequence[str], prog: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from outrider.envrunner.farm_ending import Ending
 from outrider.envrunner.runner_orders import RunnerOrders
 from outrider.transport.addresses import is_loopback, parse_address, read_tokens
+from outrider.transport.flag_mistakes import in_our_words, whole_number
 from outrider.wire import encode_settings
 
 _EXIT_CODES = """exit codes:
@@ -36,7 +37,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence without the usage, which would bury it."""
-        sys.stderr.write(f"{self.prog}: {message}\n")
+        sys.stderr.write(f"{self.prog}: {in_our_words(message, self.prog)}\n")
         raise SystemExit(Ending.UNUSABLE.exit_code)
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
@@ -77,7 +78,13 @@ def parser() -> Parser:
     add("--connect", metavar="HOST:PORT", help="where the gateway listens; or unix:PATH")
     add("--env", help="a registered id, module:Id-v0, or module:function that makes one")
     add("--env-config", default="{}", metavar="JSON", help="keyword arguments of the environment")
-    add("--runners", type=_count, default=1, metavar="N", help="runner processes (default: 1)")
+    add(
+        "--runners",
+        type=whole_number(1, 10_000),
+        default=1,
+        metavar="N",
+        help="runner processes (default: 1)",
+    )
     add(
         "--gym-env-vectorize-mode",
         choices=["sync", "async", "vector_entry_point"],
@@ -109,7 +116,12 @@ def parser() -> Parser:
         metavar="S",
         help="seconds after SIGTERM for what the gateway has asked for (default: 30)",
     )
-    add("--health-port", type=_port, metavar="PORT", help="answer /healthz and /readyz there")
+    add(
+        "--health-port",
+        type=whole_number(0, 65_535),
+        metavar="PORT",
+        help="answer /healthz and /readyz there",
+    )
     add("--json-logs", action="store_true", help="one JSON object to a line")
     add("--debug", action="store_true", help="print tracebacks")
     add("--version", action="version", version=f"outrider-farm {version('outrider-envrunner')}")
@@ -175,18 +187,6 @@ def _require_file(flag: str, name: str | None) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{flag} {name} cannot be read: {os.strerror(error.errno or 0)}") from error
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 10000")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
-    return int(text)
 
 
 def _seconds(text: str) -> float:

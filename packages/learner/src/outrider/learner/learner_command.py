@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 from outrider.learner.learner_log import print_logs
 from outrider.learner.service_terms import LIMITS, SERVICE
 from outrider.transport.addresses import check_listen, read_tokens
+from outrider.transport.flag_mistakes import in_our_words, whole_number
 from outrider.transport.health import Health
 from outrider.transport.security import ServerSecurity
 
@@ -85,8 +86,6 @@ def _serve(flags: argparse.Namespace) -> int:
 
 
 def _check(flags: argparse.Namespace) -> None:
-    if flags.health_port is not None and not 0 <= flags.health_port <= 65_535:
-        raise ValueError(f"--health-port is {flags.health_port}; give a number from 0 to 65535")
     for name in flags.network_module:
         if find_spec(name.partition(".")[0]) is None:
             raise ValueError(
@@ -100,8 +99,6 @@ def _groups(num_learners: int | None) -> ServedGroups:
         from outrider.learner.served_groups import OneLearner
 
         return OneLearner()
-    if num_learners < 1:
-        raise ValueError(f"--num-learners is {num_learners}; give at least 1")
     if find_spec("ray") is None:
         raise ValueError(
             '--num-learners needs Ray; install it with: pip install "outrider-learner[grpc,ray]"'
@@ -147,7 +144,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser that answers a mistake with one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+        self.exit(2, f"{self.prog}: {in_our_words(message, self.prog)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,7 +163,10 @@ def _parser() -> argparse.ArgumentParser:
         help="where algorithms dial; or unix:PATH; port 0: any",
     )
     add(
-        "--num-learners", type=int, metavar="N", help="learners on Ray that train together; without: one here"
+        "--num-learners",
+        type=whole_number(1, 10_000),
+        metavar="N",
+        help="learners on Ray that train together; without: one here",
     )
     add("--token-file", type=Path, metavar="F", help="secrets that let in, one a line; or OUTRIDER_TOKEN")
     add("--tls-certificate", type=Path, metavar="F", help="PEM file with the service's certificate")
@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE",
         help="module from which a run may name its own network; may be given several times",
     )
-    add("--health-port", type=int, metavar="P", help="answer /healthz and /readyz there")
+    add("--health-port", type=whole_number(0, 65_535), metavar="P", help="answer /healthz and /readyz there")
     add("--json-logs", action="store_true", help="one JSON object for each line")
     add("--debug", action="store_true", help="say more, with tracebacks")
     return parser
