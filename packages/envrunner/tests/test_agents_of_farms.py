@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from time import process_time
 from typing import Any
 
 import pytest
 
+from outrider.envrunner.agents_misfit import agents_misfit
 from outrider.envrunner.assigned_runner import FarmEnvironment
 from outrider.envrunner.environment import EnvironmentSettings
 from outrider.envrunner.invitation import Invitation
@@ -17,6 +19,7 @@ from outrider.envrunner.runner_plan import RunnerPlan
 from outrider.testing.duel import Duel, duel_plan
 from outrider.testing.runner_pool_conformance import pool_setup
 from outrider.wire import Hello, Limits, Refusal, RefusalReason, session
+from outrider.wire.session import Team
 
 NEW = Hello(component="a farm", capabilities=frozenset({"multi_agent"}))
 OLD = Hello(component="an old farm")
@@ -52,6 +55,25 @@ def sentence(plan: MultiAgentPlan | RunnerPlan, join: session.Join) -> str:
 @pytest.mark.parametrize("plan", [PLAN, WITH_STATE], ids=["no state", "state"])
 def test_who_has_the_same_environment_is_let_in(plan: MultiAgentPlan) -> None:
     assert refusal(plan, join(state_size=3)) is None
+
+
+def test_many_agents_are_compared_at_once() -> None:
+    agents, num_agents = PLAN.environment_agents, Limits().max_agents
+    assert agents is not None
+    ours, theirs = (
+        replace(
+            agents,
+            names=tuple(f"{who} {number}" for number in range(num_agents)),
+            groups=(replace(agents.groups[0], slots=tuple(range(num_agents))),),
+        )
+        for who in ("ours", "theirs")
+    )
+    began = process_time()
+    found = agents_misfit(replace(join(), agents=theirs), ours, Team(agents=ours.names))
+    assert process_time() - began < 1.0, "all others wait"
+    assert found == (
+        "the environment of a farm lacks agents 'ours 0', 'ours 1', 'ours 2', 'ours 3' and 65532 more of the run"
+    )
 
 
 def test_a_state_that_no_critic_sees_may_be_missing() -> None:

@@ -34,10 +34,11 @@ def agents_misfit(join: Join, ours: Agents, team: Team) -> str | None:
 def _names(who: str, theirs: Sequence[str], ours: Sequence[str]) -> str | None:
     if theirs == ours:
         return None
-    missing = [name for name in ours if name not in set(theirs)]
+    here, there = set(ours), set(theirs)
+    missing = [name for name in ours if name not in there]
     if missing:
         return f"the environment of {who} lacks {_agents(missing)} of the run"
-    more = [name for name in theirs if name not in set(ours)]
+    more = [name for name in theirs if name not in here]
     if more:
         return f"the environment of {who} has {_agents(more)}, which the run does not have"
     slot = next(slot for slot, name in enumerate(ours) if theirs[slot] != name)
