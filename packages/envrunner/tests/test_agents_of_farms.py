@@ -72,7 +72,8 @@ def test_many_agents_are_compared_at_once() -> None:
     found = agents_misfit(replace(join(), agents=theirs), ours, Team(agents=ours.names))
     assert process_time() - began < 1.0, "all others wait"
     assert found == (
-        "the environment of a farm lacks agents 'ours 0', 'ours 1', 'ours 2', 'ours 3' and 65532 more of the run"
+        "the environment of a farm lacks agents 'ours 0', 'ours 1', 'ours 2', 'ours 3' and 65532 more of "
+        "the run"
     )
 
 
