@@ -250,10 +250,11 @@ class Algorithm:
         `config.build`. Raises CheckpointError.
         """
         from outrider.algorithm.assembly import build, build_to_evaluate
+        from outrider.algorithm.checkpointed_policy import recorded_policies
 
         tree = read_checkpoint(path)
         config = config or _recorded_config(tree, path)
-        recorded = tree.get("policies")
+        recorded = recorded_policies(tree)
         if to_train:
             algorithm = build(config.name, config.settings, run_name=run_name, recorded=recorded)
         else:

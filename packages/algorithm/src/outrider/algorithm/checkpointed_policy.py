@@ -30,6 +30,16 @@ def recorded_recipe(recipe: PolicyRecipe) -> dict[str, Any]:
     }
 
 
+def recorded_policies(tree: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - a tree of any shape
+    """Return what a checkpoint says of its policies, of which learners have to know before they are made.
+
+    None where there is one, without a name.
+    """
+    if "policies" not in tree:
+        return None
+    return {**tree["policies"], "frozen": tree["learner"]["frozen"]}
+
+
 def load_policy(path: Path | str, name: str) -> Policy:
     """Return the policy `name` of the checkpoint at `path`, and read little else of it.
 

@@ -80,6 +80,8 @@ class MultiAgentBlueprint:
     """Agents with equal spaces."""
     state_space: gym.spaces.Box | None
     """The environment's own global state, where it has one."""
+    frozen: frozenset[int]
+    """Numbers of the policies that do not train, those of a checkpoint where the run goes on from one."""
     num_steps: int
     """Vector steps of one fragment."""
 
@@ -180,9 +182,11 @@ def plan_policies(
     assemblies = [StackAssembly(stack, seed=seed) for stack in planned]
     if recorded is None:
         book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])
+        frozen = _at_rest(multi_agent.policies_to_train, numbers)
     else:
         book = PolicyBook.from_state(recorded["book"], num_planned=len(planned))
         chosen = recorded_choice(recorded["mapping"], chosen)
+        frozen = frozenset(recorded["frozen"])
     mapping = CurrentMapping(chosen, agents, book.numbers)
     return MultiAgentBlueprint(
         algorithm=name,
@@ -193,6 +197,7 @@ def plan_policies(
         assemblies=assemblies,
         groups=groups,
         state_space=state_space,
+        frozen=frozen,
         num_steps=num_steps,
     )
 
@@ -252,6 +257,13 @@ def _evaluator(blueprint: MultiAgentBlueprint) -> MultiAgentEvaluator:
         blueprint.mapping,
         blueprint.book,
     )
+
+
+def _at_rest(trained: Sequence[str] | None, numbers: Mapping[str, int]) -> frozenset[int]:
+    if trained is None:
+        return frozenset()
+    known = set(trained)
+    return frozenset(number for name, number in numbers.items() if name not in known)
 
 
 def _reward_threshold(settings: RunSettings) -> float | None:

@@ -89,16 +89,13 @@ def learner_here(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
 
 def plan_of(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
     """Say what learners of these policies are made of."""
-    trained = blueprint.settings.multi_agent.policies_to_train
     return MultiAgentPlan(
         algorithm=blueprint.algorithm,
         stacks=tuple(
             blueprint.assemblies[policies[0].planned].learner_plan(name, policies)
             for name, policies in blueprint.book.by_stack().items()
         ),
-        frozen=frozenset(
-            policy.number for policy in blueprint.book if trained is not None and policy.name not in trained
-        ),
+        frozen=blueprint.frozen,
         settings=blueprint.settings.learners,
         seed=blueprint.seed,
     )
