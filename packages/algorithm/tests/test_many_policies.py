@@ -1,4 +1,4 @@
-"""What a run of many policies costs before it begins: counted, as times differ between machines."""
+"""What a run of many policies costs before it begins: counted, as times differ; and what it is told of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import PPOConfig
+from outrider.algorithm.multi_agent_assembly import plan_policies
 from outrider.rlmodule.feed_forward_network import FeedForwardNetwork
 
 
@@ -30,3 +31,12 @@ def test_as_many_networks_are_built_for_many_policies_as_for_few(monkeypatch: py
     build(64)
     assert len(made) == 2 * num_for_few
     assert num_for_few > 0
+
+
+def test_policies_that_a_function_spreads_over_environments_are_all_seen_to_act() -> None:
+    names = [str(number) for number in range(300)]
+    config = PPOConfig().environment("CartPole-v1").rl_module(fcnet_hiddens=(4,))
+    config.multi_agent(
+        num_agents=1, policies=names, policy_mapping_fn=lambda _, episode: names[episode.environment % 300]
+    )
+    assert len(plan_policies("ppo", config.settings, 1, None, 8).book) == 300  # a warning is an error here
