@@ -1,4 +1,4 @@
-"""What a run of many policies costs before it begins: counted, as times differ; and what it is told of them."""
+"""What a run of many policies costs before it begins, counted, as times differ; and what it is told."""
 
 from __future__ import annotations
 
