@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from outrider.learner.estimates import estimate
 from outrider.learner.gae import next_values
 from outrider.learner.ranks import OneRank
+from outrider.learner.row_orders import DrawnOrders
 from outrider.learner.rows import Rows, rows_from_fragments, take_streams
 from outrider.learner.streams import StreamParts, forward_streams, whole_streams
 from outrider.wire import take_streams as take_streams_of_fragment
@@ -103,7 +104,7 @@ def test_taking_streams_of_rows_is_loading_the_streams_of_a_fragment(lab: Any, s
 
 def test_parts_are_whole_streams_and_hold_every_row_once(lab: Any) -> None:
     rows = rows_of(lab.fragment(lab.policy(), [5, 3, 7, 2, 6]))
-    parts = StreamParts(rows, 10, OneRank()).shuffled(torch.Generator().manual_seed(0))
+    parts = StreamParts(rows, 10, OneRank()).shuffled(DrawnOrders(torch.Generator().manual_seed(0)))
     assert [num_rows for _, num_rows in parts] == [len(part) for part, _ in parts]
     lengths = [length for part, _ in parts for length in part.length_S.tolist()]
     assert (len(parts), sorted(lengths)) == (3, [2, 3, 5, 6, 7])

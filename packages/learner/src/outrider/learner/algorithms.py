@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from outrider.learner.learner import Learner
     from outrider.learner.ranks import Ranks
+    from outrider.learner.row_orders import RowOrders
     from outrider.learner.stack_learner import StackLearner
+    from outrider.learner.trained_alone import MakeAlone
     from outrider.rlmodule import Policy, PolicyStack
 
 
@@ -27,6 +29,7 @@ def make_learner(
     seed: int,
     ranks: Ranks | None = None,
     device: torch.device | None = None,
+    orders: RowOrders | None = None,
 ) -> Learner:
     """Make the learner of an algorithm; raises ValueError for settings of another one."""
     kind = settings_class(name)
@@ -36,15 +39,15 @@ def make_learner(
         case PPOSettings():
             from outrider.learner.ppo import PPOLearner
 
-            return PPOLearner(policy, settings, seed=seed, ranks=ranks, device=device)
+            return PPOLearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         case IMPALASettings():
             from outrider.learner.impala import IMPALALearner
 
-            return IMPALALearner(policy, settings, seed=seed, ranks=ranks, device=device)
+            return IMPALALearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         case APPOSettings():
             from outrider.learner.appo import APPOLearner
 
-            return APPOLearner(policy, settings, seed=seed, ranks=ranks, device=device)
+            return APPOLearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
 
 
 def make_stacked_learner(
@@ -56,6 +59,7 @@ def make_stacked_learner(
     name: str,
     seed: int,
     device: torch.device | None = None,
+    make_alone: MakeAlone | None = None,
 ) -> StackLearner:
     """Make the learner of policies that are computed together; see `StackedLearner`."""
     match settings:
@@ -63,17 +67,38 @@ def make_stacked_learner(
             from outrider.learner.stacked_ppo import StackedPPOLearner
 
             return StackedPPOLearner(
-                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
+                stack,
+                settings,
+                numbers=numbers,
+                overrides=overrides,
+                name=name,
+                seed=seed,
+                device=device,
+                make_alone=make_alone,
             )
         case IMPALASettings():
             from outrider.learner.stacked_impala import StackedIMPALALearner
 
             return StackedIMPALALearner(
-                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
+                stack,
+                settings,
+                numbers=numbers,
+                overrides=overrides,
+                name=name,
+                seed=seed,
+                device=device,
+                make_alone=make_alone,
             )
         case APPOSettings():
             from outrider.learner.stacked_appo import StackedAPPOLearner
 
             return StackedAPPOLearner(
-                stack, settings, numbers=numbers, overrides=overrides, name=name, seed=seed, device=device
+                stack,
+                settings,
+                numbers=numbers,
+                overrides=overrides,
+                name=name,
+                seed=seed,
+                device=device,
+                make_alone=make_alone,
             )

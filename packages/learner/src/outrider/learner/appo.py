@@ -14,6 +14,7 @@ from outrider.learner.circular_buffer import CircularBuffer
 from outrider.learner.kl_coefficient import adapted_kl_coeff
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
+from outrider.learner.row_orders import RowOrders
 from outrider.learner.rows import Rows
 from outrider.learner.schedule import value_at
 from outrider.learner.stopwatch import Stopwatch
@@ -55,9 +56,10 @@ class APPOLearner:
         seed: int,
         ranks: Ranks | None = None,
         device: torch.device | None = None,
+        orders: RowOrders | None = None,
     ) -> None:
         self.settings = settings
-        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device)
+        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         self.policy, self._ranks = self._kept.policy, self._kept.ranks
         self._target = copy.deepcopy(self.policy).requires_grad_(requires_grad=False)
         self._buffer: CircularBuffer[StreamParts] = CircularBuffer(
@@ -82,7 +84,7 @@ class APPOLearner:
         record = self._kept.record_steps()
         for parts in self._buffer.put(fresh):
             for _ in range(self.settings.num_epochs):
-                for part, num_rows in parts.shuffled(self._kept.generator):
+                for part, num_rows in parts.shuffled(self._kept.orders):
                     statistics, value_N, target_N = self._step(part, num_rows, clip, entropy_coeff)
                     record.add(statistics, num_rows)
                 mean_kl = record.end_epoch(parts.rows.first_bad)["mean_kl"]
@@ -113,6 +115,15 @@ class APPOLearner:
             Weights(version=state["version"], fingerprint=state["fingerprint"], tensors=state["target"])
         )
         self._kl_coeff = float(state["kl_coeff"])
+
+    def earlier_rows(self) -> list[Rows]:
+        """Return the rows that are to be used again, newest first."""
+        return [parts.rows for parts in self._buffer]
+
+    def keep(self, earlier: Sequence[Rows]) -> None:
+        """Take over what `earlier_rows` returned of a learner of the same settings."""
+        for rows in reversed(earlier):
+            self._buffer.put(StreamParts(rows, self.settings.minibatch_size, self._ranks))
 
     def _step(
         self, rows: Rows, num_rows: int, clip: float, entropy_coeff: float

@@ -1,6 +1,7 @@
 """Keeps batches so that each is used several times, spread over the updates after it came in."""
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -23,6 +24,9 @@ class CircularBuffer(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._newest_first)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._newest_first)
 
     def put(self, batch: T) -> list[T]:
         """Take `batch` in and return what is to be used now, as often as it stands there, newest first."""

@@ -11,6 +11,7 @@ from outrider.learner.advantage_scale import explained_variance, standardise
 from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
+from outrider.learner.row_orders import RowOrders
 from outrider.learner.rows import Rows
 from outrider.learner.schedule import value_at
 from outrider.learner.stopwatch import Stopwatch
@@ -42,9 +43,10 @@ class IMPALALearner:
         seed: int,
         ranks: Ranks | None = None,
         device: torch.device | None = None,
+        orders: RowOrders | None = None,
     ) -> None:
         self.settings = settings
-        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device)
+        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         self.policy, self._ranks = self._kept.policy, self._kept.ranks
 
     def load(self, fragments: Sequence[Fragment]) -> Rows:
@@ -62,7 +64,7 @@ class IMPALALearner:
         parts = StreamParts(rows, self.settings.minibatch_size, self._ranks)
         record = self._kept.record_steps()
         for _ in range(self.settings.num_epochs):
-            for part, num_rows in parts.shuffled(self._kept.generator):
+            for part, num_rows in parts.shuffled(self._kept.orders):
                 statistics, value_N, target_N = self._step(part, num_rows, entropy_coeff)
                 record.add(statistics, num_rows)
             record.end_epoch(rows.first_bad)

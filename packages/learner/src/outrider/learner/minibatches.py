@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from outrider.learner.ranks import Ranks
+from outrider.learner.row_orders import RowOrders
 from outrider.learner.rows import Rows
 from outrider.learner.sequences import SequenceBatch, Sequences
 from outrider.rlmodule import Policy
@@ -79,9 +80,9 @@ class MinibatchSource:
         wanted = math.ceil(self.num_rows / (minibatch_size * self.ranks.size))
         return max(1, min(wanted, self._num_items_of_all // self.ranks.size))
 
-    def epoch(self, num_minibatches: int, generator: torch.Generator) -> Iterator[Minibatch]:
+    def epoch(self, num_minibatches: int, orders: RowOrders) -> Iterator[Minibatch]:
         """Draw an order and gather minibatches, whose sizes differ by at most one row or sequence."""
-        order = torch.randperm(self._num_items, generator=generator)
+        order = orders.draw(self._num_items)
         parts = torch.tensor_split(order, num_minibatches)
         sizes = [len(part) for part in parts] if self.sequences is None else self.sequences.num_rows(parts)
         counts = self.ranks.sum(torch.tensor(sizes)).tolist()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from outrider.learner.learner import Learner
     from outrider.learner.multi_agent_learner import MultiAgentLearner
     from outrider.learner.ranks import Ranks
+    from outrider.learner.row_orders import RowOrders
     from outrider.learner.stack_learner import StackLearner
 
 _BETWEEN_RANKS = 1_000_003
@@ -61,7 +62,7 @@ class StackPlan:
         With `ranks` it is one of several that share the rows of each policy.
         """
         if ranks is None and self.is_stacked:
-            return self._make_stacked(seed, device)
+            return self._make_stacked(algorithm, seed, device)
         make = partial(self._make_sole, algorithm, seed, device, ranks)
         if self.is_stacked:
             from outrider.learner.policies_in_turn import PoliciesInTurn
@@ -94,9 +95,13 @@ class StackPlan:
         learner = make_learner(algorithm, policy, training, seed=seed, ranks=ranks, device=device)
         return SharedStreams(learner, ranks)
 
-    def _make_stacked(self, seed: int, device: torch.device) -> StackLearner:
-        from outrider.learner.algorithms import make_stacked_learner
+    def _make_stacked(self, algorithm: str, seed: int, device: torch.device) -> StackLearner:
+        from outrider.learner.algorithms import make_learner, make_stacked_learner
         from outrider.rlmodule import PolicyStack
+
+        def make_alone(own: Mapping[str, Any], orders: RowOrders) -> Learner:
+            training, policy = replace(self.training, **own), self.policy.build()
+            return make_learner(algorithm, policy, training, seed=0, device=device, orders=orders)
 
         numbers = sorted(self.seeds)
         return make_stacked_learner(
@@ -107,6 +112,7 @@ class StackPlan:
             name=self.name,
             seed=seed,
             device=device,
+            make_alone=make_alone,
         )
 
     def of_rank(self, rank: int, num_ranks: int) -> StackPlan:

@@ -8,8 +8,8 @@
     generator, where it was learned so    generator
     module, target, reward_scale          likewise
 
-A stack's orders come of a key and a generator's of its state: what goes from one to the other begins its
-orders anew, and all else goes on.
+A stack's orders come of a key, and of a generator's state where ranks share rows: what goes from one to the
+other begins its orders anew, and all else goes on.
 """
 
 from __future__ import annotations

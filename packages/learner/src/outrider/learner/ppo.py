@@ -14,6 +14,7 @@ from outrider.learner.minibatches import Minibatch, MinibatchSource, Targets
 from outrider.learner.ppo_loss import Coefficients, ppo_loss
 from outrider.learner.ppo_settings import PPOSettings
 from outrider.learner.ranks import Ranks
+from outrider.learner.row_orders import RowOrders
 from outrider.learner.rows import Rows
 from outrider.learner.schedule import value_at
 from outrider.learner.stopwatch import Stopwatch
@@ -37,9 +38,10 @@ class PPOLearner:
         seed: int,
         ranks: Ranks | None = None,
         device: torch.device | None = None,
+        orders: RowOrders | None = None,
     ) -> None:
         self.settings = settings
-        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device)
+        self._kept = TrainingState(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         self.policy, self._ranks = self._kept.policy, self._kept.ranks
         self._kl_coeff = settings.kl_coeff if settings.use_kl_loss else 0.0
 
@@ -116,7 +118,7 @@ class PPOLearner:
         cause = rows.first_bad or estimates.first_bad()
         record = self._kept.record_steps()
         for _ in range(settings.num_epochs):
-            for minibatch in source.epoch(num_minibatches, self._kept.generator):
+            for minibatch in source.epoch(num_minibatches, self._kept.orders):
                 record.add(self._step(minibatch, coefficients), minibatch.num_rows)
             mean_kl = record.end_epoch(cause)["mean_kl"]
             if settings.early_stop_kl is not None and mean_kl > settings.early_stop_kl:

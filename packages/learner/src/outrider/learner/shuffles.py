@@ -17,10 +17,13 @@ def shuffle_keys(seed: int, number_P: NDArray[np.integer]) -> NDArray[np.uint64]
 
 
 def orders(
-    key_P: NDArray[np.uint64], update_P: NDArray[np.int64], epoch: int, num_rows_P: NDArray[np.int64]
+    key_P: NDArray[np.uint64],
+    update_P: NDArray[np.int64],
+    epoch_P: int | NDArray[np.int64],
+    num_rows_P: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return a random order [P, R] of each policy's rows 0, 1, ...; what comes after them is padding."""
-    draw_P = _hashed(_hashed(key_P + update_P.astype(np.uint64)) + np.uint64(epoch))
+    draw_P = _hashed(_hashed(key_P + update_P.astype(np.uint64)) + np.asarray(epoch_P).astype(np.uint64))
     row_R = np.arange(num_rows_P.max(initial=0))
     draw_PR = _hashed(draw_P[:, None] + row_R.astype(np.uint64))
     draw_PR >>= np.uint64(1)

@@ -56,6 +56,12 @@ class StackedAPPOLearner(StackedLearner[APPOSettings]):
         super().set_policy_state(number, state)
         self._buffer.forget_policy(number)
 
+    def _take_earlier_rows(self, number: int) -> list[Rows]:
+        return self._buffer.take_policy(number)
+
+    def _put_earlier_rows(self, earlier: list[Rows]) -> None:
+        self._buffer.put_earlier(earlier)
+
     def _begin_update(self, rows: Rows, place_S: NDArray[np.int64]) -> None:
         self._fresh = replace(rows, reward_N=rows.reward_N.clone())
         self._batches = self._buffer.put(self._fresh, place_S, self._places_of, len(self._kept))
@@ -104,7 +110,7 @@ class StackedAPPOLearner(StackedLearner[APPOSettings]):
 
     def _passes(self, update: BlockUpdate) -> Iterator[tuple[NDArray[np.bool_], Iterator[BlockRows]]]:
         """Go through all uses of all batches; say which policies take part [B], and give their rows."""
-        settings = self.settings
+        settings, pass_B = self.settings, np.zeros(len(update.place_B), np.int64)
         for batch in self._batches:
             num_uses_B = batch.num_uses_P[update.place_B]
             for use in range(int(num_uses_B.max())):
@@ -112,21 +118,20 @@ class StackedAPPOLearner(StackedLearner[APPOSettings]):
                 is_taken_P = np.zeros(len(batch.num_uses_P) + 1, np.bool_)
                 is_taken_P[update.place_B] = takes_part_B
                 by_policy = batch.by_policy.of_streams(is_taken_P[batch.by_policy.place_S])
-                uses_B = batch.age_P[update.place_B] * settings.circular_buffer_iterations_per_batch + use
-                for epoch in range(settings.num_epochs):
-                    yield takes_part_B, self._parts(update, by_policy, uses_B * settings.num_epochs + epoch)
+                for _ in range(settings.num_epochs):
+                    yield takes_part_B, self._parts(update, by_policy, pass_B)
+                    pass_B = pass_B + takes_part_B
 
     def _parts(
         self, update: BlockUpdate, by_policy: RowsByPolicy, pass_B: NDArray[np.int64]
     ) -> Iterator[BlockRows]:
-        """Divide the rows of a pass for its steps; `pass_B` tells a policy's passes of an update apart."""
+        """Divide the rows of a pass for its steps; `pass_B` counts a policy's passes of an update."""
         streams = streams_of_block(by_policy, update.place_B, self.settings.minibatch_size)
         num_parts = int(streams.num_parts_P.max())
         if num_parts == 1:
             yield by_policy.block(update.place_B)
             return
-        key_B = update.counters["shuffle_key"] + pass_B.astype(np.uint64)
-        part_S = streams.parts(key_B, update.counters["num_updates"], epoch=0)
+        part_S = streams.parts(update.counters["shuffle_key"], update.counters["num_updates"], pass_B)
         for part in range(num_parts):
             yield by_policy.of_streams(part_S == part).block(update.place_B)
 

@@ -73,6 +73,21 @@ class StackedBuffer:
         pairs = zip(self._newest_first, others, strict=True)
         self._newest_first = [take_streams(rows, stream_S) for rows, stream_S in pairs if len(stream_S)]
 
+    def take_policy(self, number: int) -> list[Rows]:
+        """Give away the rows of one policy, newest first."""
+        own = [
+            np.flatnonzero((rows.stream_key_S[:, 0] == number) & (rows.length_S > 0))
+            for rows in self._newest_first
+        ]
+        pairs = zip(self._newest_first, own, strict=True)
+        taken = [take_streams(rows, stream_S) for rows, stream_S in pairs if len(stream_S)]
+        self.forget_policy(number)
+        return taken
+
+    def put_earlier(self, newest_first: list[Rows]) -> None:
+        """Take in earlier rows of a policy that has none here."""
+        self._newest_first = newest_first + self._newest_first
+
     def _num_uses(self, age_P: NDArray[np.int64], trains_P: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.where(trains_P, self._num_uses_by_age[np.minimum(age_P, self._last)], 0)
 

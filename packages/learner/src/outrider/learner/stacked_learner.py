@@ -26,6 +26,7 @@ from outrider.learner.stacked_record import StackedRecord
 from outrider.learner.stacked_rows import BlockRows, RowsByPolicy, at, row_bytes
 from outrider.learner.stacked_steps import BlockSteps
 from outrider.learner.stopwatch import Stopwatch
+from outrider.learner.trained_alone import MakeAlone, TrainedAlone
 from outrider.rlmodule import PolicyStack
 from outrider.wire import Fragment, Weights, WeightsStack
 
@@ -64,8 +65,11 @@ class StackedLearner(Generic[Settings]):
         name: str = "stack",
         seed: int,
         device: torch.device | None = None,
+        make_alone: MakeAlone | None = None,
     ) -> None:
         """`numbers` are those of the stack's policies, ascending; `overrides` some settings of some of them.
+
+        With `make_alone`, a policy that trains while all others are frozen has a learner of its own.
 
         Raises ValueError where they do not fit the stack, or cannot differ within one.
         """
@@ -85,6 +89,8 @@ class StackedLearner(Generic[Settings]):
         self._version = 0
         self._num_updates = 0
         self._metrics: dict[str, NDArray[Any]] = {}
+        self._make_alone = make_alone
+        self._alone: TrainedAlone | None = None
         self._prepare()
 
     @property
@@ -104,6 +110,8 @@ class StackedLearner(Generic[Settings]):
 
     def update_rows(self, rows: Rows) -> dict[str, float]:
         """Train on `rows`; see `StackLearner` and, for what comes back, `outrider.learner.metrics`."""
+        if self._make_alone is not None and (number := self._sole_trainer(rows)) is not None:
+            return self._train_alone(number, rows, self._make_alone)
         clock = Stopwatch()
         wait_for(rows)
         counters = self._kept.counters
@@ -111,6 +119,7 @@ class StackedLearner(Generic[Settings]):
         self._metrics = {}
         if not by_policy.num_rows_P.any():
             return {}
+        self._end_alone()
         if rows.first_bad:
             _LOGGER.warning("gradient steps are skipped because %s", rows.first_bad)
         numbers = self._own.at(counters["num_env_steps"])
@@ -176,6 +185,7 @@ class StackedLearner(Generic[Settings]):
         place = self._place(number)
         if len(self._kept) == 1:
             raise ValueError(f"policy {number} is all that is left of stack {self.name!r}; drop the stack")
+        self._drop_alone(number)
         self._reward_scale.take(number)
         self._overrides.pop(number, None)
         self._version += 1
@@ -195,12 +205,10 @@ class StackedLearner(Generic[Settings]):
         return {"fingerprint": self.stack.fingerprint(), **kept, "reward_scale": gathered}
 
     def set_policy_state(self, number: int, state: StateTree) -> None:
-        place = self._place(number)
+        self._place(number)
         self._check_fit(state)
-        self._kept.set_policy_state(place, state)
-        self._reward_scale.put(number, state["reward_scale"])
-        self._version += 1
-        self._kept.counters["version"][place] = self._version
+        self._drop_alone(number)
+        self._put(number, state)
 
     def get_state(self) -> StateTree:
         return {
@@ -217,16 +225,31 @@ class StackedLearner(Generic[Settings]):
         self._check_fit(state)
         if state["numbers"].tolist() != self._number_P.tolist():
             raise other_policies(state["numbers"].tolist(), self._number_P.tolist(), f"stack {self.name!r}")
+        self._alone = None
         self._published.forget()
         self._kept.set_state(state)
         self._reward_scale.set_state(state["reward_scale"])
         self._num_updates, self._version = int(state["num_updates"]), int(state["version"])
+
+    def _put(self, number: int, state: StateTree) -> None:
+        place = self._place(number)
+        self._kept.set_policy_state(place, state)
+        self._reward_scale.put(number, state["reward_scale"])
+        self._version += 1
+        self._kept.counters["version"][place] = self._version
 
     def _prepare(self) -> None:
         """Make what the algorithm keeps besides."""
 
     def _begin_update(self, rows: Rows, place_S: NDArray[np.int64]) -> None:
         """Look at the rows of an update before any block is trained, and at who trains on them."""
+
+    def _take_earlier_rows(self, number: int) -> list[Rows]:
+        """Give away a policy's rows that are to be used again, newest first."""
+        return []
+
+    def _put_earlier_rows(self, earlier: list[Rows]) -> None:
+        """Take in rows of a policy that has none."""
 
     def _order(self, place_B: NDArray[np.int64], by_policy: RowsByPolicy) -> NDArray[np.int64]:
         """Put policies that take fewer steps than others of their block behind them.
@@ -244,6 +267,37 @@ class StackedLearner(Generic[Settings]):
 
     def _end_block(self, update: BlockUpdate) -> None:
         """Do what is to be done with policies whose weights are those after the update."""
+
+    def _sole_trainer(self, rows: Rows) -> int | None:
+        """Return the only policy that trains, if there is one and all rows are its own."""
+        trained = self._number_P[~self._kept.counters["is_frozen"]]
+        of_rows = rows.stream_key_S[rows.length_S > 0, 0]
+        is_sole = len(trained) == 1 and len(of_rows) and bool((of_rows == trained[0]).all())
+        return int(trained[0]) if is_sole else None
+
+    def _train_alone(self, number: int, rows: Rows, make: MakeAlone) -> dict[str, float]:
+        """Train a policy on `rows`, in a learner of its own."""
+        if self._alone is None or self._alone.number != number:
+            self._end_alone()
+            own, earlier = self._overrides.get(number, {}), self._take_earlier_rows(number)
+            self._alone = TrainedAlone.of(make, number, self.policy_state(number), own, earlier)
+        metrics = self._alone.learner.update_rows(rows)
+        self._put(number, self._alone.state())
+        self._num_updates += 1
+        of_policy = {name: value for name, value in metrics.items() if not name.endswith("_s")}
+        is_it_P = self._number_P == number
+        self._metrics = {name: np.where(is_it_P, value, np.nan) for name, value in of_policy.items()}
+        return metrics
+
+    def _end_alone(self) -> None:
+        """Take back what the policy that trained alone goes on from."""
+        if self._alone is not None:
+            self._put_earlier_rows(self._alone.earlier_rows())
+            self._alone = None
+
+    def _drop_alone(self, number: int) -> None:
+        if self._alone is not None and self._alone.number == number:
+            self._alone = None
 
     def _train(
         self,

@@ -30,9 +30,11 @@ class StreamsByPolicy:
         self.num_parts_P = np.minimum(-(-num_rows_P // size), self._num_streams_P)
         """Steps of each policy in a pass over its rows."""
 
-    def parts(self, key_P: NDArray[np.uint64], update_P: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
+    def parts(
+        self, key_P: NDArray[np.uint64], update_P: NDArray[np.int64], epoch_P: int | NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Draw for each stream [S] in which of its policy's steps it takes part; -1 in none."""
-        order_PS = shuffles.orders(key_P, update_P, epoch, self._num_streams_P)
+        order_PS = shuffles.orders(key_P, update_P, epoch_P, self._num_streams_P)
         rank_PS = np.argsort(order_PS, axis=1)
         within_S = np.arange(len(self._place_S)) - self._first_P[self._place_S]
         rank_S = rank_PS[self._place_S, within_S]

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from outrider.learner.gae import next_values
 from outrider.learner.ranks import Ranks
+from outrider.learner.row_orders import RowOrders
 from outrider.learner.rows import Rows, take_streams
 from outrider.learner.sequences import SequenceBatch, sequence_rows, starts_in_sequences
 from outrider.rlmodule import Policy
@@ -102,11 +103,12 @@ class StreamParts:
         # No rank may be left without a stream, since modules need something to run on.
         self.num_parts = min(-(-self.num_rows // size), int(counts[:, 1].min()))
 
-    def shuffled(self, generator: torch.Generator) -> list[tuple[Rows, int]]:
+    def shuffled(self, orders: RowOrders) -> list[tuple[Rows, int]]:
         """Draw an order; return each part's rows of this rank, and their number over all ranks."""
         if self.num_parts == 1:
+            orders.skip()
             return [(self.rows, self.num_rows)]
-        order = torch.randperm(len(self._stream_S), generator=generator).numpy()
+        order = orders.draw(len(self._stream_S)).numpy()
         parts = [np.sort(part) for part in np.array_split(self._stream_S[order], self.num_parts)]
         counts = self._ranks.sum(torch.tensor([int(self.rows.length_S[part].sum()) for part in parts]))
         return [(take_streams(self.rows, p), n) for p, n in zip(parts, counts.tolist(), strict=True)]

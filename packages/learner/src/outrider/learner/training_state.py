@@ -13,6 +13,7 @@ from outrider.learner.loading import Loader, wait_for
 from outrider.learner.non_finite import SkippedSteps
 from outrider.learner.normalization import RewardScale, observe
 from outrider.learner.ranks import OneRank, Ranks
+from outrider.learner.row_orders import DrawnOrders, RowOrders
 from outrider.learner.rows import Rows
 from outrider.learner.schedule import Schedule, value_at
 from outrider.learner.step_record import StepRecord
@@ -51,6 +52,7 @@ class TrainingState:
         seed: int,
         ranks: Ranks | None,
         device: torch.device | None,
+        orders: RowOrders | None = None,
     ) -> None:
         device = torch.device("cpu") if device is None else device
         self._settings = settings
@@ -63,6 +65,7 @@ class TrainingState:
         self.reward_scale = RewardScale()
         self.skipped = SkippedSteps(settings.max_consecutive_skipped_steps)
         self.generator = torch.Generator().manual_seed(seed)
+        self.orders: RowOrders = DrawnOrders(self.generator) if orders is None else orders
         self.num_env_steps = 0
         self.num_updates = 0
         self.version = 0
@@ -70,6 +73,7 @@ class TrainingState:
     def begin_update(self, rows: Rows) -> float:
         """Wait for `rows`, say what is bad about them, set the learning rate and return it."""
         wait_for(rows)
+        self.orders.begin(self.num_updates)
         if rows.first_bad and not self.skipped.consecutive:
             _LOGGER.warning("gradient steps are skipped because %s", rows.first_bad)
         learning_rate = value_at(self._settings.lr, self.num_env_steps)
