@@ -10,15 +10,18 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, EnvRunnerSettings, RunnerFleet
 from outrider.envrunner.assigned_runner import FarmEnvironment
+from outrider.envrunner.cast import Cast
 from outrider.envrunner.gateway import Gateway
 from outrider.envrunner.matchups import Matchups
 from outrider.envrunner.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.policy_entry import PolicyEntry
 from outrider.envrunner.pool import LocalRunnerPool
+from outrider.envrunner.some_policies import of_policies
 from outrider.envrunner.weights_selection import ON_DEMAND
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
@@ -241,6 +244,25 @@ def test_where_its_ask_demands_none_the_newest_that_it_was_sent_comes(scene: Sce
     scene.gateway.offer(weights(5))
     peer.say(wants(1, 2))
     assert answered(peer)[0][1] == {2: 5}
+
+
+def test_who_plays_a_policy_that_is_gone_gets_it_until_it_has_heard_of_that(scene: Scene) -> None:
+    fleet = AsyncRunnerFleet(scene.gateway, scene.settings, num_steps=PLAN.num_steps)
+    fleet.offer(weights(0))
+    fleet.collect(at_most=1, timeout_s=0)  # opens the seat
+    peer = scene.up(last_ask=0)
+    peer.say(session.Ready())
+    until(lambda: fleet.collect(at_most=1, timeout_s=0) or peer.heard(session.Ask))
+    left = plan_of(num_blues=8)
+    fleet.recast(
+        Cast(stacks={"reds": "reds", "blues": "blues"}, policies=left.policies, mapping=left.mapping)
+    )
+    fleet.offer(LocalWeights(of_policies(weights(1).load(), np.arange(9, dtype=np.int32))))
+    peer.say(wants(1, 9))
+    assert answered(peer)[0][1] == {9: 0}
+    peer.say(session.StateDelivery(1))
+    peer.say(wants(2, 8))
+    assert answered(peer, 2)[1][1] == {8: 1}
 
 
 def test_a_request_that_is_said_again_over_another_connection_is_answered_there(scene: Scene) -> None:

@@ -39,6 +39,8 @@ class AsyncRunnerFleet:
 
     def offer(self, weights: WeightsReference) -> None:
         """Let newer weights act from each runner's next fragment on; the first ones let sampling begin."""
+        for index in self._roster.up:  # before that: these may lack policies that are gone
+            self._casting.reaches(index)
         self._remote.offer(weights)
         self._has_weights = True
         self._ask()
