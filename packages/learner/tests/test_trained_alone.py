@@ -225,3 +225,14 @@ def test_rows_of_a_policy_that_was_frozen_after_loading_are_left_out(lab: Any, n
 def test_a_stack_trains_where_another_could_train_that_has_no_rows(lab: Any, num_alone: list[str]) -> None:
     learn(learner("ppo", (1, 5)), lab, [1], [0])
     assert num_alone == []
+
+
+def test_a_policy_that_comes_again_under_its_number_begins_anew(lab: Any) -> None:
+    ours, theirs = learner("ppo", (1, 5)), stacked("ppo", (1, 5))
+    for trained in (ours, theirs):
+        trained.freeze([5])
+        learn(trained, lab, [1], [0])
+        trained.remove(1)
+        trained.add(1, like=None, seed=2)
+        learn(trained, lab, [1], [1])
+    assert_alike(ours.policy_state(1), theirs.policy_state(1))
