@@ -240,6 +240,7 @@ def test_json_logs_are_one_object_to_a_line() -> None:
     assert [line["runner"] for line in read] == [None, 0, None]
 
 
+SIMPLE_SPREAD = "mpe2.simple_spread_v3:parallel_env"
 CART_POLE = ["--connect", "127.0.0.1:1", "--env", "CartPole-v1"]
 
 
@@ -269,7 +270,7 @@ def test_the_farms_in_the_documents_can_be_typed() -> None:
     typed = re.findall(r"^\$ outrider-farm (.*)$", text.replace("\\\n", " "), re.MULTILINE)
     assert len(typed) >= 3
     for arguments in typed:
-        assert parser().parse(shlex.split(arguments)).env == "CartPole-v1"
+        assert parser().parse(shlex.split(arguments)).env in {"CartPole-v1", SIMPLE_SPREAD, "game:Duel"}
 
 
 def test_debug_shows_where() -> None:

@@ -23,6 +23,7 @@ from ray.actor import ActorMethod
 from ray.experimental import internal_kv
 
 from outrider.envrunner import AsyncRunnerFleet, RunnerFleet
+from outrider.envrunner.ray_policy_source import GivenWeights
 from outrider.envrunner.ray_runner_actor import RunnerProcess
 from outrider.envrunner.ray_runners import RayRunners
 from outrider.envrunner.remote_runners import Placed, Ready, Sampled
@@ -36,7 +37,7 @@ from outrider.testing.runner_pool_conformance import (
     weights_of,
 )
 from outrider.transport import LocalWeights
-from outrider.transport.ray_references import RayFragment, RayWeights, put_weights
+from outrider.transport.ray_references import RayFragment, put_weights
 from outrider.wire import decode_fragment_summary
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -216,8 +217,8 @@ def test_weights_are_put_once_for_all_runners(fleet: RunnerFleet, monkeypatch: p
 
 def test_a_runner_loads_the_newest_offered_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[int] = []
-    load = RayWeights.load
-    monkeypatch.setattr(RayWeights, "load", lambda self: loads.append(self.version) or load(self))
+    load = GivenWeights.load
+    monkeypatch.setattr(GivenWeights, "load", lambda self: loads.append(self.version) or load(self))
     setup = pool_setup()
     actor = RunnerProcess()
     actor.make(setup.plan.to_message(), 0, 0, "")
