@@ -98,6 +98,11 @@ def test_weights_are_checked_when_they_are_loaded() -> None:
         ReceivedWeights(message, 4).load()
 
 
+def test_weights_that_came_are_read_once() -> None:
+    received = ReceivedWeights(memoryview(encode_weights(WEIGHTS).to_bytes()), WEIGHTS.version)
+    assert received.load() is received.load()
+
+
 def test_weights_are_written_once_for_each_dtype_and_forgotten_with_their_reference() -> None:
     reference = LocalWeights(WEIGHTS)
     pieces, halved = weights_pieces(reference), weights_pieces(reference, bfloat16=True)

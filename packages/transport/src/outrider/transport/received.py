@@ -55,21 +55,26 @@ class ReceivedFragment:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class ReceivedWeights:
-    """Weights as they arrived; a `WeightsReference`. They are checked when they are loaded."""
+    """Weights as they arrived; a `WeightsReference`. They are checked when they are first loaded."""
 
     message: memoryview
     version: int
     """As the peer said; `load` raises WireError where the weights have another."""
     limits: Limits = field(default_factory=Limits)
+    _loaded: list[Weights] = field(default_factory=list, init=False, repr=False, compare=False)
+    """At most one: many runners are each sent some of thousands of policies."""
 
     def load(self) -> Weights:
         """Return the weights, whose arrays are read-only views of what arrived. Raises WireError."""
+        if self._loaded:
+            return self._loaded[0]
         weights = decode_weights(self.message, self.limits)
         if weights.version != self.version:
             raise WireError(
                 f"weights of version {weights.version} came, announced as version {self.version}; "
                 "announce the version that is attached"
             )
+        self._loaded.append(weights)
         return weights
 
 
