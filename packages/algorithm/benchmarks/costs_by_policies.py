@@ -66,12 +66,7 @@ def update(num_policies: int, seconds: float) -> dict[str, float]:
 
     fragment = stacked_update.make_fragment(np.full(num_policies, NUM_ROWS))
     before = resident_mb(most=False)
-    learner = stacked_update.StackedPPOLearner(
-        stacked_update.make_stack(num_policies),
-        stacked_update.SETTINGS,
-        numbers=range(num_policies),
-        seed=0,
-    )
+    learner = stacked_update.make_learner(num_policies)
     update_ms = best_ms(lambda: learner.update([fragment]), seconds)
     held, took = learner.publish(), []
     for _ in range(5):

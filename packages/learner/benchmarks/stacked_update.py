@@ -25,6 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from outrider.learner import PPOSettings, StackedPPOLearner
+from outrider.learner.multi_agent_plan import StackPlan
+from outrider.learner.stack_learner import StackLearner
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
 
@@ -70,6 +72,14 @@ def make_stack(num_policies: int) -> PolicyStack:
     first = stack.tensors
     stack.tensors = {n: t.expand(num_policies, *t.shape[1:]).clone() for n, t in first.items()}
     return stack
+
+
+def make_learner(num_policies: int) -> StackLearner:
+    """Make what a run makes, where a policy that trains alone has a plain learner."""
+    stack = StackPlan(
+        name="mlp", policy=RECIPE, training=SETTINGS, seeds=dict.fromkeys(range(num_policies), 0)
+    )
+    return stack.make_learner("ppo", seed=0, device=torch.device("cpu"))
 
 
 class PolicyRows(NamedTuple):
@@ -173,7 +183,7 @@ def seconds(work: Callable[[], object]) -> float:
 def compare(name: str, num_rows_P: NDArray[np.int64], rounds: int, *, plain_too: bool) -> None:
     """Print one line: both sides and the ratio of each round."""
     fragment = make_fragment(num_rows_P)
-    learner = StackedPPOLearner(make_stack(len(num_rows_P)), SETTINGS, numbers=range(len(num_rows_P)), seed=0)
+    learner = make_learner(len(num_rows_P))
     plain = PlainLoop(fragment) if plain_too else None
     ours_s, plain_s = [], []
     for _ in range(rounds + 1):
