@@ -45,7 +45,7 @@ def test_a_run_that_waits_for_farms_stops_at_once_when_it_is_told_to(
         told_at = time.monotonic()
         training.signal(number)
         assert training.wait(within_s=DEADLINE_S) == 128 + number
-        assert time.monotonic() - told_at < 30  # not the 600 s that it waits; 1 s where nothing else runs
+        assert time.monotonic() - told_at < 5  # 1 s where nothing else runs
         assert f"stopped: interrupted by {number.name}" in training.text
         assert "Traceback" not in training.text
 

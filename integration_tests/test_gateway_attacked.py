@@ -489,7 +489,7 @@ def test_the_network_answers_others_soon_while_it_is_attacked(scene: Scene) -> N
     delays_s = []
     with grpc.insecure_channel(scene.gateway.address) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
-        for _ in range(40):
+        for _ in range(100):
             began = time.perf_counter()
             check(b"", timeout=PATIENCE_S)
             delays_s.append(time.perf_counter() - began)
@@ -500,7 +500,7 @@ def test_the_network_answers_others_soon_while_it_is_attacked(scene: Scene) -> N
         each.join(PATIENCE_S)
     print(f"median {np.median(delays_s) * 1000:.1f} ms, max {max(delays_s) * 1000:.1f} ms")
     # The attackers and the honest runner share this process's interpreter with the gateway.
-    assert np.median(delays_s) < 0.5
+    assert np.median(delays_s) < 0.1
     assert max(delays_s) < 2.0
 
 

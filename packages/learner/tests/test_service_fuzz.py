@@ -29,7 +29,7 @@ from outrider.wire import (
     session,
 )
 
-NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "300"))
+NUM_MESSAGES = int(os.environ.get("OUTRIDER_FUZZ_MESSAGES", "2000"))
 HELLO = encode_learn_request(Hello(component="a liar"))
 START = encode_learn_request(session.LearnStart(asynchronous=False))
 OTHERS = [
