@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from outrider.algorithm.demand import demand_of
-from outrider.algorithm.ray_session import RaySession
-from outrider.algorithm.resource_settings import ResourceSettings
+from outrider.algorithm.cluster.demand import demand_of
+from outrider.algorithm.cluster.ray_session import RaySession
+from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 

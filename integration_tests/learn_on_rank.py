@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy
-from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.environments.environment import spaces_of
 from outrider.learner import (
     APPOSettings,
     IMPALASettings,

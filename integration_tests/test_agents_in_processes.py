@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 from outrider.testing.agent_script import Script
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.multi_agent_conformance import SEEDS, assert_tells_the_story

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner.agents_error import ForgottenEndError
-from outrider.envrunner.async_agents import AsyncAgents
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import MultiAgentStep
+from outrider.envrunner.agents.agents_error import ForgottenEndError
+from outrider.envrunner.agents.async_agents import AsyncAgents
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
+from outrider.envrunner.environments.environment import EnvironmentSettings
 from outrider.envrunner.settings import EnvRunnerSettings
 
 

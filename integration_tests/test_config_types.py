@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
 from dataclasses import dataclass, field
-from outrider.algorithm.section import Section
+from outrider.algorithm.settings.section import Section
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Runners:

@@ -17,9 +17,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from outrider.algorithm import train_command
-from outrider.envrunner import farm, farm_flags
-from outrider.learner import learner_command
+from outrider.algorithm.commands import train_command
+from outrider.envrunner.farm import farm, farm_flags
+from outrider.learner.service import learner_command
 from outrider.transport.health import Health
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from outrider.algorithm import train_command
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands import train_command
+from outrider.algorithm.commands.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("packages/*/README.md")])

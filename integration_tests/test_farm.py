@@ -24,9 +24,9 @@ from urllib.request import urlopen
 import pytest
 
 from outrider.envrunner import EnvironmentSettings
-from outrider.envrunner.farm_flags import parser
-from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.farm.farm_flags import parser
+from outrider.envrunner.fleet.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.runner_pool_conformance import PoolSetup, pool_setup, weights_of
 from outrider.transport import LocalWeights
 from outrider.transport.security import ServerSecurity
@@ -40,7 +40,7 @@ class FarmCommand:
 
     def __init__(self, *arguments: str, environ: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "outrider.envrunner.farm_command", *arguments],
+            [sys.executable, "-m", "outrider.envrunner.farm.farm_command", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

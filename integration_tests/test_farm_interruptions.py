@@ -20,7 +20,7 @@ def outrider(*arguments: str) -> Command:
 
 
 def farm(address: str) -> Command:
-    command = [sys.executable, "-m", "outrider.envrunner.farm_command", "--connect", address]
+    command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", "--connect", address]
     return Command([*command, "--env", "CartPole-v1", "--runners", "2"])
 
 

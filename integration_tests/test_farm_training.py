@@ -18,9 +18,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.algorithm import Algorithm, APPOConfig, PPOConfig, assembly
-from outrider.algorithm.cli import main
-from outrider.algorithm.runner_assembly import farm_plan
+from outrider.algorithm import Algorithm, APPOConfig, PPOConfig
+from outrider.algorithm.assembly import assembly
+from outrider.algorithm.assembly.runner_assembly import farm_plan
+from outrider.algorithm.commands.cli import main
 from outrider.envrunner import LocalRunnerPool
 
 DEADLINE_S = 120.0
@@ -39,7 +40,7 @@ def small(config: Any, **env_runners: Any) -> Any:
 
 
 def farm_process(address: str, *arguments: str, num_runners: int = 2) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "outrider.envrunner.farm_command", "--connect", address]
+    command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", "--connect", address]
     command += ["--env", "CartPole-v1", "--runners", str(num_runners), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -61,7 +61,7 @@ class Farms(logging.Handler):
     def start(self, *flags: str) -> subprocess.Popen[str]:
         """Do what the run says; flags that come again hold."""
         assert self.command[0] == "outrider-farm"
-        command = [sys.executable, "-m", "outrider.envrunner.farm_command", *self.command[1:], *flags]
+        command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", *self.command[1:], *flags]
         here = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
         process = subprocess.Popen(
             command,

@@ -22,11 +22,11 @@ import grpc
 import numpy as np
 import pytest
 
-from outrider.envrunner import runner_service
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.gateway import ACT, SAMPLE, Gateway
-from outrider.envrunner.remote_runners import Failed, Left, Lost, Ready, Sampled
-from outrider.envrunner.weights_loading import load_newer
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.fleet.remote_runners import Failed, Left, Lost, Ready, Sampled
+from outrider.envrunner.gateway import runner_service
+from outrider.envrunner.gateway.gateway import ACT, SAMPLE, Gateway
+from outrider.envrunner.policies.weights_loading import load_newer
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.runner_pool_conformance import pool_setup, weights_of
 from outrider.transport import LocalWeights, grpc_listener, liveness

@@ -20,7 +20,9 @@ def test_a_farm_loads_nothing_that_only_trainers_need(part: str) -> None:
 
 
 def test_the_command_line_says_what_it_can_do_without_loading_torch() -> None:
-    script = "import sys; from outrider.algorithm.cli import main; main(['--help']); print(*sys.modules)"
+    script = (
+        "import sys; from outrider.algorithm.commands.cli import main; main(['--help']); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert not set(done.stdout.split()) & {"torch", "numpy", "gymnasium"}
 

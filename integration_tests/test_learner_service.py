@@ -29,8 +29,8 @@ from outrider.learner import (
     PPOSettings,
     choose_device,
 )
-from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
-from outrider.learner.service_learners import ServiceLearnerGroup
+from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
+from outrider.learner.service.service_learners import ServiceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.transport.connection import DialError
@@ -65,7 +65,7 @@ class Service:
         """Start, and wait until it listens."""
         command = [
             *self._launcher,
-            "outrider.learner.learner_command",
+            "outrider.learner.service.learner_command",
             "--listen",
             self.address,
             *self._flags,
@@ -393,7 +393,7 @@ def test_probes_are_answered(alone: Service) -> None:
 
 
 def test_a_port_in_use_ends_in_a_sentence(alone: Service) -> None:
-    command = [sys.executable, "-m", "outrider.learner.learner_command", "--listen", alone.address]
+    command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", alone.address]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert ended.returncode == 2
     assert "Address already in use" in ended.stdout

@@ -16,12 +16,13 @@ import grpc
 import numpy as np
 import pytest
 
-from outrider.learner import LearnerGroupSettings, LearnerPlan, PPOSettings, learner_service
-from outrider.learner.learner_service import LearnerService
-from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_learners import ServiceLearnerGroup
-from outrider.learner.service_plan import plan_message
-from outrider.learner.service_terms import LIMITS, SERVICE
+from outrider.learner import LearnerGroupSettings, LearnerPlan, PPOSettings
+from outrider.learner.service import learner_service
+from outrider.learner.service.learner_service import LearnerService
+from outrider.learner.service.served_groups import OneLearner
+from outrider.learner.service.service_learners import ServiceLearnerGroup
+from outrider.learner.service.service_plan import plan_message
+from outrider.learner.service.service_terms import LIMITS, SERVICE
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment, grpc_listener
 from outrider.transport.grpc_listener import Listener

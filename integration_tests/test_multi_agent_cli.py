@@ -11,7 +11,7 @@ import onnxruntime as ort
 import pytest
 
 from outrider.algorithm import load_policy
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 SHORT = [
     *("--seed", "3", "--num-envs-per-env-runner", "2", "--train-batch-size-per-learner", "64"),

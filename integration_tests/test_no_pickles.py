@@ -17,17 +17,17 @@ CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "torch.jit.load"
 ALLOWED = {
     # Ray's own processes, which carry the user's functions.
     "transport/ray_references.py": {"pickle"},
-    "envrunner/ray_runner_actor.py": {"cloudpickle"},
-    "envrunner/ray_runners.py": {"cloudpickle"},
-    "learner/ray_policies.py": {"cloudpickle"},
-    "learner/ray_rank.py": {"cloudpickle"},
-    "learner/ray_ranks.py": {"cloudpickle"},
+    "envrunner/fleet/ray_runner_actor.py": {"cloudpickle"},
+    "envrunner/fleet/ray_runners.py": {"cloudpickle"},
+    "learner/groups/ray_policies.py": {"cloudpickle"},
+    "learner/groups/ray_rank.py": {"cloudpickle"},
+    "learner/groups/ray_ranks.py": {"cloudpickle"},
     # To and from processes that this very process has started, over pipes.
-    "envrunner/async_vector.py": {"pickle"},
-    "envrunner/environment_process.py": {"cloudpickle", "pickle"},
-    "envrunner/process_runners.py": {"cloudpickle"},
-    "envrunner/runner_process.py": {"pickle"},
-    "envrunner/served_environment.py": {"pickle"},
+    "envrunner/environments/async_vector.py": {"pickle"},
+    "envrunner/environments/environment_process.py": {"cloudpickle", "pickle"},
+    "envrunner/fleet/process_runners.py": {"cloudpickle"},
+    "envrunner/fleet/runner_process.py": {"pickle"},
+    "envrunner/environments/served_environment.py": {"pickle"},
 }
 """Which module may use what of these, relative to `outrider`. No other may, and none more than this."""
 

@@ -28,8 +28,8 @@ from outrider.envrunner import (
     RunnerFleet,
     RunnerPlan,
 )
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.gateway import Gateway
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.chaos_proxy import ChaosProxy
 from outrider.testing.command import Command
 from outrider.testing.counted_steps import CountedSteps, counted
@@ -64,7 +64,13 @@ class Rig:
             plan, SETTINGS, num_seats=NUM_RUNNERS, address="127.0.0.1:0", security=security
         )
         self.proxy = stack.enter_context(ChaosProxy(self.gateway.address))
-        command = [sys.executable, "-m", "outrider.envrunner.farm_command", "--connect", self.proxy.address]
+        command = [
+            sys.executable,
+            "-m",
+            "outrider.envrunner.farm.farm_command",
+            "--connect",
+            self.proxy.address,
+        ]
         command += [
             "--env",
             "outrider.testing.counted_steps:CountedSteps",

@@ -23,10 +23,10 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, OnnxPolicy
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.remote_runners import Lost, Ready, RunnerEvent, Sampled
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.fleet.remote_runners import Lost, Ready, RunnerEvent, Sampled
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.fragments import assert_goes_on, assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights

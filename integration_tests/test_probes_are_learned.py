@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy
-from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.environments.environment import spaces_of
 from outrider.learner import make_learner, settings_class
 from outrider.rlmodule import ModuleSettings, Policy, build_policy
 from outrider.testing import probes

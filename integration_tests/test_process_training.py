@@ -16,8 +16,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig, assembly
-from outrider.algorithm.runner_assembly import farm_plan
+from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
+from outrider.algorithm.assembly import assembly
+from outrider.algorithm.assembly.runner_assembly import farm_plan
 from outrider.envrunner import EnvironmentsFailedError, LocalRunnerPool
 
 DEADLINE_S = 120.0

@@ -18,10 +18,10 @@ import ray
 from ray.cluster_utils import Cluster as RayCluster
 from ray.util import get_current_placement_group, placement_group_table
 
-from outrider.algorithm import ray_cluster, ray_session
-from outrider.algorithm.demand import Demand, demand_of
-from outrider.algorithm.ray_cluster import connect
-from outrider.algorithm.resource_settings import ResourceSettings
+from outrider.algorithm.cluster import ray_cluster, ray_session
+from outrider.algorithm.cluster.demand import Demand, demand_of
+from outrider.algorithm.cluster.ray_cluster import connect
+from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 
@@ -182,9 +182,9 @@ START_AND_WAIT = """
 import os
 import time
 import ray
-from outrider.algorithm.demand import demand_of
-from outrider.algorithm.ray_cluster import connect
-from outrider.algorithm.resource_settings import ResourceSettings
+from outrider.algorithm.cluster.demand import demand_of
+from outrider.algorithm.cluster.ray_cluster import connect
+from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 

@@ -26,12 +26,12 @@ from outrider.learner import (
     UpdateReport,
     choose_device,
 )
-from outrider.learner.appo_settings import APPOSettings
-from outrider.learner.impala_settings import IMPALASettings
-from outrider.learner.rank_error import LostRankError
-from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.ray_learners import RayLearnerGroup
-from outrider.learner.ray_ranks import RayRanks
+from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.groups.ray_learners import RayLearnerGroup
+from outrider.learner.groups.ray_ranks import RayRanks
+from outrider.learner.training.appo_settings import APPOSettings
+from outrider.learner.training.impala_settings import IMPALASettings
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import FragmentReference, LocalFragment
 from outrider.transport.ray_references import RayFragment, RayWeights

@@ -23,13 +23,13 @@ from outrider.learner import (
     PPOSettings,
     UpdateReport,
 )
-from outrider.learner.async_slice_learners import AsyncSliceLearnerGroup
-from outrider.learner.learned_policies import LearnedPolicies, PoliciesHere
-from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.ray_policies import RayPolicies
-from outrider.learner.ray_ranks import RayRanks
-from outrider.learner.slice_learners import SliceLearnerGroup
+from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.groups.ray_policies import RayPolicies
+from outrider.learner.groups.ray_ranks import RayRanks
+from outrider.learner.groups.slice_learners import SliceLearnerGroup
+from outrider.learner.stacks.learned_policies import LearnedPolicies, PoliciesHere
+from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import (

@@ -26,9 +26,9 @@ from outrider.envrunner import (
     RunnerFleet,
     RunnerPlan,
 )
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.ray_runners import RayRunners
-from outrider.envrunner.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.fleet.ray_runners import RayRunners
+from outrider.envrunner.fleet.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import FragmentReference, LocalWeights
 

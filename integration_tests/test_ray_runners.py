@@ -23,10 +23,10 @@ from ray.actor import ActorMethod
 from ray.experimental import internal_kv
 
 from outrider.envrunner import AsyncRunnerFleet, RunnerFleet
-from outrider.envrunner.ray_policy_source import GivenWeights
-from outrider.envrunner.ray_runner_actor import RunnerProcess
-from outrider.envrunner.ray_runners import RayRunners
-from outrider.envrunner.remote_runners import Placed, Ready, Sampled
+from outrider.envrunner.fleet.ray_policy_source import GivenWeights
+from outrider.envrunner.fleet.ray_runner_actor import RunnerProcess
+from outrider.envrunner.fleet.ray_runners import RayRunners
+from outrider.envrunner.fleet.remote_runners import Placed, Ready, Sampled
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.runner_pool_conformance import (
     PoolSetup,

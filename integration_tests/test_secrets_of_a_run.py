@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import cloudpickle
 import pytest
 
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 DEADLINE_S = 60.0
 TOKEN = "a-token-that-is-let-in"
@@ -27,7 +27,7 @@ WRONG = "a-token-that-is-not"
 
 
 def farm(port: int, *arguments: object, host: str = "127.0.0.1") -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "outrider.envrunner.farm_command", "--connect", f"{host}:{port}"]
+    command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", "--connect", f"{host}:{port}"]
     command += ["--env", "CartPole-v1", "--json-logs", "--debug", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

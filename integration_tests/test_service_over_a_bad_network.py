@@ -23,7 +23,7 @@ BETWEEN_SNAPSHOTS = 2
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
     """Run an `outrider-learner` and return its address."""
-    command = [sys.executable, "-m", "outrider.learner.learner_command", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
         listens = next(line for line in process.stdout if "listens at " in line)

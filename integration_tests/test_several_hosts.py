@@ -129,7 +129,7 @@ def train(files: Path) -> Command:
 def farm(host: Host, proxy: ChaosProxy, files: Path) -> Command:
     flags = ["--connect", proxy.address, "--env", "CartPole-v1", "--runners", "1"]
     flags += ["--token-file", str(files / "token"), "--tls-ca", str(files / "certificate.pem")]
-    return Command(host.command([sys.executable, "-m", "outrider.envrunner.farm_command", *flags]))
+    return Command(host.command([sys.executable, "-m", "outrider.envrunner.farm.farm_command", *flags]))
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import read_checkpoint
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 PLAY_EXPORTED = Path(__file__).resolve().parents[1] / "examples" / "play_exported.py"
 NUM_ITERATIONS = 12

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PolicySpec, PPOConfig
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 DEADLINE_S = 120.0
 
@@ -27,7 +27,7 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "outrider.learner.learner_command", "--listen", self.address]
+        command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", self.address]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert self.process.stdout is not None
         for line in self.process.stdout:

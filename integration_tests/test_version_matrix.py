@@ -148,7 +148,7 @@ def newer_minor(release: Release) -> Release:
     release.append("transport/stream_connection.py", NEW_MESSAGES)
     release.edit("wire/frame.py", OLD_HEADER, NEW_HEADER)
     release.edit("envrunner/settings.py", "    num_env_runners: int = 0\n", NEW_SETTING)
-    release.edit("envrunner/invitation.py", "_FOR_RUNNERS = (", '_FOR_RUNNERS = ("curiosity", ')
+    release.edit("envrunner/gateway/invitation.py", "_FOR_RUNNERS = (", '_FOR_RUNNERS = ("curiosity", ')
     return renamed(release, NEWER_VERSION)
 
 
@@ -179,7 +179,7 @@ def trainer(release: Release, folder: Path, *flags: str, num_runners: int) -> It
 def farm(release: Release, address: str, *, env: str = "CartPole-v1") -> Command:
     """Start a farm of one runner, which is called like its release."""
     join = ["--connect", address, "--env", env, "--name", f"farm-{release.version}"]
-    start = [sys.executable, "-m", "outrider.envrunner.farm_command", *join, "--give-up-after", "20"]
+    start = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", *join, "--give-up-after", "20"]
     return Command(start, environment=release.environment)
 
 

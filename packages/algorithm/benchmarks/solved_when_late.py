@@ -25,9 +25,9 @@ from itertools import count
 import torch
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, LocalRunnerPool, RunnerPlan
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.evaluation import evaluate
-from outrider.envrunner.onnx_policy import OnnxPolicy
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.policies.onnx_policy import OnnxPolicy
+from outrider.envrunner.sampling.evaluation import evaluate
 from outrider.learner import APPOSettings, IMPALASettings, LearnerGroupSettings, LearnerPlan, OneRank
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalWeights

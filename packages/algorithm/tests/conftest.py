@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
-from outrider.algorithm.synchronous import SynchronousLoop
+from outrider.algorithm.loops.synchronous import SynchronousLoop
 from outrider.envrunner import PoolStatistics, WaitInterruptedError
-from outrider.learner.group import LearnerGroupStatistics
+from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, SamplingStatistics, Streams, Weights
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.algorithm.asynchronous import AsynchronousLoop, StalledError
+from outrider.algorithm.loops.asynchronous import AsynchronousLoop, StalledError
 from outrider.envrunner import PoolStatistics
 from outrider.learner import UpdateReport
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference

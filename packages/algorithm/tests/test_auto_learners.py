@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.algorithm.auto_learners import choose_learners
+from outrider.algorithm.assembly.auto_learners import choose_learners
 from outrider.learner import LearnerGroupSettings
 
 AUTO = LearnerGroupSettings(num_learners="auto")

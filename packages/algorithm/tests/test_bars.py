@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.algorithm.bars import Part, bar, curve
+from outrider.algorithm.views.bars import Part, bar, curve
 
 
 @pytest.mark.parametrize(

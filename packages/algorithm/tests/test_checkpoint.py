@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from outrider.algorithm import CheckpointError, NotWrittenError, checkpoint, read_checkpoint, write_checkpoint
+from outrider.algorithm import CheckpointError, NotWrittenError, read_checkpoint, write_checkpoint
+from outrider.algorithm.saved import checkpoint
 
 
 def tree() -> dict[str, object]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from outrider.algorithm import plot_command
 from outrider.algorithm.algorithms import config_class
-from outrider.algorithm.cli import main, one_line_each
-from outrider.algorithm.run_directory import RunDirectory
+from outrider.algorithm.commands import plot_command
+from outrider.algorithm.commands.cli import main, one_line_each
+from outrider.algorithm.saved.run_directory import RunDirectory
 
 
 def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:

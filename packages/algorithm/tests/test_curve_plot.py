@@ -5,9 +5,9 @@ from pathlib import Path
 import matplotlib.figure
 import pytest
 
-from outrider.algorithm.checkpoint import CheckpointError
-from outrider.algorithm.curve_plot import plot_runs
-from outrider.algorithm.run_directory import RunDirectory
+from outrider.algorithm.commands.curve_plot import plot_runs
+from outrider.algorithm.saved.checkpoint import CheckpointError
+from outrider.algorithm.saved.run_directory import RunDirectory
 
 
 def run(path: Path, num_lines: int) -> RunDirectory:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.algorithm.demand import demand_of
+from outrider.algorithm.cluster.demand import demand_of
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.algorithm.environment_elsewhere import environment_elsewhere
+from outrider.algorithm.assembly.environment_elsewhere import environment_elsewhere
 from outrider.envrunner import EnvironmentSettings
 
 

@@ -7,7 +7,8 @@ from typing import Any, NoReturn, Self
 
 import pytest
 
-from outrider.algorithm import Algorithm, evaluate_command
+from outrider.algorithm import Algorithm
+from outrider.algorithm.commands import evaluate_command
 
 
 class NotFilmed:
@@ -28,8 +29,8 @@ class NotFilmed:
 def test_a_film_that_cannot_be_is_refused_before_anything_is_played(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.algorithm.run_directory.checkpoint_at", Path)
+    monkeypatch.setattr("outrider.algorithm.saved.run_directory.checkpoint_at", Path)
     monkeypatch.setattr(Algorithm, "from_checkpoint", lambda *_, **__: NotFilmed())
-    monkeypatch.setattr("outrider.envrunner.film.Film", lambda _: None)  # needs an extra
+    monkeypatch.setattr("outrider.envrunner.sampling.film.Film", lambda _: None)  # needs an extra
     with pytest.raises(ValueError, match="several agents cannot be filmed yet"):
         evaluate_command.run(["run", "--video", str(tmp_path / "film.mp4")])

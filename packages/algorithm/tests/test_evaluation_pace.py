@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from outrider.algorithm import evaluation_pace
-from outrider.algorithm.evaluation_pace import EvaluationPace
+from outrider.algorithm.loops import evaluation_pace
+from outrider.algorithm.loops.evaluation_pace import EvaluationPace
 
 
 def test_a_long_evaluation_says_now_and_then_how_far_it_is(

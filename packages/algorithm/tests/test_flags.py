@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from outrider.algorithm import evaluate_command
-from outrider.algorithm.cli import one_line_each
-from outrider.algorithm.field_docs import field_docs
-from outrider.algorithm.flags import FlagGroup, Parser, add_flags, given_settings
+from outrider.algorithm.commands import evaluate_command
+from outrider.algorithm.commands.cli import one_line_each
+from outrider.algorithm.commands.flags import FlagGroup, Parser, add_flags, given_settings
+from outrider.algorithm.settings.field_docs import field_docs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from outrider.algorithm.imagined_episodes import imagined_episodes, num_imagined
+from outrider.algorithm.policies.imagined_episodes import imagined_episodes, num_imagined
 
 
 def test_a_hundred_are_imagined_or_one_for_each_policy_and_fewer_where_agents_are_many() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from outrider.algorithm.figure import figure
-from outrider.algorithm.live_view import LiveView
-from outrider.algorithm.plain_lines import PlainLines
-from outrider.algorithm.stopping import StopRule, StopSettings
+from outrider.algorithm.settings.stopping import StopRule, StopSettings
+from outrider.algorithm.views.figure import figure
+from outrider.algorithm.views.live_view import LiveView
+from outrider.algorithm.views.plain_lines import PlainLines
 
 ALGORITHM: Any = None
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.multi_agent_assembly import plan_policies
+from outrider.algorithm.assembly.multi_agent_assembly import plan_policies
 from outrider.rlmodule.feed_forward_network import FeedForwardNetwork
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.algorithm.checkpoint import CheckpointError, PartlyRead, read_checkpoint, write_checkpoint
-from outrider.algorithm.mapped_arrays import MappedArrays
+from outrider.algorithm.saved.checkpoint import CheckpointError, PartlyRead, read_checkpoint, write_checkpoint
+from outrider.algorithm.saved.mapped_arrays import MappedArrays
 
 MILLION = 1_000_000
 

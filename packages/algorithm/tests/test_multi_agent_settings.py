@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.multi_agent_checks import check_one_agent, check_several_agents
-from outrider.algorithm.multi_agent_settings import MultiAgentSettings, PolicySpec
-from outrider.algorithm.setting_value import field_types, from_json, from_text, to_json
+from outrider.algorithm.assembly.multi_agent_checks import check_one_agent, check_several_agents
+from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings, PolicySpec
+from outrider.algorithm.settings.setting_value import field_types, from_json, from_text, to_json
 
 
 @pytest.mark.parametrize(

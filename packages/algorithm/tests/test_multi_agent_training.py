@@ -19,7 +19,7 @@ from outrider.algorithm import (
     PPOConfig,
     load_policy,
 )
-from outrider.algorithm.multi_agent_settings import PolicySpec
+from outrider.algorithm.settings.multi_agent_settings import PolicySpec
 
 
 def config(**multi_agent: Any) -> PPOConfig:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.algorithm.names_said import LOGGER, NamesSaid
+from outrider.algorithm.policies.names_said import LOGGER, NamesSaid
 from outrider.learner import TrainingDivergedError
 
 NAMES = NamesSaid({0: "red", 12: "blue"}, {1: "left"})

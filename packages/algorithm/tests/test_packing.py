@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from outrider.algorithm.packing import Kind, Resources, fits
+from outrider.algorithm.cluster.packing import Kind, Resources, fits
 
 GPU_FRACTIONS = (0.0, 0.25, 0.4, 0.5, 0.6, 1.0, 2.0)
 KINDS = st.builds(

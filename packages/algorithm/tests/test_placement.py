@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from outrider.algorithm.demand import Bundles, Demand, demand_of
-from outrider.algorithm.placement import MACHINE, Node, what_is_missing
+from outrider.algorithm.cluster.demand import Bundles, Demand, demand_of
+from outrider.algorithm.cluster.placement import MACHINE, Node, what_is_missing
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
-from outrider.algorithm.multi_agent_assembly import plan_policies
-from outrider.algorithm.policy_learners import learner_here, make_policy_learners, plan_of
+from outrider.algorithm.assembly.multi_agent_assembly import plan_policies
+from outrider.algorithm.assembly.policy_learners import learner_here, make_policy_learners, plan_of
 
 
 def test_a_plan_has_all_policies_and_those_that_do_not_train() -> None:
@@ -29,7 +29,7 @@ def test_a_run_that_goes_on_knows_before_its_learners_are_made_who_was_frozen_me
         plans.append(plan_of(blueprint))
         return make_policy_learners(blueprint, *arguments, **keywords)
 
-    monkeypatch.setattr("outrider.algorithm.multi_agent_assembly.make_policy_learners", make)
+    monkeypatch.setattr("outrider.algorithm.assembly.multi_agent_assembly.make_policy_learners", make)
     config = PPOConfig().environment("CartPole-v1").rl_module(fcnet_hiddens=(8,))
     config.multi_agent(policies="per_agent", num_agents=3, policies_to_train=["0", "1"])
     with config.build() as algorithm:

@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.multi_agent_settings import MultiAgentSettings, PolicySpec
-from outrider.algorithm.policy_plan import (
+from outrider.algorithm.policies.policy_plan import (
     PlannedStack,
     agents_of_policies,
     default_mapping,
@@ -17,9 +16,10 @@ from outrider.algorithm.policy_plan import (
     plan_stacks,
     policy_names,
 )
-from outrider.algorithm.policy_seed import policy_seed
-from outrider.envrunner.multi_agent_vector import AgentGroup
-from outrider.envrunner.policy_mapping import Episode
+from outrider.algorithm.policies.policy_seed import policy_seed
+from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings, PolicySpec
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup
+from outrider.envrunner.policies.policy_mapping import Episode
 
 AGENTS = ("red_0", "red_1", "blue_0")
 RED = gym.spaces.Box(-1, 1, (3,))

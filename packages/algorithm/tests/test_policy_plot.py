@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib.figure
 import pytest
 
-from outrider.algorithm.curve_plot import plot_runs
-from outrider.algorithm.run_directory import RunDirectory
+from outrider.algorithm.commands.curve_plot import plot_runs
+from outrider.algorithm.saved.run_directory import RunDirectory
 
 
 def run(path: Path, num_policies: int) -> RunDirectory:

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from outrider.algorithm.policy_book import BookedPolicy, PolicyBook
-from outrider.algorithm.policy_returns import NUM_EPISODES, PolicyReturns
+from outrider.algorithm.policies.policy_book import BookedPolicy, PolicyBook
+from outrider.algorithm.policies.policy_returns import NUM_EPISODES, PolicyReturns
 from outrider.wire import AgentEpisodes
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig, policy_service
-from outrider.learner.learned_policies import PoliciesHere
-from outrider.learner.multi_agent_plan import Intake
+from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
+from outrider.algorithm.assembly import policy_service
+from outrider.learner.stacks.learned_policies import PoliciesHere
+from outrider.learner.stacks.multi_agent_plan import Intake
 
 
 class Group:

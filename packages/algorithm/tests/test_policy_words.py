@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from outrider.algorithm.policy_words import (
+from outrider.algorithm.policies.policy_words import (
     policies_words,
     policy_lines,
     spread_words,

@@ -10,10 +10,10 @@ from gymnasium.envs.registration import VectorizeMode
 
 from outrider.algorithm import PPOConfig
 from outrider.algorithm.algorithms import config_class, config_from_json
-from outrider.algorithm.field_docs import field_docs
-from outrider.algorithm.flags import Parser, add_flags
-from outrider.algorithm.setting_value import field_types, to_json
-from outrider.algorithm.train_command import flag_groups
+from outrider.algorithm.commands.flags import Parser, add_flags
+from outrider.algorithm.commands.train_command import flag_groups
+from outrider.algorithm.settings.field_docs import field_docs
+from outrider.algorithm.settings.setting_value import field_types, to_json
 
 
 def test_the_snippets_of_the_scaling_guide_parse() -> None:
@@ -87,7 +87,7 @@ def test_every_setting_has_a_flag_of_its_own_and_words(name: str) -> None:
 
 def test_the_help_does_not_wait_for_torch() -> None:
     program = (
-        "import sys; from outrider.algorithm.cli import main; main(['--help'])\n"
+        "import sys; from outrider.algorithm.commands.cli import main; main(['--help'])\n"
         "assert not {'torch', 'numpy', 'gymnasium', 'rich', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)

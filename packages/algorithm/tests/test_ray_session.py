@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from outrider.algorithm.demand import demand_of
-from outrider.algorithm.ray_session import RaySession, _say_once
-from outrider.algorithm.resource_settings import ResourceSettings
+from outrider.algorithm.cluster.demand import demand_of
+from outrider.algorithm.cluster.ray_session import RaySession, _say_once
+from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 
@@ -34,7 +34,7 @@ def test_a_ray_that_does_not_start_is_one_sentence_and_leaves_nothing(
 ) -> None:
     ray = SlowRay("ray")
     monkeypatch.setitem(sys.modules, "ray", ray)
-    monkeypatch.setattr("outrider.algorithm.ray_session.check_ray_version", lambda: None)
+    monkeypatch.setattr("outrider.algorithm.cluster.ray_session.check_ray_version", lambda: None)
     demand = demand_of(EnvRunnerSettings(num_env_runners=1), LearnerGroupSettings(), num_learners=0)
     with pytest.raises(
         ValueError, match=r"^Ray did not start on this machine: the node timed out during startup$"
@@ -47,7 +47,7 @@ def test_that_processes_share_cores_is_said_once_by_a_process(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", SlowRay("ray"))
-    monkeypatch.setattr("outrider.algorithm.ray_session.check_ray_version", lambda: None)
+    monkeypatch.setattr("outrider.algorithm.cluster.ray_session.check_ray_version", lambda: None)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     _say_once.cache_clear()
     demand = demand_of(EnvRunnerSettings(num_env_runners=3), LearnerGroupSettings(), num_learners=0)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.algorithm.resource_settings import ResourceSettings, check_address
+from outrider.algorithm.settings.resource_settings import ResourceSettings, check_address
 
 
 @pytest.mark.parametrize("address", [None, "auto", "local", "10.0.0.7:6379", "head:6379", "[::1]:6379"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import APPOConfig, IMPALAConfig, PPOConfig
-from outrider.algorithm.resources import check_resources
+from outrider.algorithm.assembly.resources import check_resources
 
 CONFIGS: list[Any] = [PPOConfig, IMPALAConfig, APPOConfig]
 

@@ -6,8 +6,9 @@ from typing import Self
 
 import pytest
 
-from outrider.algorithm import CheckpointError, NotWrittenError, RunDirectory, run_directory, whole_file
-from outrider.algorithm.run_directory import checkpoint_at, new_run_path
+from outrider.algorithm import CheckpointError, NotWrittenError, RunDirectory
+from outrider.algorithm.saved import run_directory, whole_file
+from outrider.algorithm.saved.run_directory import checkpoint_at, new_run_path
 
 
 def make(path: Path, num_lines: int = 3) -> RunDirectory:

@@ -5,7 +5,7 @@ from functools import partial
 import gymnasium as gym
 import pytest
 
-from outrider.algorithm.run_view import env_name
+from outrider.algorithm.views.run_view import env_name
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm import PPOConfig, runner_backend
-from outrider.algorithm.learner_assembly import with_num_learners
-from outrider.algorithm.resources import check_resources
-from outrider.algorithm.runner_backend import with_backend
+from outrider.algorithm import PPOConfig
+from outrider.algorithm.assembly import runner_backend
+from outrider.algorithm.assembly.learner_assembly import with_num_learners
+from outrider.algorithm.assembly.resources import check_resources
+from outrider.algorithm.assembly.runner_backend import with_backend
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import gymnasium as gym
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.assembly import policy_recipe
-from outrider.algorithm.demand import demand_of
-from outrider.algorithm.farm_assembly import farm_command, gateway_security, packed_as
-from outrider.algorithm.learner_assembly import with_num_learners
-from outrider.algorithm.resources import check_resources
-from outrider.algorithm.setting_value import from_json, to_json
+from outrider.algorithm.assembly.assembly import policy_recipe
+from outrider.algorithm.assembly.farm_assembly import farm_command, gateway_security, packed_as
+from outrider.algorithm.assembly.learner_assembly import with_num_learners
+from outrider.algorithm.assembly.resources import check_resources
+from outrider.algorithm.cluster.demand import demand_of
+from outrider.algorithm.settings.setting_value import from_json, to_json
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.spaces import space_to_gymnasium
+from outrider.envrunner.environments.spaces import space_to_gymnasium
 from outrider.learner import LearnerGroupSettings
 
 LOCAL = "127.0.0.1:0"
@@ -242,7 +242,7 @@ def test_what_a_learner_service_does_not_reserve_is_said() -> None:
 
 
 def test_a_compression_that_is_not_installed_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("outrider.algorithm.farm_assembly.capabilities", lambda: frozenset({"lz4"}))
+    monkeypatch.setattr("outrider.algorithm.assembly.farm_assembly.capabilities", lambda: frozenset({"lz4"}))
     check(listen=LOCAL, num_env_runners=1, fragment_compression="lz4")
     with pytest.raises(ValueError, match=r"fragment_compression='zstd' needs .*outrider-wire\[compression\]"):
         check(listen=LOCAL, num_env_runners=1, fragment_compression="zstd")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from outrider.algorithm.section import Section
+from outrider.algorithm.settings.section import Section
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

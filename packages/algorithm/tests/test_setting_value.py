@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from outrider.algorithm.setting_value import FunctionNotFoundError, from_json, from_text, to_json
+from outrider.algorithm.settings.setting_value import FunctionNotFoundError, from_json, from_text, to_json
 
 
 class Colour(Enum):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm.stopping import StopRule, StopSettings
+from outrider.algorithm.settings.stopping import StopRule, StopSettings
 
 NO_LIMIT = StopSettings(num_env_steps=None, evaluation_return_mean=None)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from outrider.algorithm.tensorboard_events import TensorBoardEvents
+from outrider.algorithm.views.tensorboard_events import TensorBoardEvents
 
 ALGORITHM: Any = None
 

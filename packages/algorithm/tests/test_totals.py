@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.iteration import Iteration, LearnerWork
-from outrider.algorithm.shares import shares_of
-from outrider.algorithm.totals import NUM_AGES, Totals
+from outrider.algorithm.loops.iteration import Iteration, LearnerWork
+from outrider.algorithm.loops.totals import NUM_AGES, Totals
+from outrider.algorithm.views.shares import shares_of
 from outrider.envrunner import PoolStatistics
 from outrider.wire import EpisodeStatistics, FragmentSummary, SamplingStatistics
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from outrider.algorithm.whole_file import NotWrittenError, write_whole
+from outrider.algorithm.saved.whole_file import NotWrittenError, write_whole
 
 
 def test_a_read_only_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

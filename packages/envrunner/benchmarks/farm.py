@@ -30,12 +30,12 @@ import ray
 from runners import Sample, compare, plan, race, spread
 
 from outrider.envrunner import EnvironmentSettings
-from outrider.envrunner.fleet import RunnerFleet
-from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.process_runners import ProcessRunners
-from outrider.envrunner.ray_runners import RayRunners
-from outrider.envrunner.remote_runners import RemoteRunners
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.fleet.fleet import RunnerFleet
+from outrider.envrunner.fleet.process_runners import ProcessRunners
+from outrider.envrunner.fleet.ray_runners import RayRunners
+from outrider.envrunner.fleet.remote_runners import RemoteRunners
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.mlp_graph import mlp_weights
 from outrider.transport import LocalWeights
 from outrider.transport.security import ServerSecurity
@@ -76,7 +76,7 @@ def farm(stack: ExitStack, what: RunnerPlan) -> Sample:
     gateway = Gateway(
         what, what.settings, num_seats=NUM_RUNNERS, address="127.0.0.1:0", security=ServerSecurity()
     )
-    command = [sys.executable, "-m", "outrider.envrunner.farm_command", "--connect", gateway.address]
+    command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", "--connect", gateway.address]
     process = subprocess.Popen(
         [*command, "--env", "CartPole-v1", "--runners", str(NUM_RUNNERS)], stdout=subprocess.DEVNULL
     )

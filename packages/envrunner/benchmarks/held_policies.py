@@ -31,11 +31,11 @@ from typing import Any
 import numpy as np
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerFleet
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode
-from outrider.envrunner.process_runners import ProcessRunners
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.fleet.process_runners import ProcessRunners
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.transport.stream_connection import StreamConnection

@@ -36,14 +36,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.head_sampling import HeadSampling, head_sampling
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.envrunner.stack_policy import StackPolicy
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.policies.head_sampling import HeadSampling, head_sampling
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.testing.machine import machine
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.wire import PolicyGraph, all_parts

@@ -31,10 +31,10 @@ import gymnasium as gym
 import ray
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, LocalRunnerPool, RunnerPool
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.fleet import RunnerFleet
-from outrider.envrunner.ray_runners import RayRunners
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.fleet.fleet import RunnerFleet
+from outrider.envrunner.fleet.ray_runners import RayRunners
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights
 

@@ -35,7 +35,7 @@ from outrider.envrunner import (
     OnnxPolicy,
     make_vector_environment,
 )
-from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.environments.environment import spaces_of
 from outrider.testing.machine import machine
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.wire import PolicyGraph

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from outrider.envrunner.gateway import ACT, Gateway
-from outrider.envrunner.remote_runners import Failed, Left, Lost, Sampled
+from outrider.envrunner.fleet.remote_runners import Failed, Left, Lost, Sampled
+from outrider.envrunner.gateway.gateway import ACT, Gateway
 from outrider.testing.dialled_gateway import MemoryPort
 from outrider.testing.mutated_messages import SilentLine, mutated
 from outrider.testing.runner_pool_conformance import pool_setup, weights_of

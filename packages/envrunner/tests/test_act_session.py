@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, act_session
-from outrider.envrunner.act_session import ActSessions
-from outrider.envrunner.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled
-from outrider.envrunner.runner_plan import RunnerPlan
-from outrider.envrunner.runner_session import Tally
-from outrider.envrunner.seats import Seats
-from outrider.envrunner.spaces import column_reader, space_from_gymnasium
-from outrider.envrunner.sync_vector import SyncVector
-from outrider.envrunner.vector_environment import environment_seed
+from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
+from outrider.envrunner.environments.spaces import column_reader, space_from_gymnasium
+from outrider.envrunner.environments.sync_vector import SyncVector
+from outrider.envrunner.environments.vector_environment import environment_seed
+from outrider.envrunner.fleet.remote_runners import Left, Lost, Placed, Ready, RunnerEvent, Sampled
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.gateway import act_session
+from outrider.envrunner.gateway.act_session import ActSessions
+from outrider.envrunner.gateway.runner_session import Tally
+from outrider.envrunner.gateway.seats import Seats
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.fragments import assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights

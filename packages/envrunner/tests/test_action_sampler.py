@@ -12,7 +12,7 @@ from gymnasium import spaces as gs
 from gymnasium.vector.utils import batch_space
 
 from outrider.envrunner import ActionSampler
-from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.wire import action_heads
 
 NUM_DRAWS = 20_000

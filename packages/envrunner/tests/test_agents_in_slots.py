@@ -10,11 +10,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner import agents_in_slots
-from outrider.envrunner.agents_copy import AgentsTurn
-from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
-from outrider.envrunner.multi_agent_vector import MultiAgentStep
-from outrider.envrunner.sync_agents import SyncAgents
+from outrider.envrunner.agents import agents_in_slots
+from outrider.envrunner.agents.agents_copy import AgentsTurn
+from outrider.envrunner.agents.agents_error import AgentsError, ForgottenEndError
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
+from outrider.envrunner.agents.sync_agents import SyncAgents
 
 NUMBER = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.agents_misfit import agents_misfit
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.invitation import Invitation
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.gateway.agents_misfit import agents_misfit
+from outrider.envrunner.gateway.invitation import Invitation
 from outrider.testing.duel import Duel, duel_plan
 from outrider.testing.runner_pool_conformance import pool_setup
 from outrider.wire import Hello, Limits, Refusal, RefusalReason, session

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.assigned_runner import FarmEnvironment, mapping_called
-from outrider.envrunner.environment import EnvironmentSettings, spaces_of
-from outrider.envrunner.farm_runner import RefusedSettingsError
-from outrider.envrunner.invitation import Invitation
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.runner_protocol import SamplingRunner
+from outrider.envrunner.environments.environment import EnvironmentSettings, spaces_of
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment, mapping_called
+from outrider.envrunner.farm.farm_runner import RefusedSettingsError
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.gateway.team_message import read_team, team_message
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.sampling.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.team_message import read_team, team_message
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights

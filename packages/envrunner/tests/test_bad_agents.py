@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.function_mapping import FunctionMapping
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
-from outrider.envrunner.multi_agent_runner import MultiAgentRunner
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.policies.function_mapping import FunctionMapping
+from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.testing.agent_script import read_script
 from outrider.testing.story_environments import DictionaryStory, Five, SimultaneousStory
 from outrider.testing.story_policies import STORY_POLICIES, StoryStack, story_weights

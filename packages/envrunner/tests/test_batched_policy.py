@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from outrider.envrunner import OnnxPolicy
-from outrider.envrunner.acting_policy import ActingPolicy
-from outrider.envrunner.batched_policy import BatchedPolicy, Member
+from outrider.envrunner.policies.acting_policy import ActingPolicy
+from outrider.envrunner.policies.batched_policy import BatchedPolicy, Member
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.wire import BoxSpace, Columns, DiscreteSpace
 

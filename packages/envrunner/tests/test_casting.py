@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights
 from outrider.wire import Fragment

@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from outrider.envrunner.central_state import central_space, central_state
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.agents.central_state import central_space, central_state
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 
 PAIR = gym.spaces.Dict({"x": gym.spaces.Box(0, 9, (2,), np.float32), "y": gym.spaces.Discrete(9)})
 ONE = gym.spaces.Box(0, 9, (1,), np.float32)

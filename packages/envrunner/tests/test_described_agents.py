@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from outrider.envrunner.environment import EnvironmentSettings, spaces_of
-from outrider.envrunner.multi_agent_environment import multi_agent_spaces
+from outrider.envrunner.agents.multi_agent_environment import multi_agent_spaces
+from outrider.envrunner.environments.environment import EnvironmentSettings, spaces_of
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.testing.duel import Duel
 

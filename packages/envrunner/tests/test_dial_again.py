@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from outrider.envrunner.dial_again import BackOff
+from outrider.envrunner.farm.dial_again import BackOff
 
 
 class Longest(random.Random):

@@ -14,7 +14,7 @@ from gymnasium.envs.classic_control import CartPoleEnv
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 
 from outrider import wire
-from outrider.envrunner.environment import (
+from outrider.envrunner.environments.environment import (
     EnvironmentSettings,
     make_environment,
     make_native_vector,

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.environment_process import (
+from outrider.envrunner.environments.environment_process import (
     CLOSE_TIMEOUT_S,
     EnvironmentProcess,
     EnvironmentProcessError,
 )
-from outrider.envrunner.served_environment import ServedEnvironment
+from outrider.envrunner.environments.served_environment import ServedEnvironment
 from outrider.testing.scripted import ScriptedEnvironment
 
 

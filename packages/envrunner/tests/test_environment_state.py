@@ -10,8 +10,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.environment_state import restore_environment_state, save_environment_state
-from outrider.envrunner.sync_vector import SyncVector
+from outrider.envrunner.environments.environment_state import (
+    restore_environment_state,
+    save_environment_state,
+)
+from outrider.envrunner.environments.sync_vector import SyncVector
 
 CLASSIC = ["CartPole-v1", "Pendulum-v1", "MountainCar-v0", "MountainCarContinuous-v0", "Acrobot-v1"]
 MODE = gym.VectorizeMode

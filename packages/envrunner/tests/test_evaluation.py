@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.evaluation import evaluate
-from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.environments.restarts import EnvironmentsFailedError
+from outrider.envrunner.sampling.evaluation import evaluate
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.wire import Columns, DiscreteSpace, EpisodeStatistics, TensorSpec, Weights, action_heads
 

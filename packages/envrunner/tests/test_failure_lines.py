@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.envrunner.failure_lines import FailureLines
+from outrider.envrunner.environments.failure_lines import FailureLines
 
 
 def test_the_first_failure_is_told_at_once_and_later_ones_every_ten_seconds(

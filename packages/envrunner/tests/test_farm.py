@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.dial_again import BackOff
-from outrider.envrunner.farm import Farm
-from outrider.envrunner.farm_log import FarmLog
-from outrider.envrunner.runner_orders import DIAL, DRAIN, RunnerOrders
+from outrider.envrunner.farm.dial_again import BackOff
+from outrider.envrunner.farm.farm import Farm
+from outrider.envrunner.farm.farm_log import FarmLog
+from outrider.envrunner.fleet.runner_orders import DIAL, DRAIN, RunnerOrders
 
 ORDERS = RunnerOrders(
     address="trainer:1", name="farm", component="outrider-farm", environment={}, drain_s=30.0

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from outrider.envrunner import RunnerFleet
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.gateway import Gateway
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.runner_pool_conformance import assert_same_fragments, local_pool, pool_setup, weights_of
 from outrider.transport import LocalWeights

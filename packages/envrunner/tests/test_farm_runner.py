@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.dial_again import BackOff
-from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_runner import FarmRunner, RefusedSettingsError
-from outrider.envrunner.farm_session import FarmSession
-from outrider.envrunner.restarts import EnvironmentsFailedError
+from outrider.envrunner.environments.restarts import EnvironmentsFailedError
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.farm.dial_again import BackOff
+from outrider.envrunner.farm.farm_ending import Ended, Ending
+from outrider.envrunner.farm.farm_runner import FarmRunner, RefusedSettingsError
+from outrider.envrunner.farm.farm_session import FarmSession
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.messages import example_fragment, example_spaces, example_weights
 from outrider.testing.runner_pool_conformance import pool_setup
@@ -219,7 +219,7 @@ def test_fragments_are_compressed_as_the_run_wants_where_both_sides_can(
             case session.FragmentDelivery():
                 gateway.thank()
 
-    monkeypatch.setattr("outrider.envrunner.farm_runner.encode_fragment", encode)
+    monkeypatch.setattr("outrider.envrunner.farm.farm_runner.encode_fragment", encode)
     take_part(react, settings={"fragment_compression": wanted})
     assert seen == [used]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.farm_ending import Ended, Ending
-from outrider.envrunner.farm_session import FarmSession
-from outrider.envrunner.farm_work import AbandonedError, Assigned, Sample, StateWanted
+from outrider.envrunner.farm.farm_ending import Ended, Ending
+from outrider.envrunner.farm.farm_session import FarmSession
+from outrider.envrunner.farm.farm_work import AbandonedError, Assigned, Sample, StateWanted
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.messages import example_spaces
 from outrider.transport.connection import Connection

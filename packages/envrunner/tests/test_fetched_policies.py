@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.environment import spaces_of
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.planned_runner import PlannedRunner
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode
-from outrider.envrunner.some_policies import of_policies
+from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.fleet.planned_runner import PlannedRunner
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import Episode
+from outrider.envrunner.policies.some_policies import of_policies
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.wire import Fragment, Weights
 

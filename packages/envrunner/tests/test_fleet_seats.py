@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet, WaitInterruptedError
-from outrider.envrunner.roster import RunnersLostError
+from outrider.envrunner.fleet.roster import RunnersLostError
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights, sampled_by
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from outrider.envrunner.folded_rows import FoldedRows, fold_rows
-from outrider.envrunner.step_planes import StepPlanes
+from outrider.envrunner.sampling.folded_rows import FoldedRows, fold_rows
+from outrider.envrunner.sampling.step_planes import StepPlanes
 
 NOBODY = np.zeros(2, np.bool_)
 NOTHING = np.zeros(2, np.float32)

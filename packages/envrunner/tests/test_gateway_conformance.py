@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvRunnerSettings, RunnerFleet
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.gateway import Gateway
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance

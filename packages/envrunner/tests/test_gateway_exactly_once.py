@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
-from outrider.envrunner.gateway import SAMPLE, Gateway
-from outrider.envrunner.remote_runners import Lost, Sampled
-from outrider.envrunner.runner_session import RunnerSession
+from outrider.envrunner.fleet.remote_runners import Lost, Sampled
+from outrider.envrunner.gateway.gateway import SAMPLE, Gateway
+from outrider.envrunner.gateway.runner_session import RunnerSession
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.dialled_gateway import MemoryPort
 from outrider.testing.numbered_runner import numbered_weights

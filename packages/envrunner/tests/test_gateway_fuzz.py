@@ -10,8 +10,8 @@ import resource
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
-from outrider.envrunner.gateway import SAMPLE, Gateway
-from outrider.envrunner.remote_runners import Failed, Left, Lost, Sampled
+from outrider.envrunner.fleet.remote_runners import Failed, Left, Lost, Sampled
+from outrider.envrunner.gateway.gateway import SAMPLE, Gateway
 from outrider.testing.dialled_gateway import MemoryPort
 from outrider.testing.mutated_messages import SilentLine, mutated
 from outrider.testing.numbered_runner import numbered_weights

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, EnvRunnerSettings, RunnerFleet
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.pool import LocalRunnerPool
-from outrider.envrunner.some_policies import of_policies
-from outrider.envrunner.weights_selection import ON_DEMAND
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.fleet.pool import LocalRunnerPool
+from outrider.envrunner.gateway.gateway import Gateway
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.some_policies import of_policies
+from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment

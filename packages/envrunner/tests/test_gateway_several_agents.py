@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, RunnerFleet
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.gateway import ACT, Gateway
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.pool import LocalRunnerPool
-from outrider.envrunner.remote_runners import Lost, Sampled
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.fleet.pool import LocalRunnerPool
+from outrider.envrunner.fleet.remote_runners import Lost, Sampled
+from outrider.envrunner.gateway.gateway import ACT, Gateway
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment

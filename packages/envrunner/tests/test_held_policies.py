@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.envrunner import EnvRunnerSettings
-from outrider.envrunner.held_policies import HeldPolicies, most_policies
+from outrider.envrunner.policies.held_policies import HeldPolicies, most_policies
 
 AT_MOST = 5
 

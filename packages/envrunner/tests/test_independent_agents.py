@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from outrider.envrunner.environment_state import StatefulEnvironment
-from outrider.envrunner.independent_agents import IndependentAgents
-from outrider.envrunner.independent_vector import IndependentVector
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
-from outrider.envrunner.sync_agents import SyncAgents
+from outrider.envrunner.agents.independent_agents import IndependentAgents
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.sync_agents import SyncAgents
+from outrider.envrunner.environments.environment_state import StatefulEnvironment
+from outrider.envrunner.environments.independent_vector import IndependentVector
 from outrider.testing.scripted import ScriptedEnvironment, scripted_vector
 
 NUM_ENVS, NUM_AGENTS = 2, 3

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from outrider.envrunner.async_vector import AsyncVector
+from outrider.envrunner.environments.async_vector import AsyncVector
 
 
 def make_once_killed(mark: Path, *, always: bool) -> gym.Env[Any, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, RunnerFleet
-from outrider.envrunner.mixed_runners import MixedRunners
-from outrider.envrunner.remote_runners import Admission, Lost, Ready, Sampled
+from outrider.envrunner.fleet.mixed_runners import MixedRunners
+from outrider.envrunner.fleet.remote_runners import Admission, Lost, Ready, Sampled
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.runner_pool_conformance import PoolSetup, RunnerPoolConformance, pool_setup, weights_of

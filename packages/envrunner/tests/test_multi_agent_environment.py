@@ -12,13 +12,18 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.central_state import CentralState
-from outrider.envrunner.environment import EnvironmentSettings, make_environment, spaces_of, spec_of
-from outrider.envrunner.independent_vector import IndependentVector
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.central_state import CentralState
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.sync_agents import SyncAgents
+from outrider.envrunner.environments.environment import (
+    EnvironmentSettings,
+    make_environment,
+    spaces_of,
+    spec_of,
+)
+from outrider.envrunner.environments.independent_vector import IndependentVector
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.sync_agents import SyncAgents
 from outrider.testing.scripted import ScriptedEnvironment
 
 SYNC, NATIVE = EnvRunnerSettings(), EnvRunnerSettings(gym_env_vectorize_mode="vector_entry_point")

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.multi_agent_evaluation import evaluate_agents
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode
-from outrider.envrunner.restarts import EnvironmentsFailedError
-from outrider.envrunner.sync_vector import OnFailure
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.environments.restarts import EnvironmentsFailedError
+from outrider.envrunner.environments.sync_vector import OnFailure
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import Episode
+from outrider.envrunner.sampling.multi_agent_evaluation import evaluate_agents
 from outrider.wire import ActionHead, BoxSpace, Columns, EpisodeStatistics, Space, TensorSpec, Weights
 
 SPACE = gym.spaces.Box(-1, 1, (1,), np.float32)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 from outrider.testing.agent_script import Cell, Script, possible_script
 from outrider.testing.multi_agent_conformance import SEEDS, assert_tells_the_story
 from outrider.testing.situations import SITUATIONS, Way

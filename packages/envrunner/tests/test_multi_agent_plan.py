@@ -11,16 +11,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.plan_message import plan_from_message
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.pool import LocalRunnerPool
-from outrider.envrunner.runner_protocol import SamplingRunner
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.fleet.plan_message import plan_from_message
+from outrider.envrunner.fleet.pool import LocalRunnerPool
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.sampling.runner_protocol import SamplingRunner
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights

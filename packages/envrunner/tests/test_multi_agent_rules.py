@@ -10,16 +10,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.introduction import introduction
-from outrider.envrunner.invitation import Invitation
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.gateway.introduction import introduction
+from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.weights_selection import HeldElsewhere
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.envrunner.weights_selection import HeldElsewhere
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.wire import DictSpace, Fragment, Limits, capabilities, decode_weights

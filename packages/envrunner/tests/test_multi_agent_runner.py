@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.agents_error import ForgottenEndError
-from outrider.envrunner.function_mapping import FunctionMapping
-from outrider.envrunner.matchups import MatchupMapping, Matchups
-from outrider.envrunner.multi_agent_runner import MultiAgentRunner
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.agents.agents_error import ForgottenEndError
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.policies.function_mapping import FunctionMapping
+from outrider.envrunner.policies.matchups import MatchupMapping, Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import Episode
+from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.spaces import space_from_gymnasium
 from outrider.wire import Columns, Fragment, TensorSpec, Weights, action_heads
 from outrider.wire.fragment_checks import check_fragment
 

@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 from outrider.testing.agent_script import Script
 from outrider.testing.multi_agent_conformance import MultiAgentVectorConformance
 from outrider.testing.story_environments import DictionaryStory, SimultaneousStory, TurnStory

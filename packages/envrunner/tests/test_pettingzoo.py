@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
-from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.environments.environment import EnvironmentSettings
 from outrider.envrunner.settings import EnvRunnerSettings
 
 NEEDED = "PettingZoo is no dependency; the development environment has it"

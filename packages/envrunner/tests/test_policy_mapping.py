@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from outrider.envrunner.function_mapping import FunctionMapping
-from outrider.envrunner.matchups import MatchupMapping, Matchups
-from outrider.envrunner.policy_mapping import Episode
+from outrider.envrunner.policies.function_mapping import FunctionMapping
+from outrider.envrunner.policies.matchups import MatchupMapping, Matchups
+from outrider.envrunner.policies.policy_mapping import Episode
 
 AGENTS = ("red", "blue")
 NUMBERS = {"main": 0, "old": 3}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 
 NUM_STEPS = 200
 SEED = 11

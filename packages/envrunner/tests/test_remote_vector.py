@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings
-from outrider.envrunner.remote_vector import PeerGoneError, PeerMisbehavedError, RemoteVector
-from outrider.envrunner.spaces import column_reader, space_from_gymnasium
-from outrider.envrunner.sync_vector import SyncVector
-from outrider.envrunner.vector_environment import environment_seed
+from outrider.envrunner.environments.spaces import column_reader, space_from_gymnasium
+from outrider.envrunner.environments.sync_vector import SyncVector
+from outrider.envrunner.environments.vector_environment import environment_seed
+from outrider.envrunner.gateway.remote_vector import PeerGoneError, PeerMisbehavedError, RemoteVector
 from outrider.testing.fragments import assert_same_fragment, assert_well_formed
 from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_weights
 from outrider.wire import WireError

@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.agents_error import AgentsError
-from outrider.envrunner.dictionary_agents import DictionaryAgents
-from outrider.envrunner.parallel_agents import ParallelAgents
-from outrider.envrunner.sync_agents import SyncAgents
+from outrider.envrunner.agents.agents_error import AgentsError
+from outrider.envrunner.agents.dictionary_agents import DictionaryAgents
+from outrider.envrunner.agents.parallel_agents import ParallelAgents
+from outrider.envrunner.agents.sync_agents import SyncAgents
 
 PAIR = gym.spaces.Box(-1, 1, (2,), np.float32)
 NESTED = gym.spaces.Dict({"far": PAIR, "near": gym.spaces.Discrete(3)})

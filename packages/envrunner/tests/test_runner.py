@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy
-from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.environments.environment import spaces_of
 from outrider.testing.fragments import assert_same_fragment, assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_weights

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvironmentsFailedError, EnvRunner, EnvRunnerSettings
-from outrider.envrunner.async_vector import AsyncVector
-from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.environments.async_vector import AsyncVector
+from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_weights
 from outrider.wire import Fragment
 

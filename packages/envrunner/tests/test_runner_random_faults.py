@@ -17,7 +17,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings
-from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.testing.fragments import assert_well_formed
 from outrider.testing.scripted import scripted_weights
 from outrider.wire import DiscreteSpace, Fragment, TensorSpec, action_heads

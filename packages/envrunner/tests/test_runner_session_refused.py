@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
-from outrider.envrunner.invitation import Invitation
-from outrider.envrunner.remote_runners import Lost, Sampled
+from outrider.envrunner.fleet.remote_runners import Lost, Sampled
+from outrider.envrunner.gateway.invitation import Invitation
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.opened_gateway import Make, goodbye, opened_gateways
 from outrider.testing.raw_runner import JOIN, NUMBERED_GRAPH, RawRunner, numbered_fragment
@@ -229,7 +229,7 @@ def test_a_stranger_says_join_first(opened: Make) -> None:
 def test_a_stranger_that_says_nothing_is_not_waited_for(
     opened: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.envrunner.runner_service._JOIN_S", 0.0)
+    monkeypatch.setattr("outrider.envrunner.gateway.runner_service._JOIN_S", 0.0)
     made = opened()
     peer = RawRunner(made.port)
     made.events()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outrider.envrunner.remote_runners import Left, Lost, Sampled
+from outrider.envrunner.fleet.remote_runners import Left, Lost, Sampled
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.opened_gateway import Make, goodbye, opened_gateways
 from outrider.testing.raw_runner import RawRunner, numbered_fragment

@@ -14,8 +14,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings
-from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.envrunner.vector_environment import environment_seed
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.environments.vector_environment import environment_seed
 from outrider.testing.scripted import ScriptedEnvironment, ScriptedPolicy, scripted_vector, scripted_weights
 from outrider.wire import Fragment
 

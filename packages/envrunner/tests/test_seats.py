@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from outrider.envrunner.remote_runners import Failed, Left, Lost, Placed, Ready, RunnerEvent, Sampled, Waiting
-from outrider.envrunner.seats import Seated, Seats
+from outrider.envrunner.fleet.remote_runners import (
+    Failed,
+    Left,
+    Lost,
+    Placed,
+    Ready,
+    RunnerEvent,
+    Sampled,
+    Waiting,
+)
+from outrider.envrunner.gateway.seats import Seated, Seats
 from outrider.testing.messages import example_fragment
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.transport import LocalFragment, WeightsReference

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.batch_sizes import BatchSizes
-from outrider.envrunner.onnx_policy import OnnxPolicy
-from outrider.envrunner.sole_policy import SolePolicy
+from outrider.envrunner.policies.batch_sizes import BatchSizes
+from outrider.envrunner.policies.onnx_policy import OnnxPolicy
+from outrider.envrunner.policies.sole_policy import SolePolicy
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.wire import BoxSpace, DiscreteSpace, Weights, WeightsStack
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces as gs
 
-from outrider.envrunner.space_values import read_space_value, space_value
-from outrider.envrunner.spaces import space_to_gymnasium
+from outrider.envrunner.environments.space_values import read_space_value, space_value
+from outrider.envrunner.environments.spaces import space_to_gymnasium
 
 SPACES: list[gym.Space[Any]] = [
     gs.Box(-1.0, 1.0, (3,)),

@@ -11,7 +11,7 @@ from gymnasium import spaces as gs
 from gymnasium.vector.utils import batch_space
 
 from outrider import wire
-from outrider.envrunner.spaces import (
+from outrider.envrunner.environments.spaces import (
     column_reader,
     column_writer,
     space_from_gymnasium,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from outrider.envrunner.row_chunks import row_chunks
-from outrider.envrunner.stack_policy import StackPolicy
+from outrider.envrunner.policies.row_chunks import row_chunks
+from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.wire import BoxSpace, DiscreteSpace, Weights
 

@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("outrider.rlmodule")
 
-from outrider.envrunner.torch_policy import TorchPolicy
-from outrider.envrunner.torch_stack_policy import TorchStackPolicy
+from outrider.envrunner.policies.torch_policy import TorchPolicy
+from outrider.envrunner.policies.torch_stack_policy import TorchStackPolicy
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Weights, WeightsStack
 

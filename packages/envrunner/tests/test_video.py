@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.environment import EnvironmentSettings
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.sampling.video import FilmedEpisode, record_video
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.video import FilmedEpisode, record_video
 from outrider.wire import Columns, DiscreteSpace, TensorSpec, Weights, action_heads
 
 ffmpeg = pytest.importorskip("imageio_ffmpeg")

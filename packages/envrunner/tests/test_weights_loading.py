@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from outrider.envrunner.weights_loading import LostWeightsError, load_newer
+from outrider.envrunner.policies.weights_loading import LostWeightsError, load_newer
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.wire import Weights
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
-from outrider.envrunner.invitation import Invitation
-from outrider.envrunner.weights_selection import HeldElsewhere
+from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.policies.weights_selection import HeldElsewhere
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.raw_runner import NUMBERED_GRAPH
 from outrider.wire import Limits, encode_weights

@@ -7,8 +7,8 @@ from dataclasses import replace
 import gymnasium as gym
 import numpy as np
 
-from outrider.envrunner.spaces import space_from_gymnasium
-from outrider.envrunner.weights_selection import HeldElsewhere, WeightsSelection
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.policies.weights_selection import HeldElsewhere, WeightsSelection
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights, WeightsReference
 from outrider.wire.weights_stacks import check_stacks

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from outrider.learner import IMPALASettings, LocalAsyncLearnerGroup
-from outrider.learner.impala import IMPALALearner
+from outrider.learner.training.impala import IMPALALearner
 from outrider.rlmodule import ModuleSettings, build_policy
 from outrider.transport import FragmentReference, LocalFragment
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from outrider.learner.learner_service import LearnerService
-from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_async_learners import ServiceAsyncLearnerGroup
-from outrider.learner.service_learners import ServiceLearnerGroup
-from outrider.learner.service_plan import Plan
+from outrider.learner.service.learner_service import LearnerService
+from outrider.learner.service.served_groups import OneLearner
+from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
+from outrider.learner.service.service_learners import ServiceLearnerGroup
+from outrider.learner.service.service_plan import Plan
 from outrider.rlmodule import ModuleSettings, Policy, build_policy
 from outrider.testing.connections import ConnectionPair
 from outrider.transport.connection import Connection, Receiver

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from outrider.learner import APPOLearner, APPOSettings
-from outrider.learner.appo import follow
+from outrider.learner.training.appo import follow
 
 ONCE = APPOSettings(
     circular_buffer_num_batches=1,

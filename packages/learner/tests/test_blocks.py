@@ -4,7 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.learner.blocks import ALWAYS_ALIKE, MAX_BYTES, MAX_STEP_ROWS, MAX_WEIGHT_BYTES, cut_blocks
+from outrider.learner.stacks.blocks import (
+    ALWAYS_ALIKE,
+    MAX_BYTES,
+    MAX_STEP_ROWS,
+    MAX_WEIGHT_BYTES,
+    cut_blocks,
+)
 
 
 @given(st.lists(st.integers(0, 3000), max_size=60), st.integers(1, 9))

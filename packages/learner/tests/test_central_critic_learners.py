@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from outrider.learner import make_learner, make_stacked_learner, settings_class
-from outrider.learner.algorithm_settings import ALGORITHMS
+from outrider.learner.training.algorithm_settings import ALGORITHMS
 from outrider.rlmodule import ModuleSettings, Policy, PolicyRecipe, PolicyStack, build_policy
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment, take_policies
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outrider.learner.circular_buffer import CircularBuffer
+from outrider.learner.rows.circular_buffer import CircularBuffer
 
 
 def test_two_uses_of_four_batches_are_two_puts_apart() -> None:

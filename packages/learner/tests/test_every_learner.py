@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from outrider.learner import make_learner, settings_class
-from outrider.learner.algorithm_settings import ALGORITHMS
+from outrider.learner.training.algorithm_settings import ALGORITHMS
 from outrider.wire import BoxSpace
 
 NORMALISED = {"normalize_observations": True, "normalize_rewards": True}

@@ -8,8 +8,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outrider.learner.gae import backward_sums, gae, next_values
-from outrider.learner.rows import rows_from_fragments
+from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.training.gae import backward_sums, gae, next_values
 from outrider.wire import Fragment
 
 

@@ -11,10 +11,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from outrider.learner import learner_command
-from outrider.learner.learner_command import main
-from outrider.learner.learner_log import print_logs
-from outrider.learner.torchrun_link import is_torchrun
+from outrider.learner.service import learner_command
+from outrider.learner.service.learner_command import main
+from outrider.learner.service.learner_log import print_logs
+from outrider.learner.service.torchrun_link import is_torchrun
 
 pytest.importorskip("grpc", reason="the extra grpc is not installed")
 

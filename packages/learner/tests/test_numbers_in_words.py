@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from outrider.learner.numbers_in_words import in_words, other_policies
+from outrider.learner.stacks.numbers_in_words import in_words, other_policies
 
 
 def test_of_thousands_of_numbers_a_sentence_lists_eight() -> None:

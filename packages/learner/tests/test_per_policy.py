@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from outrider.learner import PPOSettings
-from outrider.learner.per_policy import PolicySettings
-from outrider.learner.schedule import value_at
+from outrider.learner.stacks.per_policy import PolicySettings
+from outrider.learner.training.schedule import value_at
 
 SCHEDULES = [0.5, [[0, 1.0], [100, 0.0]], [[0, 0.25], [10, 1.0], [30, 0.5]], [[0, 0.125]]]
 

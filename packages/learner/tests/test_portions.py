@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.learner.portions import Portions
+from outrider.learner.rows.portions import Portions
 from outrider.wire import EpisodeStatistics, Fragment, FragmentSummary, SamplingStatistics
 
 

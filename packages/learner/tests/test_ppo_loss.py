@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from outrider.learner import ppo_loss
+from outrider.learner.training import ppo_loss
 
 
 @pytest.mark.parametrize(

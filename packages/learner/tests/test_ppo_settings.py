@@ -5,7 +5,7 @@ import math
 import pytest
 
 from outrider.learner import LearnerGroupSettings, PPOSettings
-from outrider.learner.schedule import value_at
+from outrider.learner.training.schedule import value_at
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from outrider.learner.recovery import Recovery
+from outrider.learner.groups.recovery import Recovery
 
 
 def recovery(*, max_restarts: int = 2) -> Recovery:

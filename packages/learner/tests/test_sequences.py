@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from outrider.learner.estimates import estimate
-from outrider.learner.rows import rows_from_fragments
-from outrider.learner.sequences import sequence_rows, starts_in_sequences
+from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.rows.sequences import sequence_rows, starts_in_sequences
+from outrider.learner.training.estimates import estimate
 
 
 def test_a_stream_is_cut_every_so_many_rows_and_its_rest_is_padded() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from outrider.learner import LearnerGroupSettings, LearnerPlan, MultiAgentPlan, PPOSettings, StackPlan
-from outrider.learner.learner_service import LearnerService
-from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_plan import plan_message, stack_message
+from outrider.learner.service.learner_service import LearnerService
+from outrider.learner.service.served_groups import OneLearner
+from outrider.learner.service.service_plan import plan_message, stack_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.testing.mutated_messages import SilentLine, mutated
 from outrider.wire import (

@@ -20,12 +20,11 @@ from outrider.learner import (
     OneRank,
     PPOSettings,
     TrainingDivergedError,
-    learner_service,
-    served_run,
 )
-from outrider.learner.served_groups import OneLearner
-from outrider.learner.service_connection import ServiceConnection
-from outrider.learner.service_plan import plan_message
+from outrider.learner.service import learner_service, served_run
+from outrider.learner.service.served_groups import OneLearner
+from outrider.learner.service.service_connection import ServiceConnection
+from outrider.learner.service.service_plan import plan_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from outrider.learner import LearnerGroupSettings, LearnerPlan, PPOSettings
-from outrider.learner.service_plan import plan_message, read_plan
+from outrider.learner.service.service_plan import plan_message, read_plan
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, decode_tree, encode_tree
 

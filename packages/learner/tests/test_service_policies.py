@@ -22,20 +22,20 @@ from outrider.learner import (
     OneRank,
     PPOSettings,
     StackPlan,
-    introduction,
 )
-from outrider.learner.learned_policies import PoliciesHere
-from outrider.learner.multi_agent_plan import Intake
-from outrider.learner.service_connection import ServiceConnection
-from outrider.learner.service_plan import plan_message, stack_message
-from outrider.learner.service_policies import ServicePolicies
-from outrider.learner.torchrun_groups import TorchrunGroups
+from outrider.learner.service import introduction
+from outrider.learner.service.service_connection import ServiceConnection
+from outrider.learner.service.service_plan import plan_message, stack_message
+from outrider.learner.service.service_policies import ServicePolicies
+from outrider.learner.service.torchrun_groups import TorchrunGroups
+from outrider.learner.stacks.learned_policies import PoliciesHere
+from outrider.learner.stacks.multi_agent_plan import Intake
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import BoxSpace, DiscreteSpace, decode_tree, encode_tree, session
 
 if TYPE_CHECKING:
-    from outrider.learner.torchrun_link import Link
+    from outrider.learner.service.torchrun_link import Link
 
 CPU = torch.device("cpu")
 LONG = 20.0
@@ -348,7 +348,7 @@ def test_networks_go_by_their_names_with_each_stack(network: Any) -> None:
 def test_a_service_of_the_previous_release_is_refused_in_a_sentence(
     network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.learner.served_run.introduction", of_one_policy)
+    monkeypatch.setattr("outrider.learner.service.served_run.introduction", of_one_policy)
     with pytest.raises(ValueError, match=r"needs learned_policies, which a learner service .* not have; upg"):
         network.group(plan())
 
@@ -360,7 +360,9 @@ def of_one_policy(who: str) -> Any:
 def test_a_run_of_the_previous_release_is_trained(
     network: Any, monkeypatch: pytest.MonkeyPatch, lab: Any
 ) -> None:
-    monkeypatch.setattr("outrider.learner.service_connection.introduction", lambda who, _: of_one_policy(who))
+    monkeypatch.setattr(
+        "outrider.learner.service.service_connection.introduction", lambda who, _: of_one_policy(who)
+    )
     many = stack("many", 0)
     one = LearnerPlan(algorithm="ppo", training=many.training, policy=many.policy, settings=SETTINGS, seed=1)
     group = network.group(one)
@@ -495,7 +497,7 @@ def test_a_plan_that_nobody_could_train_is_refused_and_the_next_run_is_served(
 def test_more_policies_than_a_service_trains_are_refused_before_any_is_made(
     network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.learner.stack_checks.MAX_POLICIES", 3)
+    monkeypatch.setattr("outrider.learner.stacks.stack_checks.MAX_POLICIES", 3)
     with pytest.raises(ValueError, match="there would be 4 policies, and a learner service trains up to 3"):
         network.group(plan(stacks=(stack("many", 0, 1, 2, 3),)))
     policies = ServicePolicies(network.group(plan()))

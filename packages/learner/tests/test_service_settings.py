@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from outrider.learner import LearnerGroupSettings
-from outrider.learner.service_security import client_security
+from outrider.learner.service.service_security import client_security
 
 
 def test_what_belongs_to_a_service_is_ignored_without_one() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from outrider.learner.shards import deal_streams
+from outrider.learner.rows.shards import deal_streams
 
 
 def test_neighbouring_streams_go_to_one_rank_and_a_fragment_may_be_cut() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from outrider.learner.shards import Shard
-from outrider.learner.sharing import SHARED_POLICIES, SHARED_ROWS
+from outrider.learner.groups.sharing import SHARED_POLICIES, SHARED_ROWS
+from outrider.learner.rows.shards import Shard
 
 
 def test_rows_are_dealt_to_ranks_and_all_rows_are_handed_to_ranks_that_have_policies() -> None:

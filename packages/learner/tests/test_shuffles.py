@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from outrider.learner.shuffles import orders, shuffle_keys
+from outrider.learner.rows.shuffles import orders, shuffle_keys
 
 KEYS = shuffle_keys(1, np.arange(3))
 UPDATES = np.zeros(3, np.int64)

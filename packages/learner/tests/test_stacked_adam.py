@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from outrider.learner import stacked_adam
-from outrider.learner.stacked_adam import StackedAdam
-from outrider.learner.stacked_policies import Block
+from outrider.learner.stacks import stacked_adam
+from outrider.learner.stacks.stacked_adam import StackedAdam
+from outrider.learner.stacks.stacked_policies import Block
 
 WIDTH = 7
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from outrider.learner import IMPALALearner, IMPALASettings, StackedIMPALALearner
-from outrider.learner.stacked_streams import StreamsByPolicy
+from outrider.learner.stacks.stacked_streams import StreamsByPolicy
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment, take_policies
 

@@ -130,7 +130,7 @@ def test_it_makes_no_difference_who_shares_a_stack(lab: Any, split: list[int], d
 
 
 def test_it_makes_no_difference_how_blocks_are_cut(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from outrider.learner import blocks
+    from outrider.learner.stacks import blocks
 
     at_once, in_blocks = learner(range(6)), learner(range(6))
     at_once.update(fragments(lab, [[4]] * 6))

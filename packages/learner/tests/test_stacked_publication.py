@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from outrider.learner.stacked_publication import StackedPublication
+from outrider.learner.stacks.stacked_publication import StackedPublication
 
 NUMBERS = np.arange(4, dtype=np.int32)
 

@@ -1,6 +1,6 @@
 from unittest.mock import Mock
 
-from outrider.learner.torchrun_link import end_with
+from outrider.learner.service.torchrun_link import end_with
 
 
 def test_a_rank_ends_when_its_launcher_is_gone() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from outrider.learner import appo, impala, make_stacked_learner, ppo, settings_class
+from outrider.learner import make_stacked_learner, settings_class
 from outrider.learner.learner import StateTree
-from outrider.learner.multi_agent_plan import StackPlan
-from outrider.learner.stack_learner import StackLearner
+from outrider.learner.stacks.multi_agent_plan import StackPlan
+from outrider.learner.stacks.stack_learner import StackLearner
+from outrider.learner.training import appo, impala, ppo
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outrider.learner.gae import gae, next_values
-from outrider.learner.rows import rows_from_fragments
-from outrider.learner.vtrace import VTrace, vtrace
-from outrider.learner.vtrace_settings import RatioBounds
+from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.training.gae import gae, next_values
+from outrider.learner.training.vtrace import VTrace, vtrace
+from outrider.learner.training.vtrace_settings import RatioBounds
 from outrider.wire import Fragment
 
 ONE = RatioBounds(1.0, 1.0, 1.0)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from outrider.envrunner.remote_runners import Failed, Lost, Ready, Sampled
+from outrider.envrunner.fleet.remote_runners import Failed, Lost, Ready, Sampled
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights, sampled_by
 

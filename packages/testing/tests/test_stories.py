@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAgentVector
 from outrider.testing.agent_script import Cell, Script, possible_script, read_script
 from outrider.testing.multi_agent_conformance import MultiAgentVectorConformance
 from outrider.testing.situations import SITUATIONS

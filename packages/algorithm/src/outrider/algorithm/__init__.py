@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.appo import APPOConfig, APPORunSettings
-    from outrider.algorithm.callback import Callback
-    from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-    from outrider.algorithm.checkpointed_policy import load_policy
     from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
-    from outrider.algorithm.league import League, LeagueSettings
-    from outrider.algorithm.multi_agent_settings import PolicySpec
+    from outrider.algorithm.loops.callback import Callback
+    from outrider.algorithm.loops.training_run import Outcome, TrainingRun
+    from outrider.algorithm.policies.league import League, LeagueSettings
     from outrider.algorithm.ppo import PPOConfig, PPORunSettings
-    from outrider.algorithm.run_directory import RunDirectory
-    from outrider.algorithm.training_run import Outcome, TrainingRun
-    from outrider.algorithm.whole_file import NotWrittenError
+    from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+    from outrider.algorithm.saved.checkpointed_policy import load_policy
+    from outrider.algorithm.saved.run_directory import RunDirectory
+    from outrider.algorithm.saved.whole_file import NotWrittenError
+    from outrider.algorithm.settings.multi_agent_settings import PolicySpec
 
 __all__ = [
     "APPOConfig",
@@ -43,22 +43,22 @@ _HOMES = {
     "APPOConfig": "appo",
     "APPORunSettings": "appo",
     "Algorithm": "algorithm",
-    "Callback": "callback",
-    "CheckpointError": "checkpoint",
+    "Callback": "loops.callback",
+    "CheckpointError": "saved.checkpoint",
     "IMPALAConfig": "impala",
     "IMPALARunSettings": "impala",
-    "League": "league",
-    "LeagueSettings": "league",
-    "NotWrittenError": "whole_file",
-    "Outcome": "training_run",
+    "League": "policies.league",
+    "LeagueSettings": "policies.league",
+    "NotWrittenError": "saved.whole_file",
+    "Outcome": "loops.training_run",
     "PPOConfig": "ppo",
     "PPORunSettings": "ppo",
-    "PolicySpec": "multi_agent_settings",
-    "RunDirectory": "run_directory",
-    "TrainingRun": "training_run",
-    "load_policy": "checkpointed_policy",
-    "read_checkpoint": "checkpoint",
-    "write_checkpoint": "checkpoint",
+    "PolicySpec": "settings.multi_agent_settings",
+    "RunDirectory": "saved.run_directory",
+    "TrainingRun": "loops.training_run",
+    "load_policy": "saved.checkpointed_policy",
+    "read_checkpoint": "saved.checkpoint",
+    "write_checkpoint": "saved.checkpoint",
 }
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from outrider.algorithm.cli import main
+from outrider.algorithm.commands.cli import main
 
 sys.exit(main())

@@ -7,24 +7,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from outrider.algorithm.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from outrider.algorithm.setting_value import FunctionNotFoundError, to_json
-from outrider.algorithm.several_policies import PoliciesByName
-from outrider.algorithm.totals import Totals
-from outrider.envrunner.matchups import Matchups
+from outrider.algorithm.loops.totals import Totals
+from outrider.algorithm.policies.several_policies import PoliciesByName
+from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from outrider.algorithm.settings.setting_value import FunctionNotFoundError, to_json
+from outrider.envrunner.policies.matchups import Matchups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from outrider.algorithm.config import AlgorithmConfig
-    from outrider.algorithm.evaluation import Evaluator
-    from outrider.algorithm.loop import TrainingLoop
-    from outrider.algorithm.multi_agent_evaluator import MultiAgentEvaluator
-    from outrider.algorithm.run_settings import RunSettings
-    from outrider.algorithm.saved_along import SavedAlong
-    from outrider.algorithm.several_policies import SeveralPolicies
-    from outrider.envrunner.gateway import Gateway
-    from outrider.envrunner.video import FilmedEpisode
+    from outrider.algorithm.loops.evaluation import Evaluator
+    from outrider.algorithm.loops.loop import TrainingLoop
+    from outrider.algorithm.policies.multi_agent_evaluator import MultiAgentEvaluator
+    from outrider.algorithm.policies.several_policies import SeveralPolicies
+    from outrider.algorithm.saved.saved_along import SavedAlong
+    from outrider.algorithm.settings.run_settings import RunSettings
+    from outrider.envrunner.gateway.gateway import Gateway
+    from outrider.envrunner.sampling.video import FilmedEpisode
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes, Weights
 
@@ -71,10 +71,10 @@ class Algorithm:
         self._unclaimed: dict[str, Any] = {}
 
     def train(self) -> dict[str, Any]:
-        """Run one iteration of the loop and return its metrics (see `outrider.algorithm.totals`).
+        """Run one iteration of the loop and return its metrics (see `outrider.algorithm.loops.totals`).
 
-        The loop is `outrider.algorithm.synchronous` (collect, learn, publish) or
-        `outrider.algorithm.asynchronous` (all three at once). Raises ValueError after `stop`, and
+        The loop is `outrider.algorithm.loops.synchronous` (collect, learn, publish) or
+        `outrider.algorithm.loops.asynchronous` (all three at once). Raises ValueError after `stop`, and
         WaitInterruptedError after `interrupt`.
         """
         self._check_running("train")
@@ -135,7 +135,7 @@ class Algorithm:
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         """Return metrics of all policies, each [P] in the order of `policies`.
 
-        They are those of `outrider.algorithm.policy_returns` and, of the newest update, those of
+        They are those of `outrider.algorithm.policies.policy_returns` and, of the newest update, those of
         `outrider.learner.metrics`; nan where a policy has none.
         """
         return self._named("policy_metrics").metrics()
@@ -249,8 +249,8 @@ class Algorithm:
         runners nor learners, which evaluating and exporting do without. `run_name` is that of
         `config.build`. Raises CheckpointError.
         """
-        from outrider.algorithm.assembly import build, build_to_evaluate
-        from outrider.algorithm.checkpointed_policy import recorded_policies
+        from outrider.algorithm.assembly.assembly import build, build_to_evaluate
+        from outrider.algorithm.saved.checkpointed_policy import recorded_policies
 
         tree = read_checkpoint(path)
         config = config or _recorded_config(tree, path)
@@ -286,7 +286,7 @@ class Algorithm:
         Inputs are the observation's leaves; outputs are `action_parameters` and the most likely action
         in the environment's units. Where there are several policies, `policy` says which one.
         """
-        from outrider.algorithm.whole_file import write_whole
+        from outrider.algorithm.saved.whole_file import write_whole
         from outrider.rlmodule import export_standalone
 
         path = Path(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.setting_value import from_json
+from outrider.algorithm.settings.setting_value import from_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from outrider.algorithm.config import AlgorithmConfig
-from outrider.algorithm.run_settings import RunSettings
-from outrider.algorithm.section import Section
-from outrider.learner.appo_settings import APPOSettings
+from outrider.algorithm.settings.run_settings import RunSettings
+from outrider.algorithm.settings.section import Section
+from outrider.learner.training.appo_settings import APPOSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

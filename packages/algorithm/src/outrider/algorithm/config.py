@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
-from outrider.algorithm.checkpointing import CheckpointSettings
-from outrider.algorithm.evaluation import EvaluationSettings
-from outrider.algorithm.multi_agent_settings import MultiAgentSettings
-from outrider.algorithm.resource_settings import ResourceSettings
-from outrider.algorithm.run_settings import DebugSettings, NetworkSettings, RunSettings
-from outrider.algorithm.section import Section
-from outrider.algorithm.stopping import StopSettings
+from outrider.algorithm.loops.evaluation import EvaluationSettings
+from outrider.algorithm.settings.checkpointing import CheckpointSettings
+from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings
+from outrider.algorithm.settings.resource_settings import ResourceSettings
+from outrider.algorithm.settings.run_settings import DebugSettings, NetworkSettings, RunSettings
+from outrider.algorithm.settings.section import Section
+from outrider.algorithm.settings.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 
@@ -65,12 +65,12 @@ class AlgorithmConfig(Generic[R]):
         Where it raises, nothing is left running. `run_name` is what Ray's metrics of runners and learners
         are tagged with; without it, the algorithm and the environment.
         """
-        from outrider.algorithm.assembly import build
+        from outrider.algorithm.assembly.assembly import build
 
         return build(self.name, self.settings, run_name=run_name)
 
     def build_to_evaluate(self) -> Algorithm:
         """Make what plays evaluations and nothing that trains: no runner, no learner, no Ray."""
-        from outrider.algorithm.assembly import build_to_evaluate
+        from outrider.algorithm.assembly.assembly import build_to_evaluate
 
         return build_to_evaluate(self.name, self.settings)

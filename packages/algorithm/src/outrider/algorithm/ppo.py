@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from outrider.algorithm.config import AlgorithmConfig
-from outrider.algorithm.run_settings import RunSettings
-from outrider.algorithm.section import Section
+from outrider.algorithm.settings.run_settings import RunSettings
+from outrider.algorithm.settings.section import Section
 from outrider.learner import PPOSettings
 
 

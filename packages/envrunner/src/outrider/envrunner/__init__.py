@@ -1,33 +1,33 @@
 """Steps environments and records fragments, without torch and without Ray."""
 
-from outrider.envrunner.acting_policy import ActingPolicy
-from outrider.envrunner.action_sampler import ActionSampler
-from outrider.envrunner.agents_error import AgentsError, ForgottenEndError
-from outrider.envrunner.async_fleet import AsyncRunnerFleet
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.fleet import RunnerFleet
-from outrider.envrunner.multi_agent_environment import make_multi_agent_vector
-from outrider.envrunner.multi_agent_vector import (
+from outrider.envrunner.agents.agents_error import AgentsError, ForgottenEndError
+from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector
+from outrider.envrunner.agents.multi_agent_vector import (
     AgentGroup,
     LastObservations,
     MultiAgentStep,
     MultiAgentVector,
 )
-from outrider.envrunner.onnx_policy import OnnxPolicy
-from outrider.envrunner.pool import (
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.environments.restarts import EnvironmentsFailedError
+from outrider.envrunner.environments.vector_environment import make_vector_environment
+from outrider.envrunner.fleet.async_fleet import AsyncRunnerFleet
+from outrider.envrunner.fleet.fleet import RunnerFleet
+from outrider.envrunner.fleet.pool import (
     AsyncRunnerPool,
     LocalRunnerPool,
     PoolStatistics,
     RunnerPool,
     WaitInterruptedError,
 )
-from outrider.envrunner.restarts import EnvironmentsFailedError
-from outrider.envrunner.roster import RunnersLostError
-from outrider.envrunner.runner import EnvRunner
-from outrider.envrunner.runner_plan import RunnerPlan
+from outrider.envrunner.fleet.roster import RunnersLostError
+from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.policies.acting_policy import ActingPolicy
+from outrider.envrunner.policies.action_sampler import ActionSampler
+from outrider.envrunner.policies.onnx_policy import OnnxPolicy
+from outrider.envrunner.policies.torch_policy import TorchPolicy
+from outrider.envrunner.sampling.runner import EnvRunner
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.envrunner.torch_policy import TorchPolicy
-from outrider.envrunner.vector_environment import make_vector_environment
 
 __all__ = [
     "ActingPolicy",

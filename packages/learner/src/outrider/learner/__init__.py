@@ -3,40 +3,40 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from outrider.learner.algorithm_settings import settings_class
 from outrider.learner.algorithms import make_learner, make_stacked_learner
-from outrider.learner.appo_settings import APPOSettings
-from outrider.learner.impala_settings import IMPALASettings
 from outrider.learner.learner_group import LearnerGroupSettings
-from outrider.learner.ppo_settings import PPOSettings
-from outrider.learner.schedule import Schedule
+from outrider.learner.training.algorithm_settings import settings_class
+from outrider.learner.training.appo_settings import APPOSettings
+from outrider.learner.training.impala_settings import IMPALASettings
+from outrider.learner.training.ppo_settings import PPOSettings
+from outrider.learner.training.schedule import Schedule
 
 if TYPE_CHECKING:
-    from outrider.learner.appo import APPOLearner
-    from outrider.learner.async_group import LocalAsyncLearnerGroup
-    from outrider.learner.device import choose_device
-    from outrider.learner.group import (
+    from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
+    from outrider.learner.groups.group import (
         AsyncLearnerGroup,
         LearnerGroup,
         LearnerGroupStatistics,
         LocalLearnerGroup,
         UpdateReport,
     )
-    from outrider.learner.impala import IMPALALearner
+    from outrider.learner.groups.learner_loop import LearnerLoop
     from outrider.learner.learner import Learner, StateTree
-    from outrider.learner.learner_loop import LearnerLoop
     from outrider.learner.learner_plan import LearnerPlan
-    from outrider.learner.mesh_ranks import MeshRanks
-    from outrider.learner.multi_agent_learner import MultiAgentLearner
-    from outrider.learner.multi_agent_plan import MultiAgentPlan, StackPlan
-    from outrider.learner.non_finite import TrainingDivergedError
-    from outrider.learner.ppo import PPOLearner
-    from outrider.learner.ranks import OneRank, Ranks
-    from outrider.learner.sole_learner import SoleLearner
-    from outrider.learner.stack_learner import StackLearner
-    from outrider.learner.stacked_appo import StackedAPPOLearner
-    from outrider.learner.stacked_impala import StackedIMPALALearner
-    from outrider.learner.stacked_ppo import StackedPPOLearner
+    from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
+    from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
+    from outrider.learner.stacks.sole_learner import SoleLearner
+    from outrider.learner.stacks.stack_learner import StackLearner
+    from outrider.learner.stacks.stacked_appo import StackedAPPOLearner
+    from outrider.learner.stacks.stacked_impala import StackedIMPALALearner
+    from outrider.learner.stacks.stacked_ppo import StackedPPOLearner
+    from outrider.learner.training.appo import APPOLearner
+    from outrider.learner.training.device import choose_device
+    from outrider.learner.training.impala import IMPALALearner
+    from outrider.learner.training.mesh_ranks import MeshRanks
+    from outrider.learner.training.non_finite import TrainingDivergedError
+    from outrider.learner.training.ppo import PPOLearner
+    from outrider.learner.training.ranks import OneRank, Ranks
 
 __all__ = [
     "APPOLearner",
@@ -76,32 +76,32 @@ __all__ = [
 ]
 
 _HOMES = {
-    "APPOLearner": "appo",
-    "AsyncLearnerGroup": "group",
-    "IMPALALearner": "impala",
+    "APPOLearner": "training.appo",
+    "AsyncLearnerGroup": "groups.group",
+    "IMPALALearner": "training.impala",
     "Learner": "learner",
-    "LearnerGroup": "group",
-    "LearnerGroupStatistics": "group",
-    "LearnerLoop": "learner_loop",
+    "LearnerGroup": "groups.group",
+    "LearnerGroupStatistics": "groups.group",
+    "LearnerLoop": "groups.learner_loop",
     "LearnerPlan": "learner_plan",
-    "LocalAsyncLearnerGroup": "async_group",
-    "LocalLearnerGroup": "group",
-    "MeshRanks": "mesh_ranks",
-    "MultiAgentLearner": "multi_agent_learner",
-    "MultiAgentPlan": "multi_agent_plan",
-    "OneRank": "ranks",
-    "PPOLearner": "ppo",
-    "Ranks": "ranks",
-    "SoleLearner": "sole_learner",
-    "StackLearner": "stack_learner",
-    "StackPlan": "multi_agent_plan",
-    "StackedAPPOLearner": "stacked_appo",
-    "StackedIMPALALearner": "stacked_impala",
-    "StackedPPOLearner": "stacked_ppo",
+    "LocalAsyncLearnerGroup": "groups.async_group",
+    "LocalLearnerGroup": "groups.group",
+    "MeshRanks": "training.mesh_ranks",
+    "MultiAgentLearner": "stacks.multi_agent_learner",
+    "MultiAgentPlan": "stacks.multi_agent_plan",
+    "OneRank": "training.ranks",
+    "PPOLearner": "training.ppo",
+    "Ranks": "training.ranks",
+    "SoleLearner": "stacks.sole_learner",
+    "StackLearner": "stacks.stack_learner",
+    "StackPlan": "stacks.multi_agent_plan",
+    "StackedAPPOLearner": "stacks.stacked_appo",
+    "StackedIMPALALearner": "stacks.stacked_impala",
+    "StackedPPOLearner": "stacks.stacked_ppo",
     "StateTree": "learner",
-    "TrainingDivergedError": "non_finite",
-    "UpdateReport": "group",
-    "choose_device": "device",
+    "TrainingDivergedError": "training.non_finite",
+    "UpdateReport": "groups.group",
+    "choose_device": "training.device",
 }
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from outrider.learner.algorithm_settings import AlgorithmSettings, settings_class
-from outrider.learner.appo_settings import APPOSettings
-from outrider.learner.impala_settings import IMPALASettings
-from outrider.learner.ppo_settings import PPOSettings
+from outrider.learner.training.algorithm_settings import AlgorithmSettings, settings_class
+from outrider.learner.training.appo_settings import APPOSettings
+from outrider.learner.training.impala_settings import IMPALASettings
+from outrider.learner.training.ppo_settings import PPOSettings
 
 if TYPE_CHECKING:
     import torch
 
     from outrider.learner.learner import Learner
-    from outrider.learner.ranks import Ranks
-    from outrider.learner.row_orders import RowOrders
-    from outrider.learner.stack_learner import StackLearner
-    from outrider.learner.trained_alone import MakeAlone
+    from outrider.learner.rows.row_orders import RowOrders
+    from outrider.learner.stacks.stack_learner import StackLearner
+    from outrider.learner.stacks.trained_alone import MakeAlone
+    from outrider.learner.training.ranks import Ranks
     from outrider.rlmodule import Policy, PolicyStack
 
 
@@ -37,15 +37,15 @@ def make_learner(
         raise ValueError(f"{name} takes {kind.__name__}; it was given {type(settings).__name__}")
     match settings:
         case PPOSettings():
-            from outrider.learner.ppo import PPOLearner
+            from outrider.learner.training.ppo import PPOLearner
 
             return PPOLearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         case IMPALASettings():
-            from outrider.learner.impala import IMPALALearner
+            from outrider.learner.training.impala import IMPALALearner
 
             return IMPALALearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
         case APPOSettings():
-            from outrider.learner.appo import APPOLearner
+            from outrider.learner.training.appo import APPOLearner
 
             return APPOLearner(policy, settings, seed=seed, ranks=ranks, device=device, orders=orders)
 
@@ -64,7 +64,7 @@ def make_stacked_learner(
     """Make the learner of policies that are computed together; see `StackedLearner`."""
     match settings:
         case PPOSettings():
-            from outrider.learner.stacked_ppo import StackedPPOLearner
+            from outrider.learner.stacks.stacked_ppo import StackedPPOLearner
 
             return StackedPPOLearner(
                 stack,
@@ -77,7 +77,7 @@ def make_stacked_learner(
                 make_alone=make_alone,
             )
         case IMPALASettings():
-            from outrider.learner.stacked_impala import StackedIMPALALearner
+            from outrider.learner.stacks.stacked_impala import StackedIMPALALearner
 
             return StackedIMPALALearner(
                 stack,
@@ -90,7 +90,7 @@ def make_stacked_learner(
                 make_alone=make_alone,
             )
         case APPOSettings():
-            from outrider.learner.stacked_appo import StackedAPPOLearner
+            from outrider.learner.stacks.stacked_appo import StackedAPPOLearner
 
             return StackedAPPOLearner(
                 stack,

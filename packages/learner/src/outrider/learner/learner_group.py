@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from outrider.learner.ignored import warn_of_ignored
-from outrider.learner.number_check import check_number
+from outrider.learner.training.ignored import warn_of_ignored
+from outrider.learner.training.number_check import check_number
 
 _OF_THE_SERVICE = (
     "learner_address",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from outrider.learner.groups.sharing import SHARED_ROWS, Sharing
 from outrider.learner.learner_group import LearnerGroupSettings
-from outrider.learner.sharing import SHARED_ROWS, Sharing
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from outrider.learner.learner import Learner
-    from outrider.learner.ranks import Ranks
+    from outrider.learner.training.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,7 +23,7 @@ class LearnerPlan:
     """Everything that the ranks of a group have in common."""
 
     algorithm: str
-    """Name by which `outrider.learner.algorithm_settings` knows it, such as "ppo"."""
+    """Name by which `outrider.learner.training.algorithm_settings` knows it, such as "ppo"."""
     training: Any
     """Settings of that algorithm: PPOSettings and the like."""
     policy: PolicyRecipe
@@ -58,7 +58,7 @@ class LearnerPlan:
     @staticmethod
     def from_message(message: Mapping[str, Any], load: Callable[[bytes], Any] | None = None) -> LearnerPlan:
         """Read what `to_message` returned. Raises ValueError for what this release does not know."""
-        from outrider.learner.algorithm_settings import settings_class
+        from outrider.learner.training.algorithm_settings import settings_class
 
         return LearnerPlan(
             algorithm=message["algorithm"],

@@ -12,12 +12,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from outrider.envrunner.assigned_runner import FarmEnvironment
-from outrider.envrunner.dial_again import BackOff
-from outrider.envrunner.farm_runner import FarmRunner
-from outrider.envrunner.farm_session import FarmSession
-from outrider.envrunner.gateway import SAMPLE
-from outrider.envrunner.weights_selection import ON_DEMAND
+from outrider.envrunner.farm.assigned_runner import FarmEnvironment
+from outrider.envrunner.farm.dial_again import BackOff
+from outrider.envrunner.farm.farm_runner import FarmRunner
+from outrider.envrunner.farm.farm_session import FarmSession
+from outrider.envrunner.gateway.gateway import SAMPLE
+from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.testing.connections import ConnectionPair, PairedConnection
 from outrider.transport.connection import DialError, Receiver
 from outrider.wire import Fragment, Hello

@@ -17,12 +17,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from outrider.envrunner.agent_slots import wire_agents
-from outrider.envrunner.environment import EnvironmentSettings
-from outrider.envrunner.matchups import Matchups
-from outrider.envrunner.multi_agent_environment import multi_agent_spaces
-from outrider.envrunner.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.policy_entry import PolicyEntry
+from outrider.envrunner.agents.agent_slots import wire_agents
+from outrider.envrunner.agents.multi_agent_environment import multi_agent_spaces
+from outrider.envrunner.environments.environment import EnvironmentSettings
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.wire import PolicyGraph, Weights, joint_fingerprint

@@ -20,9 +20,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from outrider.envrunner.cast import Cast
-from outrider.envrunner.planned_runner import CAST
-from outrider.envrunner.remote_runners import (
+from outrider.envrunner.fleet.planned_runner import CAST
+from outrider.envrunner.fleet.remote_runners import (
     Admission,
     Failed,
     Left,
@@ -33,6 +32,7 @@ from outrider.envrunner.remote_runners import (
     Sampled,
     Waiting,
 )
+from outrider.envrunner.policies.cast import Cast
 from outrider.transport import LocalFragment, WeightsReference
 from outrider.wire import Fragment, Weights
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAgentVector
 from outrider.testing.agent_script import Script
 from outrider.testing.situations import SITUATIONS, Situation, Way
 from outrider.testing.story_teller import Moment, StoryTeller

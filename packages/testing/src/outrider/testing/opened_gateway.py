@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerPlan
-from outrider.envrunner.gateway import Gateway
-from outrider.envrunner.remote_runners import RunnerEvent, Sampled
+from outrider.envrunner.fleet.remote_runners import RunnerEvent, Sampled
+from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.dialled_gateway import MemoryPort
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.raw_runner import NUMBERED_GRAPH, RawRunner

@@ -20,7 +20,7 @@ from outrider.envrunner import (
     RunnerPlan,
     RunnerPool,
 )
-from outrider.envrunner.environment import spaces_of
+from outrider.envrunner.environments.environment import spaces_of
 from outrider.testing.fragments import assert_goes_on, assert_same_fragment, assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights

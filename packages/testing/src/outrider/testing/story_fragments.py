@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from outrider.envrunner.multi_agent_runner import MultiAgentRunner
-from outrider.envrunner.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.testing.agent_script import Script
 from outrider.testing.story_policies import STORY_POLICIES, StoryMapping, StoryStack, story_weights

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.policy_entry import PolicyEntry
-from outrider.envrunner.policy_mapping import Episode
-from outrider.envrunner.spaces import space_from_gymnasium
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.testing.story_teller import action_space, observation_space
 from outrider.wire import Columns, TensorSpec, Weights, action_heads
 

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.testing.agent_script import Script
 from outrider.testing.story_teller import (
     STATE_SPACE,

@@ -1,0 +1,1 @@
+"""Puts the parts of an algorithm together, and checks first that they fit."""

@@ -1,0 +1,1 @@
+"""The command `outrider`, its flags and pictures."""

@@ -1,0 +1,1 @@
+"""Training loops, runs of them, and what is counted in their iterations."""

@@ -1,0 +1,138 @@
+"""The loop of algorithms whose runners and learners never wait for one another: IMPALA and APPO.
+
+    runners ---- fragments, as references ----> this loop ----> learners, each with a queue
+       ^                                                              |
+       +--------------- weights, as soon as there are newer -----------+
+
+Runners sample without pause with the newest weights that they hold; learners take from their queue
+without pause. The loop moves references between the two and reads none. Where the queue is full it
+takes no more fragments, and runners whose fragments are not taken stop: nothing piles up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from outrider.algorithm.loops.iteration import Iteration, LearnerWork
+from outrider.envrunner import AsyncRunnerPool, WaitInterruptedError
+from outrider.learner import AsyncLearnerGroup, UpdateReport
+from outrider.transport import FragmentReference, WeightsReference
+
+WAIT_S = 0.02
+"""Longest wait for one side before the other one is looked at again."""
+
+
+class StalledError(RuntimeError):
+    """The learners take no fragments and finish no update."""
+
+
+class AsynchronousLoop:
+    """Keeps every runner and every learner busy; obeys `TrainingLoop`."""
+
+    def __init__(
+        self,
+        runners: AsyncRunnerPool,
+        learners: AsyncLearnerGroup,
+        *,
+        min_time_s: float,
+        patience_s: float,
+    ) -> None:
+        """Make iterations of at least `min_time_s`; give up where an update takes over `patience_s`.
+
+        Runners that deliver nothing are the pool's to give up.
+        """
+        self._runners = runners
+        self._learners = learners
+        self._min_time_s = min_time_s
+        self._patience_s = patience_s
+        self._num_restarts = 0
+        self._weights = learners.publish()
+
+    def iterate(self) -> Iteration:
+        """Collect, learn and publish, all at once, for a while and until an update was made."""
+        started = time.perf_counter()
+        moved = started
+        summaries, reports = [], list[UpdateReport]()
+        self._runners.offer(self._weights)
+        while not reports or time.perf_counter() - started < self._min_time_s:
+            room = self._learners.room
+            fragments: Sequence[FragmentReference] = ()
+            if room:
+                try:
+                    fragments = self._runners.collect(at_most=room, timeout_s=WAIT_S)
+                except WaitInterruptedError:
+                    if not reports:
+                        raise
+                    break
+                self._learners.put(fragments)
+            learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
+            newest = learned[-1].weights if learned else self._learners.publish()
+            if newest.version > self._weights.version:  # also without a report: ranks that went back
+                self._weights = newest
+                self._runners.offer(newest)
+            summaries += [fragment.summary for fragment in fragments]
+            reports += learned
+            moved = self._watch(moved, moves=bool(room or learned))
+        self._num_restarts += sum(report.num_restarts for report in reports)
+        return Iteration(
+            summaries=summaries,
+            metrics=reports[-1].metrics,
+            learners=_sum_up(reports, self._num_restarts),
+            runners=self._runners.statistics(),
+            total_s=time.perf_counter() - started,
+        )
+
+    @property
+    def weights(self) -> WeightsReference:
+        """After the newest update that was reported."""
+        return self._weights
+
+    def republish(self) -> None:
+        """Let runners know of policies that were added or removed between two iterations."""
+        self._weights = self._learners.publish()
+        self._runners.offer(self._weights)
+
+    def interrupt(self) -> None:
+        """Wait for no runner that has not started."""
+        self._runners.interrupt()
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the learners' state, and what keeps later runners from playing an episode again."""
+        return {"learner": self._learners.get_state(), "runners": self._runners.get_state()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; fragments that were under way are not in it."""
+        self._learners.set_state(state["learner"])
+        self._runners.set_state(state["runners"])
+        self._weights = self._learners.publish()
+
+    def _watch(self, moved: float, *, moves: bool) -> float:
+        """Return when the learners last took something or learned something. Raises StalledError."""
+        now = time.perf_counter()
+        if not moves and now - moved > self._patience_s:
+            raise StalledError(
+                f"the learners finished no update within {self._patience_s:g} s; raise learner_timeout_s if "
+                "one may take longer"
+            )
+        return now if moves else moved
+
+
+def _sum_up(reports: Sequence[UpdateReport], num_restarts: int) -> LearnerWork:
+    staleness: Counter[int] = Counter()
+    for report in reports:
+        staleness.update(report.staleness)
+    num_updates = sum(report.num_updates for report in reports)
+    return LearnerWork(
+        work_s=sum(report.work_s for report in reports),
+        wait_s=sum(report.wait_s for report in reports),
+        num_updates=num_updates,
+        queue_depth=sum(report.queue_depth * report.num_updates for report in reports) / num_updates,
+        staleness=dict(staleness),
+        num_stale_rows=sum(report.num_stale_rows for report in reports),
+        num_lost_updates=sum(report.num_lost_updates for report in reports),
+        num_lost_rows=sum(report.num_lost_rows for report in reports),
+        num_restarts=num_restarts,
+    )

@@ -1,0 +1,105 @@
+"""Evaluations of several agents: episodes with fixed seeds and no exploration, apart from training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from outrider.algorithm.loops.evaluation_pace import EvaluationPace
+from outrider.algorithm.policies.policy_returns import NUM_SHOWN, SPREAD
+
+if TYPE_CHECKING:
+    from outrider.algorithm.policies.current_mapping import CurrentMapping
+    from outrider.algorithm.policies.policy_book import BookedPolicy, PolicyBook
+    from outrider.algorithm.settings.run_settings import RunSettings
+    from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
+    from outrider.envrunner.environments.sync_vector import OnFailure
+    from outrider.envrunner.policies.acting_stack import ActingStack
+    from outrider.wire import AgentEpisodes, Weights
+
+MakeCopies = "Callable[[int, OnFailure], MultiAgentVector]"
+
+
+class MultiAgentEvaluator:
+    """Plays all policies in environments that are made for each evaluation and closed after it."""
+
+    def __init__(
+        self,
+        settings: RunSettings,
+        make_vector: Callable[[int, OnFailure], MultiAgentVector],
+        make_stack: Callable[[str, Sequence[BookedPolicy]], ActingStack],
+        mapping: CurrentMapping,
+        book: PolicyBook,
+    ) -> None:
+        """`make_stack` makes what acts for a stack, called once for each; `mapping` says who plays."""
+        self._settings = settings
+        self._make_vector, self._make_stack = make_vector, make_stack
+        self._mapping, self._book = mapping, book
+        self._stacks: dict[str, ActingStack] = {}
+
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
+        """Play episodes from `seed` on and return their metrics; returns are sums over all agents.
+
+        Those of each policy are means over the episodes of the agents that it acted for.
+        """
+        from outrider.envrunner.sampling.multi_agent_evaluation import evaluate_agents
+
+        episodes = evaluate_agents(
+            self._make_vector,
+            self._acting(weights),
+            self._mapping,
+            [policy.entry for policy in self._book],
+            num_episodes=num_episodes,
+            num_envs=self._settings.evaluation.evaluation_num_envs,
+            seed=seed,
+            max_env_restarts=self._settings.env_runners.max_env_restarts,
+            on_step=EvaluationPace(num_episodes),
+        )
+        assert episodes.agents is not None
+        return {
+            "num_episodes": len(episodes.returns),
+            "episode_return_mean": float(episodes.returns.mean()),
+            "episode_return_std": float(episodes.returns.std()),
+            "episode_return_min": float(episodes.returns.min()),
+            "episode_return_max": float(episodes.returns.max()),
+            "episode_length_mean": float(episodes.lengths.mean()),
+            **self._of_policies(episodes.agents),
+        }
+
+    def record_video(self, weights: Weights, path: Path, *, seed: int) -> NoReturn:
+        """Refuse."""
+        raise ValueError(
+            "episodes of several agents cannot be filmed yet; evaluate them without a video, or render the "
+            "environment in a script of your own with algorithm.policies"
+        )
+
+    def _acting(self, weights: Weights) -> list[ActingStack]:
+        by_stack = self._book.by_stack()
+        for name, policies in by_stack.items():
+            if name not in self._stacks:
+                self._stacks[name] = self._make_stack(name, policies)
+            self._stacks[name].forget()
+            self._stacks[name].set_weights(weights)
+        return [self._stacks[name] for name in by_stack]
+
+    def _of_policies(self, agents: AgentEpisodes) -> dict[str, float]:
+        size = self._book.next_number
+        num_episodes = np.bincount(agents.policy, minlength=size)
+        with np.errstate(invalid="ignore"):
+            means = np.bincount(agents.policy, agents.returns, minlength=size) / num_episodes
+            lengths = np.bincount(agents.policy, agents.lengths, minlength=size) / num_episodes
+        played = num_episodes > 0
+        result: dict[str, float] = {"num_policies": len(self._book)}
+        if played.any():
+            percentiles = np.percentile(means[played], SPREAD)
+            result |= {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}
+        for _, policy in zip(range(NUM_SHOWN), self._book, strict=False):
+            if played[policy.number]:
+                start = f"policies/{policy.name}"
+                result[f"{start}/episode_return_mean"] = float(means[policy.number])
+                result[f"{start}/episode_length_mean"] = float(lengths[policy.number])
+                result[f"{start}/num_episodes"] = int(num_episodes[policy.number])
+        return result

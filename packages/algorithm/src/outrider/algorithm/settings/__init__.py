@@ -1,0 +1,1 @@
+"""The sections of a configuration, and their values as one types or saves them."""

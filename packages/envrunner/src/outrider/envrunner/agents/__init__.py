@@ -1,0 +1,1 @@
+"""Environments of several agents: their adapters, and many copies of them as arrays."""

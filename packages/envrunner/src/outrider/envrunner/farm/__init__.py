@@ -1,0 +1,1 @@
+"""The command `outrider-farm`: runners that dial a gateway."""

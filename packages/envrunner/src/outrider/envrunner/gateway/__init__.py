@@ -1,0 +1,1 @@
+"""Lets runners and environments in that dial from elsewhere."""

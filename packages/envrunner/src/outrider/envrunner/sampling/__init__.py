@@ -1,0 +1,1 @@
+"""Steps environments with policies, and writes down what happens as fragments and episodes."""

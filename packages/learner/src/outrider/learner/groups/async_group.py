@@ -1,0 +1,128 @@
+"""One learner that trains by itself in a thread of the calling process. Free of torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TypeVar
+
+from outrider.learner.groups.group import UpdateReport
+from outrider.learner.groups.learner_loop import LearnerLoop
+from outrider.learner.learner import Learner, StateTree
+from outrider.learner.rows.portions import Portion, Portions
+from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+
+R = TypeVar("R")
+
+
+class LocalAsyncLearnerGroup:
+    """Obeys `AsyncLearnerGroup` without another process."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        train_batch_size: int,
+        max_staleness: int,
+        queue_capacity: int,
+        timeout_s: float = 600.0,
+        num_ranks: int = 1,
+        num_steps_per_fragment: int | None = None,
+        deal: Callable[[Portion], Sequence[FragmentReference]] = attrgetter("fragments"),
+    ) -> None:
+        """Take the learner over and let `queue_capacity` updates wait.
+
+        `timeout_s` is the longest wait for a pause between two updates. Where the learner is one of
+        `num_ranks`, `deal` hands the shards of a portion to the others and returns its own. Steps per
+        fragment are as `Portions` has them.
+        """
+        self._learner = learner
+        self._deal = deal
+        self._timeout_s = timeout_s
+        self._weights: WeightsReference = LocalWeights(learner.publish())
+        self._portions = Portions(
+            train_batch_size=train_batch_size,
+            max_staleness=max_staleness,
+            capacity=queue_capacity,
+            version=self._weights.version,
+            num_ranks=num_ranks,
+            num_steps_per_fragment=num_steps_per_fragment,
+        )
+        self._num_learned = 0
+        self._loop: LearnerLoop[LocalWeights] = LearnerLoop(
+            learner, publish=lambda: LocalWeights(learner.publish())
+        )
+
+    @property
+    def room(self) -> int:
+        self._portions.begun(self._loop.num_begun - self._num_learned)
+        return self._portions.room
+
+    def put(self, fragments: Sequence[FragmentReference]) -> None:
+        check_room(len(fragments), self.room)
+        for portion in self._portions.add(fragments):
+            self._loop.put(self._deal(portion))
+
+    def reports(self, timeout_s: float) -> list[UpdateReport]:
+        report = self._loop.report(timeout_s)
+        if report is None:
+            return []
+        self._num_learned += report.num_updates
+        self._weights = max(self._weights, report.weights, key=attrgetter("version"))
+        learned = self._portions.learned(report.num_updates)
+        return [
+            UpdateReport(
+                num_updates=report.num_updates,
+                num_rows=sum(portion.num_rows for portion in learned),
+                metrics=report.metrics,
+                weights=report.weights,
+                staleness=staleness_of(learned),
+                num_fragments=sum(portion.num_taken for portion in learned),
+                num_stale_rows=self._portions.take_num_stale_rows(),
+                work_s=report.work_s,
+                wait_s=report.wait_s,
+                queue_depth=report.queue_depth,
+            )
+        ]
+
+    def publish(self) -> WeightsReference:
+        return self._weights
+
+    def get_state(self) -> StateTree:
+        return self._loop.between_updates(self._learner.get_state, self._timeout_s)
+
+    def set_state(self, state: StateTree) -> None:
+        self._weights = self._loop.between_updates(lambda: self._take_over(state), self._timeout_s)
+        self._portions.restart(self._weights.version)
+
+    def between_updates(self, function: Callable[[], R]) -> R:
+        """Call `function`, which may change the learner, after all that was put; return its result."""
+        result, self._weights = self._loop.between_updates(
+            lambda: (function(), LocalWeights(self._learner.publish())), self._timeout_s
+        )
+        self._portions.go_on_at(self._weights.version)
+        return result
+
+    def close(self) -> None:
+        self._loop.close()
+
+    def _take_over(self, state: StateTree) -> LocalWeights:
+        self._learner.set_state(state)
+        return LocalWeights(self._learner.publish())
+
+
+def check_room(num_fragments: int, room: int) -> None:
+    """Raise ValueError where there are more fragments than room."""
+    if num_fragments > room:
+        raise ValueError(
+            f"{num_fragments} fragments for a learner that has room for {room}; collect at most `room`"
+        )
+
+
+def staleness_of(portions: Sequence[Portion]) -> dict[int, int]:
+    """Return the number of fragments by their age, over all portions."""
+    staleness: Counter[int] = Counter()
+    for portion in portions:
+        staleness.update(portion.staleness)
+    return dict(staleness)

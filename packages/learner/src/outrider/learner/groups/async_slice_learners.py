@@ -1,0 +1,305 @@
+"""Ranks that train policies of their own without pause, as a group. Free of torch and Ray.
+
+    put:     references -> portions -> all of each portion to every rank, which queues it up
+    reports: one question under way to every rank, answered when an update of its own has ended
+
+Ranks keep their own pace: no one waits for another before the queue of the slowest is full. What the group
+has learned is what all ranks have, and its weights are at the version of the one that is furthest behind. A
+rank that dies is made anew alone: it goes back to its snapshot, and gets again what it had not learned from.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from outrider.learner.groups.async_group import check_room, staleness_of
+from outrider.learner.groups.dealt_calls import HeldFragment, deal, num_rows_of
+from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
+from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_state import copied
+from outrider.learner.groups.slice_progress import SliceProgress
+from outrider.learner.groups.slice_ranks import Answer, SliceRanks
+from outrider.learner.groups.slice_recovery import SliceRecovery
+from outrider.learner.groups.slice_work import SliceWork
+from outrider.learner.learner import StateTree
+from outrider.learner.rows.portions import Portion, Portions
+from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
+from outrider.transport import FragmentReference, WeightsReference
+
+_LOGGER = logging.getLogger("outrider.learner")
+_POLL_S = 5.0
+"""How long a rank holds back the answer that nothing was learned."""
+
+
+class AsyncSliceLearnerGroup:
+    """Ranks that train by themselves; obeys `AsyncLearnerGroup`."""
+
+    def __init__(
+        self,
+        ranks: SliceRanks,
+        plan: MultiAgentPlan,
+        *,
+        train_batch_size: int,
+        max_staleness: int,
+        queue_capacity: int,
+        num_steps_per_fragment: int,
+    ) -> None:
+        """Take over ranks that are up, made of `plan`; what is given beside is as `Portions` has it.
+
+        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait.
+        """
+        self._every = plan.settings.num_updates_between_snapshots
+        self._timeout_s = plan.settings.learner_timeout_s
+        self._ranks, num_ranks = ranks, ranks.num_ranks
+        self._recovery = SliceRecovery(
+            self._states("get_state"),
+            num_updates_between_snapshots=self._every,
+            max_restarts=plan.settings.max_learner_restarts,
+        )
+        self._portions = Portions(
+            train_batch_size=train_batch_size,
+            max_staleness=max_staleness,
+            capacity=queue_capacity,
+            version=self._recovery.version,
+            num_steps_per_fragment=num_steps_per_fragment,
+        )
+        self._progress = SliceProgress(num_ranks, self._recovery.version)
+        self._work = SliceWork(num_ranks)
+        self._told = self.statistics()
+        """Those that reports have told."""
+        self._calls: dict[Any, int] = {}
+        """Answers of `put` and the like that are under way, and the rank of each."""
+        self._asked: dict[int, tuple[Any, Any]] = {}
+        """Reports under way, by rank: references of the answer and of its weights."""
+        self._newest: list[Any] = [None] * num_ranks
+        """Each rank's newest weights, as a reference."""
+        self._changes: dict[int, list[tuple[Any, ...]]] = {}
+        """Calls that changed a rank, and are in no snapshot of it."""
+        self._unread: list[UpdateReport] = []
+        for rank in range(num_ranks):
+            self._begin(rank)
+        self._weights = self._joined()
+
+    @property
+    def room(self) -> int:
+        return self._portions.room
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        return self._ranks.num_ranks
+
+    def put(self, fragments: Sequence[FragmentReference]) -> None:
+        check_room(len(fragments), self.room)
+        for portion in self._portions.add(self._ranks.held(fragments)):
+            held = self._held(portion)
+            for rank in range(self.num_ranks):
+                self._hand(rank, portion, held)
+
+    def reports(self, timeout_s: float) -> list[UpdateReport]:
+        """Return what was learned; see `AsyncLearnerGroup`. Takes longer where a rank is made anew."""
+        deadline = time.monotonic() + timeout_s
+        while not self._unread:
+            left_s = deadline - time.monotonic()
+            if not self._hear(max(0.0, left_s)) and left_s <= 0:
+                break
+        reports, self._unread = self._unread, []
+        return reports
+
+    def publish(self) -> WeightsReference:
+        return self._weights
+
+    def statistics(self) -> LearnerGroupStatistics:
+        return self._recovery.statistics()
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing, after all that was put."""
+        while True:
+            self._learn_what_was_put()
+            try:
+                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
+            except LostRankError as error:
+                self._go_back(error)
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
+        """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
+        self._learn_what_was_put()
+        try:
+            for at_once in calls:
+                left = list(at_once)
+                while left:
+                    found, lost = self._ranks.settled({call[0]: self._ranks.call(*call) for call in left})
+                    for call in left:
+                        if call[0] in found:
+                            self._changes.setdefault(call[0], []).append(call)
+                    for error in lost:
+                        self._go_back(error)
+                    left = [call for call in left if call[0] not in found]
+            self._keep_all(plan)
+        finally:
+            self._changes.clear()
+
+    def get_state(self) -> StateTree:
+        """Return the state after all that was put, also where a rank has to learn from some of it again."""
+        while True:
+            self._learn_what_was_put()
+            try:
+                return self._ranks.get_state("state_after_all", self._timeout_s)
+            except LostRankError as error:
+                self._go_back(error)
+
+    def set_state(self, state: StateTree) -> None:
+        self._ranks.set_state(state)
+        self._recovery.set_state(state, self._ranks.sharing)
+        self._progress.restart(self._recovery.version)
+        self._keep_all(self._ranks.plan)
+        self._portions.restart(self._recovery.version)
+
+    def close(self) -> None:
+        self._ranks.kill()
+
+    def _begin(self, rank: int) -> None:
+        """Let a rank train by itself, from the state that it has."""
+        answer, self._newest[rank] = self._ranks.call_with_weights(rank, "begin", self._every)
+        self._ranks.answer(rank, answer)
+
+    def _held(self, portion: Portion) -> Sequence[HeldFragment]:
+        return self._ranks.held(portion.fragments)
+
+    def _hand(self, rank: int, portion: Portion, held: Sequence[HeldFragment]) -> None:
+        sharing, num_ranks = self._ranks.sharing, self.num_ranks
+        shard = deal(held, sharing, num_ranks, max(portion.staleness, default=0))[rank]
+        self._calls[self._ranks.call(rank, "put", *shard)] = rank
+
+    def _hear(self, timeout_s: float) -> bool:
+        """Take one answer, if one comes in time; return whether one did."""
+        for rank in range(self.num_ranks):
+            if rank not in self._asked:
+                self._asked[rank] = self._ranks.report(rank, _POLL_S)
+        reports = {answer: rank for rank, (answer, _) in self._asked.items()}
+        first = self._ranks.first([*reports, *self._calls], timeout_s)
+        if first is None:
+            return False
+        rank = reports.get(first, -1)
+        try:
+            if rank < 0:
+                self._ranks.read(first, self._calls.pop(first))
+            else:
+                _, weights = self._asked.pop(rank)
+                self._take_in(rank, self._ranks.read(first, rank), weights)
+        except LostRankError as error:
+            self._go_back(error)
+        return True
+
+    def _take_in(self, rank: int, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401
+        """Read what a rank learned; of no update, only how much of what was put waits no longer."""
+        self._progress.learned(rank, int(answer["num_updates"]), int(answer["num_begun"]))
+        if answer["num_updates"]:
+            self._newest[rank] = weights
+            self._recovery.learned(rank, int(answer["version"]))
+            if answer["snapshot"] is not None:
+                self._recovery.keep(rank, copied(answer["snapshot"]))
+            self._work.add(rank, answer)
+        learned = self._portions.learned(self._progress.take_num_learned())
+        self._portions.begun(self._progress.num_begun)
+        if learned:
+            self._weights = self._joined()
+            self._unread.append(self._report(learned))
+
+    def _report(self, learned: Sequence[Portion]) -> UpdateReport:
+        told, self._told = self._told, self.statistics()
+        work = self._work.take()
+        return UpdateReport(
+            num_updates=len(learned),
+            num_rows=sum(portion.num_rows for portion in learned),
+            metrics=self._ranks.sharing.join_metrics(work.metrics),
+            weights=self._weights,
+            staleness=staleness_of(learned),
+            num_fragments=sum(portion.num_taken for portion in learned),
+            num_stale_rows=self._portions.take_num_stale_rows(),
+            work_s=work.work_s,
+            wait_s=work.wait_s,
+            queue_depth=work.queue_depth,
+            num_lost_updates=self._told.num_lost_updates - told.num_lost_updates,
+            num_restarts=self._told.num_restarts - told.num_restarts,
+            num_lost_rows=self._told.num_lost_rows - told.num_lost_rows,
+        )
+
+    def _joined(self) -> WeightsReference:
+        """Return the group's weights, once they are made; those before, where a rank is lost meanwhile."""
+        try:
+            return self._ranks.joined_weights(self._newest, self._recovery.version)
+        except LostRankError as error:
+            self._go_back(error)
+            return self._weights
+
+    def _states(self, name: str, *arguments: Any) -> list[StateTree]:  # noqa: ANN401 - plain values
+        calls = [self._ranks.call(rank, name, None, *arguments) for rank in range(self.num_ranks)]
+        return [copied(answer["state"]) for answer in self._ranks.answers(calls)]
+
+    def _keep_all(self, plan: MultiAgentPlan) -> None:
+        """Take what the ranks, all of which wait, have now for their snapshots, and publish it.
+
+        That is the policies of `plan`.
+        """
+        while True:
+            try:
+                states = self._states("state_after_all", self._timeout_s)
+                calls = [self._ranks.call_with_weights(rank, "publish") for rank in range(self.num_ranks)]
+                self._ranks.answers([answer for answer, _ in calls])
+                break
+            except LostRankError as error:
+                self._go_back(error)  # to policies of the plan before, which then change again
+        self._ranks.plan = plan
+        self._recovery.set_states(states)
+        self._newest = [weights for _, weights in calls]
+        self._progress.restart(self._recovery.version)
+        self._changes.clear()
+        self._weights = self._joined()
+        self._portions.go_on_at(self._recovery.version)
+
+    def _learn_what_was_put(self) -> None:
+        """Wait until all ranks have learned from every portion; reports are kept."""
+        deadline = time.monotonic() + self._timeout_s
+        while self._portions.num_dealt:
+            before = self._portions.num_dealt
+            self._hear(max(0.0, deadline - time.monotonic()))
+            if self._portions.num_dealt < before:
+                deadline = time.monotonic() + self._timeout_s
+            elif time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"the learners finished no update within {self._timeout_s:g} s; raise learner_timeout_s, "
+                    "or see to their processes"
+                )
+
+    def _go_back(self, error: LostRankError) -> None:
+        """Make a rank anew from its snapshot, and hand it what it had not learned from; the others go on."""
+        rank = error.rank
+        assert rank is not None, "ranks that sum nothing are lost by themselves"
+        began = time.monotonic()
+        first, version = self._progress.made_anew(rank)
+        while True:
+            self._asked.pop(rank, None)
+            self._calls = {call: other for call, other in self._calls.items() if other != rank}
+            state = self._recovery.go_back(rank, str(error), version=version)
+            try:
+                self._ranks.make_anew(rank)
+                for call in [(rank, "set_state", {}, state), *self._changes.get(rank, ())]:
+                    self._ranks.answer(rank, self._ranks.call(*call))
+                self._begin(rank)
+                for portion in self._portions.dealt[first:]:
+                    held = self._held(portion)
+                    there = self._ranks.still_there(held, rank=rank)
+                    self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
+                    self._hand(rank, portion, there)
+                break
+            except LostRankError as again:
+                error = again
+        _LOGGER.warning("learner %d is back after %.1f s", rank, time.monotonic() - began)
+        for other in range(self.num_ranks):
+            if other != rank:
+                self._calls[self._ranks.call(other, "count_change")] = other
+        self._portions.count_change()

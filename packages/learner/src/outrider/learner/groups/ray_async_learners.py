@@ -1,0 +1,290 @@
+"""Learner ranks on Ray that train by themselves: the driver's side of `outrider.learner.groups.ray_rank`.
+
+    put:     references -> portions -> a shard of each portion for each rank, which queues them up
+    reports: one question under way to every rank, answered when an update has ended
+
+Why ranks never wait for each other in vain: the driver cuts what comes in into portions, one for each
+update, and deals the streams of each to all ranks at once, in the same order. How old its fragments will be
+is decided there, too. A rank throws nothing away and chooses nothing, so that each takes the same updates;
+it enters a sum only with its shard in hand, and the others have theirs or are about to. While runners are
+slow no rank is inside a sum, and no deadline runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import ray
+
+from outrider.learner.groups.async_group import check_room, staleness_of
+from outrider.learner.groups.dealt_calls import deal, num_rows_of
+from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
+from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_state import copied, for_all
+from outrider.learner.groups.ray_learners import made_anew, recovery_from, statistics_of
+from outrider.learner.groups.ray_rank import Answer
+from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
+from outrider.learner.learner import StateTree
+from outrider.learner.rows.portions import Portion, Portions
+from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
+from outrider.transport import FragmentReference, WeightsReference
+from outrider.transport.ray_references import RayWeights, put_fragment
+
+_POLL_S = 5.0
+"""How long a rank holds back the answer that nothing was learned."""
+_OTHERS_EVERY_S = 0.5
+"""How often ranks other than 0 are asked for their times."""
+
+
+class RayAsyncLearnerGroup:
+    """Ranks that train by themselves; obeys `AsyncLearnerGroup`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        num_learners: int,
+        options: Options,
+        train_batch_size: int,
+        max_staleness: int,
+        queue_capacity: int,
+        num_steps_per_fragment: int | None = None,
+        run: str = "",
+    ) -> None:
+        """Start the ranks and wait until they are up; see `RayLearnerGroup`.
+
+        `train_batch_size` is that of all ranks together; `queue_capacity` updates may wait. Steps per
+        fragment are as `Portions` has them.
+        """
+        self._every = plan.settings.num_updates_between_snapshots
+        self._timeout_s = plan.settings.learner_timeout_s
+        self._start = partial(RayRanks, plan=plan, num_ranks=num_learners, options=options, run=run)
+        self._ranks = self._start()
+        state = copied(self._ranks.get_state("get_state"))
+        self._recovery = recovery_from(state, plan)
+        self._portions = Portions(
+            train_batch_size=train_batch_size,
+            max_staleness=max_staleness,
+            capacity=queue_capacity,
+            version=self._recovery.version,
+            num_ranks=self._ranks.sharing.min_num_streams(num_learners),
+            num_steps_per_fragment=num_steps_per_fragment,
+        )
+        self._others = _Times(num_learners)
+        self._statistics = self.statistics()
+        """Those that reports have told."""
+        self._unread: list[UpdateReport] = []
+        self._begin()
+
+    @property
+    def room(self) -> int:
+        return self._portions.room
+
+    def put(self, fragments: Sequence[FragmentReference]) -> None:
+        check_room(len(fragments), self.room)
+        self._deal(self._portions.add([put_fragment(fragment) for fragment in fragments]))
+
+    def reports(self, timeout_s: float) -> list[UpdateReport]:
+        """Return what was learned; see `AsyncLearnerGroup`. Takes longer where ranks are made anew."""
+        deadline = time.monotonic() + timeout_s
+        while not self._unread:
+            left_s = deadline - time.monotonic()
+            try:
+                heard = self._hear(max(0.0, left_s))
+            except LostRankError as error:
+                self._go_back(error)
+                continue
+            if not heard and left_s <= 0:
+                break
+        reports, self._unread = self._unread, []
+        return reports
+
+    def publish(self) -> WeightsReference:
+        return self._weights
+
+    def statistics(self) -> LearnerGroupStatistics:
+        return statistics_of(self._recovery)
+
+    def get_state(self) -> StateTree:
+        """Return the state after all that was put; of the newest snapshot, where a rank is lost meanwhile."""
+        while True:
+            try:
+                self._learn_what_was_put()
+                return self._ranks.get_state("state_after_all", self._timeout_s)
+            except LostRankError as error:
+                self._go_back(error)
+
+    def set_state(self, state: StateTree) -> None:
+        self._ranks.set_state(state)
+        self._recovery.set_state(copied(for_all(state)))
+        self._weights = self._ranks.publish()
+        self._portions.restart(self._weights.version)
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        return self._ranks.num_ranks
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing, after all that was put."""
+        while True:
+            try:
+                self._learn_what_was_put()
+                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
+            except LostRankError as error:
+                self._go_back(error)
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
+        """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
+        while True:
+            try:
+                self._learn_what_was_put()
+                for at_once in calls:
+                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
+                state = copied(self._ranks.get_state("state_after_all", self._timeout_s))
+                self._weights = self._ranks.publish()
+                break
+            except LostRankError as error:
+                self._go_back(error)
+        self._start = partial(self._start, plan=plan)
+        self._recovery.set_state(for_all(state))
+        self._portions.go_on_at(self._weights.version)
+
+    def close(self) -> None:
+        self._ranks.kill()
+
+    def _begin(self) -> None:
+        """Let all ranks train by themselves, from the state that they have."""
+        self._calls: dict[Any, int] = {}
+        """Answers of `put` that are under way, and the rank of each."""
+        self._asked: dict[Any, tuple[int, Any]] = {}
+        """Reports under way: the rank of each, and the reference of its weights."""
+        self._ask_next_s = [0.0] * self._ranks.num_ranks
+        self._num_learned = 0
+        calls = [
+            self._ranks.call_with_weights(rank, "begin", self._every) for rank in range(self._ranks.num_ranks)
+        ]
+        answers = self._ranks.answers([answer for answer, _ in calls])
+        self._weights = RayWeights(calls[0][1], int(answers[0]["version"]))
+
+    def _deal(self, portions: Iterable[Portion]) -> None:
+        for portion in portions:
+            held = [put_fragment(fragment) for fragment in portion.fragments]
+            for rank, shard in enumerate(
+                deal(held, self._ranks.sharing, self._ranks.num_ranks, max(portion.staleness))
+            ):
+                self._calls[self._ranks.call(rank, "put", *shard)] = rank
+
+    def _ask(self) -> None:
+        """Have a question under way to rank 0 at all times, and to the others now and then."""
+        under_way = {rank for rank, _ in self._asked.values()}
+        now = time.monotonic()
+        for rank in range(self._ranks.num_ranks):
+            if rank not in under_way and now >= self._ask_next_s[rank]:
+                answer, weights = self._ranks.report(rank, _POLL_S)
+                self._asked[answer] = (rank, weights)
+
+    def _hear(self, timeout_s: float) -> bool:
+        """Take one answer, if one comes in time; return whether one did."""
+        self._ask()
+        ready, _ = ray.wait([*self._asked, *self._calls], num_returns=1, timeout=timeout_s)
+        if not ready:
+            return False
+        (ref,) = ready
+        rank, weights = self._asked.pop(ref) if ref in self._asked else (self._calls.pop(ref), None)
+        try:
+            answer = read_answer(ref, rank)
+        except LostRankError as error:
+            others = {ref: other for ref, (other, _) in self._asked.items()} | self._calls
+            raise_cause(error, others)
+        if weights is not None and rank:
+            self._ask_next_s[rank] = time.monotonic() + _OTHERS_EVERY_S
+            self._others.add(answer)
+        elif weights is not None:
+            self._take_in(answer, weights)
+        return True
+
+    def _take_in(self, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401 - a reference
+        """Read what rank 0 learned; of no update, only how much of what was put waits no longer."""
+        num_updates = int(answer["num_updates"])
+        self._num_learned += num_updates
+        learned = self._portions.learned(num_updates)
+        self._portions.begun(int(answer["num_begun"]) - self._num_learned)
+        if not num_updates:
+            return
+        self._weights = RayWeights(weights, int(answer["version"]))
+        self._recovery.learned(self._weights.version)
+        if answer["snapshot"] is not None:
+            self._recovery.keep(copied(answer["snapshot"]))
+        told, self._statistics = self._statistics, self.statistics()
+        work_s, wait_s = self._others.mean_with(answer)
+        report = UpdateReport(
+            num_updates=num_updates,
+            num_rows=sum(portion.num_rows for portion in learned),
+            metrics=answer["metrics"],
+            weights=self._weights,
+            staleness=staleness_of(learned),
+            num_fragments=sum(portion.num_taken for portion in learned),
+            num_stale_rows=self._portions.take_num_stale_rows(),
+            work_s=work_s,
+            wait_s=wait_s,
+            queue_depth=answer["queue_depth"],
+            num_lost_updates=self._statistics.num_lost_updates - told.num_lost_updates,
+            num_restarts=self._statistics.num_restarts - told.num_restarts,
+            num_lost_rows=self._statistics.num_lost_rows - told.num_lost_rows,
+        )
+        self._unread.append(report)
+
+    def _learn_what_was_put(self) -> None:
+        """Wait until every portion is learned from; reports are kept. Errors of all ranks are heard."""
+        deadline = time.monotonic() + self._timeout_s
+        while self._portions.num_dealt:
+            before = self._portions.num_dealt
+            self._hear(max(0.0, deadline - time.monotonic()))
+            if self._portions.num_dealt < before:
+                deadline = time.monotonic() + self._timeout_s
+            elif time.monotonic() >= deadline:
+                raise TimeoutError(
+                    f"the learners finished no update within {self._timeout_s:g} s; raise learner_timeout_s, "
+                    "or see to their processes"
+                )
+
+    def _go_back(self, error: LostRankError) -> None:
+        """Make the ranks anew, and deal to them what the lost ones had not learned from."""
+        waiting: list[FragmentReference] = []
+        while True:
+            self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
+            waiting += self._portions.restart(self._recovery.version)
+            try:
+                self._begin()
+                there = self._ranks.still_there(waiting)
+                self._recovery.num_lost_rows += num_rows_of(waiting) - num_rows_of(there)
+                self._portions.lost(len(waiting) - len(there))
+                waiting = []
+                self._deal(self._portions.add(there))
+            except LostRankError as again:
+                error = again
+                continue
+            return
+
+
+class _Times:
+    """Seconds that ranks other than 0 worked and waited, until they are told with rank 0's."""
+
+    def __init__(self, num_ranks: int) -> None:
+        self._num_ranks = num_ranks
+        self._work_s = self._wait_s = 0.0
+
+    def add(self, answer: Mapping[str, Any]) -> None:
+        if answer["num_updates"]:
+            self._work_s += answer["work_s"]
+            self._wait_s += answer["wait_s"]
+
+    def mean_with(self, answer: Mapping[str, Any]) -> tuple[float, float]:
+        """Return the means over all ranks, and start anew."""
+        work_s, wait_s = self._work_s + answer["work_s"], self._wait_s + answer["wait_s"]
+        self._work_s = self._wait_s = 0.0
+        return work_s / self._num_ranks, wait_s / self._num_ranks

@@ -1,0 +1,197 @@
+"""A learner group whose ranks are Ray actors: the driver's side of `outrider.learner.groups.ray_rank`.
+
+    driver                     ranks                       object store
+    update: references ------> each pulls its shard <----- fragments
+    answer                  <- weights ------------------> weights, once per node that reads them
+
+What ranks share out, and whose answers and weights are the group's, says `outrider.learner.groups.sharing`.
+The driver reads no fragment and no weights; of a snapshot it keeps a copy in its own memory, so that the
+group can be made anew when a rank dies.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import ray
+
+from outrider.learner.groups.dealt_calls import deal, num_rows_of
+from outrider.learner.groups.group import LearnerGroupStatistics
+from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_state import copied, for_all
+from outrider.learner.groups.ray_rank import Answer
+from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, read_answer
+from outrider.learner.groups.recovery import Recovery
+from outrider.learner.learner import StateTree
+from outrider.transport import FragmentReference, WeightsReference
+from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
+
+_LOGGER = logging.getLogger("outrider.learner")
+
+
+class RayLearnerGroup:
+    """Ranks that the training loop waits for; obeys `LearnerGroup`."""
+
+    def __init__(self, plan: Plan, *, num_learners: int, options: Options, run: str = "") -> None:
+        """Start the ranks and wait until they are up; `run` tags their metrics. Ray is connected.
+
+        Raises what `RayRanks` raises.
+        """
+        self._start = partial(RayRanks, plan=plan, num_ranks=num_learners, options=options, run=run)
+        self._ranks = self._start()
+        state = copied(self._ranks.get_state("get_state"))
+        self._recovery = recovery_from(state, plan)
+        self._snapshot: list[Any] = []
+        """A snapshot under way, as references."""
+        self._weights = self._ranks.publish()
+
+    def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
+        """Train on all ranks. After the loss of a rank, train again from the newest snapshot.
+
+        Fragments that were lost with it are left out and counted. Returns nothing, after no training,
+        where too few are left to go round.
+        """
+        held = [put_fragment(fragment) for fragment in fragments]
+        while True:
+            try:
+                metrics, self._weights = self._update(held)
+            except LostRankError as error:
+                held = self._go_back_with(held, error)
+                if not held:
+                    return {}
+                continue
+            self._recovery.learned(self._weights.version)
+            self._take_snapshot()
+            return metrics
+
+    @property
+    def num_ranks(self) -> int:
+        """How many ranks there are."""
+        return self._ranks.num_ranks
+
+    def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
+        """Return a rank's answer to a call that changes nothing."""
+        while True:
+            try:
+                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
+            except LostRankError as error:
+                self._go_back(error)
+
+    def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: Plan) -> None:
+        """See `outrider.learner.groups.ray_policies.ChangingRanks`."""
+        while True:
+            try:
+                for at_once in calls:
+                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
+                state, weights = copied(self._ranks.get_state("get_state")), self._ranks.publish()
+                break
+            except LostRankError as error:
+                self._go_back(error)
+        self._start = partial(self._start, plan=plan)
+        self._snapshot = []
+        self._recovery.set_state(for_all(state))
+        self._weights = weights
+
+    def publish(self) -> WeightsReference:
+        return self._weights
+
+    def statistics(self) -> LearnerGroupStatistics:
+        return statistics_of(self._recovery)
+
+    def get_state(self) -> StateTree:
+        """Return the state of all ranks; of the newest snapshot, where a rank is lost meanwhile."""
+        while True:
+            try:
+                return self._ranks.get_state("get_state")
+            except LostRankError as error:
+                self._go_back(error)
+
+    def set_state(self, state: StateTree) -> None:
+        self._snapshot = []
+        self._ranks.set_state(state)
+        self._recovery.set_state(copied(for_all(state)))
+        self._weights = self._ranks.publish()
+
+    def close(self) -> None:
+        self._ranks.kill()
+
+    def _go_back(self, error: LostRankError) -> None:
+        self._snapshot = []
+        self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
+
+    def _go_back_with(self, held: Sequence[RayFragment], error: LostRankError) -> list[RayFragment]:
+        """Make the ranks anew; return the fragments that are left, or none where they do not go round."""
+        while True:
+            self._go_back(error)
+            try:
+                self._weights = self._ranks.publish()
+                there = self._ranks.still_there(held)
+            except LostRankError as again:
+                error = again
+                continue
+            num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
+            if sum(each.summary.num_streams for each in there) < num_needed:
+                _LOGGER.warning("this update is left out: too few of its fragments are left")
+                there = []
+            self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
+            return there
+
+    def _update(self, held: Sequence[RayFragment]) -> tuple[dict[str, float], RayWeights]:
+        ranks = self._ranks
+        calls = [
+            ranks.call_with_weights(rank, "update", *shard)
+            for rank, shard in enumerate(deal(held, ranks.sharing, ranks.num_ranks))
+        ]
+        answers = ranks.answers([answer for answer, _ in calls])
+        weights = ranks.joined_weights([calls[rank][1] for rank in ranks.holders], answers[0]["version"])
+        return ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in ranks.holders]), weights
+
+    def _take_snapshot(self) -> None:
+        """Ask for a snapshot where it is time, and keep the one before once it is here."""
+        asked = self._snapshot
+        if asked and not ray.wait(asked, num_returns=len(asked), timeout=0)[1]:
+            self._snapshot = []
+            with suppress(LostRankError):  # the next update finds that out
+                states = [read_answer(part, rank)["state"] for rank, part in enumerate(asked)]
+                self._recovery.keep(copied(self._ranks.sharing.join_states(states)))
+        if not self._snapshot and self._recovery.is_due:
+            self._snapshot = [self._ranks.call(rank, "get_state", None) for rank in self._ranks.holders]
+
+
+def made_anew(
+    ranks: RayRanks, start: Callable[[], RayRanks], recovery: Recovery, error: LostRankError
+) -> RayRanks:
+    """End what is left of a group and make it again from the newest snapshot."""
+    began = time.monotonic()
+    while True:
+        ranks.kill()
+        state = recovery.go_back(str(error))
+        try:
+            ranks = start()
+            ranks.set_state(state)
+        except LostRankError as again:
+            error = again
+            continue
+        _LOGGER.warning("the learners are back after %.1f s", time.monotonic() - began)
+        return ranks
+
+
+def recovery_from(state: StateTree, plan: Plan) -> Recovery:
+    return Recovery(
+        for_all(state),
+        num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
+        max_restarts=plan.settings.max_learner_restarts,
+    )
+
+
+def statistics_of(recovery: Recovery) -> LearnerGroupStatistics:
+    return LearnerGroupStatistics(
+        num_restarts=recovery.num_restarts,
+        num_lost_updates=recovery.num_lost_updates,
+        num_lost_rows=recovery.num_lost_rows,
+    )

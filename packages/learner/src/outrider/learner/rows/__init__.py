@@ -1,0 +1,1 @@
+"""Fragments as tensors, and the orders and portions in which they are trained on."""

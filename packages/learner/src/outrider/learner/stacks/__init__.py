@@ -1,0 +1,1 @@
+"""Trains many policies at once: those of one architecture are a stack."""
