@@ -31,7 +31,7 @@ from gymnasium.envs.registration import VectorizeMode
 from numpy.typing import NDArray
 
 from outrider.algorithm import League, LeagueSettings, PPOConfig
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.rlmodule import Policy
 
 Boards = NDArray[np.int64]

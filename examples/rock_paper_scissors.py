@@ -27,7 +27,7 @@ from gymnasium.envs.registration import VectorizeMode
 from numpy.typing import NDArray
 
 from outrider.algorithm import Algorithm, League, LeagueSettings, PPOConfig
-from outrider.envrunner.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 
 NOTHING_TO_SEE = gym.spaces.Box(0, 1, (1,), np.float32)
 
