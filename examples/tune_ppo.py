@@ -23,7 +23,7 @@ except ImportError as error:
     sys.exit(f"this example needs Ray Tune, and {missing} is not installed; install outrider-algorithm[tune]")
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.cluster.ray_tune import tune_trainable
+from outrider.algorithm.ray_tune import tune_trainable
 
 METRIC = "episode_return_mean"
 SEARCHED = {

@@ -25,8 +25,8 @@ ALLOWED = {
     # To and from processes that this very process has started, over pipes.
     "envrunner/environments/async_vector.py": {"pickle"},
     "envrunner/environments/environment_process.py": {"cloudpickle", "pickle"},
-    "envrunner/fleet/process_runners.py": {"cloudpickle"},
-    "envrunner/fleet/runner_process.py": {"pickle"},
+    "envrunner/farm/process_runners.py": {"cloudpickle"},
+    "envrunner/farm/runner_process.py": {"pickle"},
     "envrunner/environments/served_environment.py": {"pickle"},
 }
 """Which module may use what of these, relative to `outrider`. No other may, and none more than this."""

@@ -18,7 +18,7 @@ import gymnasium as gym
 import pytest
 
 from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, RunnerFleet
-from outrider.envrunner.fleet.process_runners import ProcessRunners
+from outrider.envrunner.farm.process_runners import ProcessRunners
 from outrider.envrunner.fleet.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled
 from outrider.testing.async_runner_pool_conformance import AsyncRunnerPoolConformance
 from outrider.testing.runner_pool_conformance import (

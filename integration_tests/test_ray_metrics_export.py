@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import ray
 
-from outrider.algorithm.cluster.ray_metrics import RayMetrics, ray_is_running
+from outrider.algorithm.views.ray_metrics import RayMetrics, ray_is_running
 
 DEADLINE_S = 30.0
 ALGORITHM: Any = None

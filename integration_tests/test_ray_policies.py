@@ -24,12 +24,12 @@ from outrider.learner import (
     UpdateReport,
 )
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.groups.learned_policies import LearnedPolicies, PoliciesHere
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.groups.ray_policies import RayPolicies
 from outrider.learner.groups.ray_ranks import RayRanks
 from outrider.learner.groups.slice_learners import SliceLearnerGroup
-from outrider.learner.stacks.learned_policies import LearnedPolicies, PoliciesHere
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import (

@@ -12,7 +12,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.cluster.ray_tune import tune_trainable
+from outrider.algorithm.ray_tune import tune_trainable
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tune_ppo.py"
 

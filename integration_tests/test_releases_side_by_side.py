@@ -30,8 +30,8 @@ from outrider.envrunner import (
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.fleet.ray_runners import RayRunners
 from outrider.learner import LearnerGroupSettings, LearnerPlan, LocalLearnerGroup, OneRank, PPOSettings
+from outrider.learner.groups.device import choose_device
 from outrider.learner.groups.ray_learners import RayLearnerGroup
-from outrider.learner.training.device import choose_device
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from outrider.envrunner.fleet.runner_orders import RunnerOrders
+from outrider.envrunner.farm.runner_orders import RunnerOrders
 from outrider.transport.addresses import check_listen, read_tokens
 from outrider.transport.connection import Connection, DialError
 from outrider.transport.grpc_dialer import dial

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm.views.bottleneck import bottleneck
-from outrider.algorithm.views.shares import Shares
+from outrider.algorithm.loops.bottleneck import bottleneck
+from outrider.algorithm.loops.shares import Shares
 from outrider.envrunner import EnvRunnerSettings
 from outrider.learner import LearnerGroupSettings
 

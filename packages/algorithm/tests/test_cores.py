@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from outrider.algorithm.views.cores import BusyCores
+from outrider.algorithm.loops.cores import BusyCores
 
 
 def test_cores_are_busy_for_the_share_of_ticks_in_which_they_did_not_rest(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.algorithm.policies.league_games import Games, GamesInProgress
+from outrider.algorithm.league.league_games import Games, GamesInProgress
 from outrider.wire import AgentEpisodes
 
 MAIN, OLD = 4, 7

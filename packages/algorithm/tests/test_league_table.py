@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from outrider.algorithm.policies.league_games import Games
-from outrider.algorithm.policies.league_opponents import OpponentRule, matchups_of, opponent_shares
-from outrider.algorithm.policies.league_table import LeagueTable, expected_score
+from outrider.algorithm.league.league_games import Games
+from outrider.algorithm.league.league_opponents import OpponentRule, matchups_of, opponent_shares
+from outrider.algorithm.league.league_table import LeagueTable, expected_score
 
 
 def games(*played: tuple[int, int, float]) -> Games:

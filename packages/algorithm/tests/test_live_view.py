@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.settings.stopping import StopRule, StopSettings
-from outrider.algorithm.views.figure import figure
 from outrider.algorithm.views.live_view import LiveView
 from outrider.algorithm.views.plain_lines import PlainLines
 

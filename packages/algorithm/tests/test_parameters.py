@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.settings.parameters import with_parameters
+from outrider.algorithm.parameters import with_parameters
 
 BASE = PPOConfig().environment("CartPole-v1").training(lr=1e-3, num_epochs=2)
 

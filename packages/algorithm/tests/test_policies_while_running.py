@@ -165,7 +165,7 @@ def test_what_learners_do_not_change_is_not_changed(change: str, monkeypatch: py
 
     with config().build() as algorithm:
         algorithm.set_matchups(alone("0"))
-        monkeypatch.setattr(f"outrider.learner.stacks.learned_policies.PoliciesHere.{change}", gone)
+        monkeypatch.setattr(f"outrider.learner.groups.learned_policies.PoliciesHere.{change}", gone)
         with pytest.raises(ConnectionError, match="the learner is gone"):
             getattr(algorithm, f"{change}_policy")({"add": "2", "remove": "1"}[change])
         assert list(algorithm.policies) == ["0", "1"]

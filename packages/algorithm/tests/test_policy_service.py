@@ -9,8 +9,8 @@ import pytest
 
 from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
 from outrider.algorithm.assembly import policy_service
-from outrider.learner.stacks.learned_policies import PoliciesHere
-from outrider.learner.stacks.multi_agent_plan import Intake
+from outrider.learner.groups.learned_policies import PoliciesHere
+from outrider.learner.groups.multi_agent_plan import Intake
 
 
 class Group:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from outrider.algorithm.cluster.ray_metrics import gauge_values, ray_is_running
+from outrider.algorithm.views.ray_metrics import gauge_values, ray_is_running
 
 
 def test_only_finite_numbers_that_were_measured_go_out_to_ray() -> None:

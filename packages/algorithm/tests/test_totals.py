@@ -8,8 +8,8 @@ import pytest
 
 from outrider.algorithm import PPOConfig
 from outrider.algorithm.loops.iteration import Iteration, LearnerWork
+from outrider.algorithm.loops.shares import shares_of
 from outrider.algorithm.loops.totals import NUM_AGES, Totals
-from outrider.algorithm.views.shares import shares_of
 from outrider.envrunner import PoolStatistics
 from outrider.wire import EpisodeStatistics, FragmentSummary, SamplingStatistics
 

@@ -30,8 +30,8 @@ import ray
 from runners import Sample, compare, plan, race, spread
 
 from outrider.envrunner import EnvironmentSettings
+from outrider.envrunner.farm.process_runners import ProcessRunners
 from outrider.envrunner.fleet.fleet import RunnerFleet
-from outrider.envrunner.fleet.process_runners import ProcessRunners
 from outrider.envrunner.fleet.ray_runners import RayRunners
 from outrider.envrunner.fleet.remote_runners import RemoteRunners
 from outrider.envrunner.fleet.runner_plan import RunnerPlan

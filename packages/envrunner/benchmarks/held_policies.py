@@ -32,8 +32,8 @@ import numpy as np
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerFleet
 from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.farm.process_runners import ProcessRunners
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.fleet.process_runners import ProcessRunners
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights

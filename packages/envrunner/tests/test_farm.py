@@ -12,7 +12,7 @@ import pytest
 from outrider.envrunner.farm.dial_again import BackOff
 from outrider.envrunner.farm.farm import Farm
 from outrider.envrunner.farm.farm_log import FarmLog
-from outrider.envrunner.fleet.runner_orders import DIAL, DRAIN, RunnerOrders
+from outrider.envrunner.farm.runner_orders import DIAL, DRAIN, RunnerOrders
 
 ORDERS = RunnerOrders(
     address="trainer:1", name="farm", component="outrider-farm", environment={}, drain_s=30.0

@@ -8,7 +8,7 @@ import pytest
 from outrider.envrunner.farm import farm_command
 from outrider.envrunner.farm.farm_command import main
 from outrider.envrunner.farm.farm_flags import orders_of, parser
-from outrider.envrunner.fleet.runner_orders import RunnerOrders
+from outrider.envrunner.farm.runner_orders import RunnerOrders
 
 CART_POLE = ["--connect", "127.0.0.1:1", "--env", "CartPole-v1"]
 

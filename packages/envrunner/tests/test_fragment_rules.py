@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner.sampling.fragment_rules import FragmentRules
+from outrider.envrunner.gateway.fragment_rules import FragmentRules
 from outrider.testing.multi_agent_messages import agent_episodes
 from outrider.wire import (
     BoxSpace,

@@ -12,10 +12,10 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from outrider.envrunner.agents.independent_agents import IndependentAgents
+from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 from outrider.envrunner.agents.sync_agents import SyncAgents
 from outrider.envrunner.environments.environment_state import StatefulEnvironment
-from outrider.envrunner.environments.independent_vector import IndependentVector
 from outrider.testing.scripted import ScriptedEnvironment, scripted_vector
 
 NUM_ENVS, NUM_AGENTS = 2, 3

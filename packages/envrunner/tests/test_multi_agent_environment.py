@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from outrider.envrunner.agents.central_state import CentralState
+from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
 from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
 from outrider.envrunner.agents.sync_agents import SyncAgents
@@ -22,7 +23,6 @@ from outrider.envrunner.environments.environment import (
     spaces_of,
     spec_of,
 )
-from outrider.envrunner.environments.independent_vector import IndependentVector
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.testing.scripted import ScriptedEnvironment
 

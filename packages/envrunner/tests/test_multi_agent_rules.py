@@ -13,8 +13,8 @@ import pytest
 from outrider.envrunner.environments.environment import EnvironmentSettings
 from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.envrunner.gateway.introduction import introduction
 from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups
 from outrider.envrunner.policies.policy_entry import PolicyEntry

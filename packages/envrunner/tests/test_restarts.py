@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from outrider.envrunner.environments.restarts import Restarts
-from outrider.envrunner.fleet.runner_orders import RunnerOrders
+from outrider.envrunner.farm.runner_orders import RunnerOrders
 
 
 def test_copies_that_fail_at_each_step_are_logged_once_in_ten_seconds(
@@ -26,7 +26,7 @@ def test_copies_that_fail_at_each_step_are_logged_once_in_ten_seconds(
 
 def printed(*, debug: bool) -> str:
     pytest.importorskip("grpc", reason="the extra grpc is not installed")
-    from outrider.envrunner.fleet.runner_process import lines_of
+    from outrider.envrunner.farm.runner_process import lines_of
 
     orders = RunnerOrders(address="unix:s", name="runner 3", component="a runner", plan={}, debug=debug)
     error = ArithmeticError("no licence")

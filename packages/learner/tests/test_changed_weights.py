@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.learner.groups.changed_weights import ChangedWeights, put_together
+from outrider.learner.service.changed_weights import ChangedWeights, put_together
 from outrider.transport import LocalWeights
 from outrider.wire import Weights, WeightsStack, joint_fingerprint
 

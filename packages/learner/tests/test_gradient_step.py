@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from outrider.learner.ranks import OneRank
 from outrider.learner.training.gradient_step import GradientStep, buckets
-from outrider.learner.training.ranks import OneRank
 
 
 @pytest.mark.parametrize("grad_clip", [None, 0.5])

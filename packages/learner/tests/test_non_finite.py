@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from outrider.learner import PPOLearner, PPOSettings, TrainingDivergedError
+from outrider.learner.ranks import OneRank
 from outrider.learner.training.gradient_step import GradientStep
-from outrider.learner.training.ranks import OneRank
 
 ONE_STEP = PPOSettings(minibatch_size=64, num_epochs=1)
 

@@ -60,7 +60,7 @@ def test_a_finished_episode_leaves_nothing_behind(lab: Any) -> None:
 
 
 def test_rewards_are_divided_by_the_deviation_of_returns(lab: Any) -> None:
-    from outrider.learner.training.ranks import OneRank
+    from outrider.learner.ranks import OneRank
 
     policy = lab.policy(normalize_rewards=True)
     rows = rows_from_fragments([stream(lab, [1.0, 1.0, 4.0, 2.0], terminated=[1])], CPU)
@@ -70,7 +70,7 @@ def test_rewards_are_divided_by_the_deviation_of_returns(lab: Any) -> None:
 
 
 def test_rewards_stay_as_they_are_without_a_normaliser(lab: Any) -> None:
-    from outrider.learner.training.ranks import OneRank
+    from outrider.learner.ranks import OneRank
 
     rows = rows_from_fragments([stream(lab, [1.0, 3.0])], CPU)
     assert RewardScale().scale(lab.policy(), rows, OneRank(), 0.5).tolist() == [1.0, 3.0]

@@ -16,10 +16,10 @@ from outrider.learner import (
     PPOSettings,
     StackPlan,
 )
+from outrider.learner.groups.learned_policies import PoliciesHere
 from outrider.learner.groups.policy_slices import join_weights, part_of_rank
 from outrider.learner.groups.rank_policies import RankPolicies
-from outrider.learner.stacks.learned_policies import PoliciesHere
-from outrider.learner.training.ranks import ApartRank
+from outrider.learner.ranks import ApartRank
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment
 

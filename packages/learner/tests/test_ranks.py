@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from outrider.learner import PPOLearner, PPOSettings, make_learner, settings_class
+from outrider.learner.ranks import OneRank
 from outrider.learner.training.advantage_scale import standardise
-from outrider.learner.training.ranks import OneRank
 
 SETTINGS = PPOSettings(minibatch_size=1000, num_epochs=4, lr=1e-3, entropy_coeff=0.01)
 

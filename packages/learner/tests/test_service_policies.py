@@ -23,13 +23,13 @@ from outrider.learner import (
     PPOSettings,
     StackPlan,
 )
-from outrider.learner.service import introduction
+from outrider.learner.groups import introduction
+from outrider.learner.groups.learned_policies import PoliciesHere
+from outrider.learner.groups.multi_agent_plan import Intake
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message, stack_message
 from outrider.learner.service.service_policies import ServicePolicies
 from outrider.learner.service.torchrun_groups import TorchrunGroups
-from outrider.learner.stacks.learned_policies import PoliciesHere
-from outrider.learner.stacks.multi_agent_plan import Intake
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import BoxSpace, DiscreteSpace, decode_tree, encode_tree, session
@@ -497,7 +497,7 @@ def test_a_plan_that_nobody_could_train_is_refused_and_the_next_run_is_served(
 def test_more_policies_than_a_service_trains_are_refused_before_any_is_made(
     network: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("outrider.learner.stacks.stack_checks.MAX_POLICIES", 3)
+    monkeypatch.setattr("outrider.learner.service.stack_checks.MAX_POLICIES", 3)
     with pytest.raises(ValueError, match="there would be 4 policies, and a learner service trains up to 3"):
         network.group(plan(stacks=(stack("many", 0, 1, 2, 3),)))
     policies = ServicePolicies(network.group(plan()))

@@ -15,11 +15,11 @@ import pytest
 
 from outrider.learner import LearnerGroupSettings
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.policy_slices import join_states, state_of_rank
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.sharing import SHARED_POLICIES
 from outrider.learner.groups.slice_learners import SliceLearnerGroup
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import DiscreteSpace, EpisodeStatistics, FragmentSummary, SamplingStatistics
 

@@ -7,10 +7,10 @@ if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.appo import APPOConfig, APPORunSettings
     from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
-    from outrider.algorithm.loops.callback import Callback
-    from outrider.algorithm.loops.training_run import Outcome, TrainingRun
-    from outrider.algorithm.policies.league import League, LeagueSettings
+    from outrider.algorithm.league.league import League, LeagueSettings
     from outrider.algorithm.ppo import PPOConfig, PPORunSettings
+    from outrider.algorithm.run.callback import Callback
+    from outrider.algorithm.run.training_run import Outcome, TrainingRun
     from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
     from outrider.algorithm.saved.checkpointed_policy import load_policy
     from outrider.algorithm.saved.run_directory import RunDirectory
@@ -43,19 +43,19 @@ _HOMES = {
     "APPOConfig": "appo",
     "APPORunSettings": "appo",
     "Algorithm": "algorithm",
-    "Callback": "loops.callback",
+    "Callback": "run.callback",
     "CheckpointError": "saved.checkpoint",
     "IMPALAConfig": "impala",
     "IMPALARunSettings": "impala",
-    "League": "policies.league",
-    "LeagueSettings": "policies.league",
+    "League": "league.league",
+    "LeagueSettings": "league.league",
     "NotWrittenError": "saved.whole_file",
-    "Outcome": "loops.training_run",
+    "Outcome": "run.training_run",
     "PPOConfig": "ppo",
     "PPORunSettings": "ppo",
     "PolicySpec": "settings.multi_agent_settings",
     "RunDirectory": "saved.run_directory",
-    "TrainingRun": "loops.training_run",
+    "TrainingRun": "run.training_run",
     "load_policy": "saved.checkpointed_policy",
     "read_checkpoint": "saved.checkpoint",
     "write_checkpoint": "saved.checkpoint",

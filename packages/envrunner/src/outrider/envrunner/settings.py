@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.gateway.gateway_settings import GatewaySettings
+from outrider.envrunner.gateway_settings import GatewaySettings
 from outrider.envrunner.setting_checks import require_seconds, require_whole
 
 

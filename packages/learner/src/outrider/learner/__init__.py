@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from outrider.learner.algorithms import make_learner, make_stacked_learner
-from outrider.learner.learner_group import LearnerGroupSettings
+from outrider.learner.groups.learner_group import LearnerGroupSettings
 from outrider.learner.training.algorithm_settings import settings_class
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.impala_settings import IMPALASettings
@@ -13,6 +13,7 @@ from outrider.learner.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
+    from outrider.learner.groups.device import choose_device
     from outrider.learner.groups.group import (
         AsyncLearnerGroup,
         LearnerGroup,
@@ -21,22 +22,21 @@ if TYPE_CHECKING:
         UpdateReport,
     )
     from outrider.learner.groups.learner_loop import LearnerLoop
+    from outrider.learner.groups.learner_plan import LearnerPlan
+    from outrider.learner.groups.mesh_ranks import MeshRanks
+    from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
     from outrider.learner.learner import Learner, StateTree
-    from outrider.learner.learner_plan import LearnerPlan
+    from outrider.learner.ranks import OneRank, Ranks
     from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
-    from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
     from outrider.learner.stacks.sole_learner import SoleLearner
     from outrider.learner.stacks.stack_learner import StackLearner
     from outrider.learner.stacks.stacked_appo import StackedAPPOLearner
     from outrider.learner.stacks.stacked_impala import StackedIMPALALearner
     from outrider.learner.stacks.stacked_ppo import StackedPPOLearner
     from outrider.learner.training.appo import APPOLearner
-    from outrider.learner.training.device import choose_device
     from outrider.learner.training.impala import IMPALALearner
-    from outrider.learner.training.mesh_ranks import MeshRanks
     from outrider.learner.training.non_finite import TrainingDivergedError
     from outrider.learner.training.ppo import PPOLearner
-    from outrider.learner.training.ranks import OneRank, Ranks
 
 __all__ = [
     "APPOLearner",
@@ -83,25 +83,25 @@ _HOMES = {
     "LearnerGroup": "groups.group",
     "LearnerGroupStatistics": "groups.group",
     "LearnerLoop": "groups.learner_loop",
-    "LearnerPlan": "learner_plan",
+    "LearnerPlan": "groups.learner_plan",
     "LocalAsyncLearnerGroup": "groups.async_group",
     "LocalLearnerGroup": "groups.group",
-    "MeshRanks": "training.mesh_ranks",
+    "MeshRanks": "groups.mesh_ranks",
     "MultiAgentLearner": "stacks.multi_agent_learner",
-    "MultiAgentPlan": "stacks.multi_agent_plan",
-    "OneRank": "training.ranks",
+    "MultiAgentPlan": "groups.multi_agent_plan",
+    "OneRank": "ranks",
     "PPOLearner": "training.ppo",
-    "Ranks": "training.ranks",
+    "Ranks": "ranks",
     "SoleLearner": "stacks.sole_learner",
     "StackLearner": "stacks.stack_learner",
-    "StackPlan": "stacks.multi_agent_plan",
+    "StackPlan": "groups.multi_agent_plan",
     "StackedAPPOLearner": "stacks.stacked_appo",
     "StackedIMPALALearner": "stacks.stacked_impala",
     "StackedPPOLearner": "stacks.stacked_ppo",
     "StateTree": "learner",
     "TrainingDivergedError": "training.non_finite",
     "UpdateReport": "groups.group",
-    "choose_device": "training.device",
+    "choose_device": "groups.device",
 }
 
 

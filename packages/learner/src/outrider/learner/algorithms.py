@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import torch
 
     from outrider.learner.learner import Learner
+    from outrider.learner.ranks import Ranks
     from outrider.learner.rows.row_orders import RowOrders
     from outrider.learner.stacks.stack_learner import StackLearner
     from outrider.learner.stacks.trained_alone import MakeAlone
-    from outrider.learner.training.ranks import Ranks
     from outrider.rlmodule import Policy, PolicyStack
 
 

@@ -14,7 +14,7 @@ from outrider.algorithm.settings.run_settings import RunSettings
 from outrider.learner import LocalLearnerGroup, choose_device
 from outrider.learner.algorithms import make_learner
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
-from outrider.learner.learner_plan import LearnerPlan
+from outrider.learner.groups.learner_plan import LearnerPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:

@@ -32,7 +32,6 @@ from outrider.algorithm.assembly.policy_learners import (
 )
 from outrider.algorithm.assembly.resources import check_resources, is_asynchronous
 from outrider.algorithm.assembly.runner_backend import with_backend
-from outrider.algorithm.assembly.stack_assembly import StackAssembly
 from outrider.algorithm.loops.asynchronous import AsynchronousLoop
 from outrider.algorithm.loops.resting import RestingPolicies
 from outrider.algorithm.loops.synchronous import SynchronousLoop
@@ -47,6 +46,7 @@ from outrider.algorithm.policies.policy_plan import (
     policy_names,
 )
 from outrider.algorithm.policies.several_policies import SeveralPolicies
+from outrider.algorithm.policies.stack_assembly import StackAssembly
 from outrider.algorithm.settings.run_settings import RunSettings
 from outrider.envrunner.agents.central_state import central_space, central_state
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.assembly.environment_elsewhere import environment_elsewhere
-from outrider.algorithm.assembly.players import Players, PlayersElsewhere, PlayersHere
 from outrider.algorithm.assembly.runner_assembly import runners_elsewhere
+from outrider.algorithm.policies.players import Players, PlayersElsewhere, PlayersHere
 from outrider.envrunner import AsyncRunnerFleet, LocalRunnerPool, RunnerFleet
 from outrider.envrunner.agents.agent_slots import wire_agents
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan

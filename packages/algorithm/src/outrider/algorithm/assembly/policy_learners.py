@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from outrider.learner import LocalLearnerGroup, OneRank, choose_device
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
-from outrider.learner.stacks.learned_policies import PoliciesHere
-from outrider.learner.stacks.multi_agent_plan import Intake, MultiAgentPlan
+from outrider.learner.groups.learned_policies import PoliciesHere
+from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.assembly.multi_agent_assembly import MultiAgentBlueprint
     from outrider.algorithm.cluster.ray_cluster import Cluster
     from outrider.learner import AsyncLearnerGroup, LearnerGroup, LearnerGroupSettings, MultiAgentLearner
-    from outrider.learner.stacks.learned_policies import BetweenUpdates, LearnedPolicies
+    from outrider.learner.groups.learned_policies import BetweenUpdates, LearnedPolicies
 
 
 def make_policy_learners(

@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.assembly.farm_assembly import packed_as
+from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service.service_learners import ServiceLearnerGroup
 from outrider.learner.service.service_policies import ServicePolicies
 from outrider.learner.service.service_security import client_security
-from outrider.learner.stacks.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
     from outrider.algorithm.settings.run_settings import RunSettings
     from outrider.learner import AsyncLearnerGroup, LearnerGroup
-    from outrider.learner.stacks.learned_policies import LearnedPolicies
+    from outrider.learner.groups.learned_policies import LearnedPolicies
 
 
 def policy_learners_at_service(

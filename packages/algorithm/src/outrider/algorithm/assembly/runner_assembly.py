@@ -145,7 +145,7 @@ def _on_ray(
 
 def _in_processes(plan: RunnerPlan | MultiAgentPlan, settings: EnvRunnerSettings) -> RemoteRunners:
     try:
-        from outrider.envrunner.fleet.process_runners import ProcessRunners
+        from outrider.envrunner.farm.process_runners import ProcessRunners
     except ImportError as error:
         raise ValueError(INSTALL_GRPC) from error
 

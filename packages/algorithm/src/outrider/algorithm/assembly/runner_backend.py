@@ -12,7 +12,7 @@ from outrider.algorithm.assembly.runner_checks import ONLY_ON_RAY
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.algorithm.settings.run_settings import RunSettings
 from outrider.envrunner import EnvRunnerSettings
-from outrider.envrunner.gateway.gateway_settings import Backend
+from outrider.envrunner.gateway_settings import Backend
 
 R = TypeVar("R", bound=RunSettings)
 

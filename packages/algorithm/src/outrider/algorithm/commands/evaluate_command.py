@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.commands.flags import Parser, reading
+from outrider.algorithm.figure import figure
 from outrider.algorithm.policies.policy_words import policy_lines, sum_of_agents
-from outrider.algorithm.views.figure import figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -61,9 +61,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from outrider.algorithm.loops import farm_counts
-from outrider.algorithm.views.bottleneck import bottleneck
-from outrider.algorithm.views.cores import BusyCores
-from outrider.algorithm.views.shares import shares_of
+from outrider.algorithm.loops.bottleneck import bottleneck
+from outrider.algorithm.loops.cores import BusyCores
+from outrider.algorithm.loops.shares import shares_of
 from outrider.envrunner import PoolStatistics
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.views.figure import figure
+from outrider.algorithm.figure import figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

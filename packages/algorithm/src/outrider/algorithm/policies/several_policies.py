@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from outrider.algorithm.assembly.players import Players
-    from outrider.algorithm.assembly.stack_assembly import StackAssembly
     from outrider.algorithm.loops.iteration import Iteration
     from outrider.algorithm.policies.current_mapping import CurrentMapping, MappingFunction
+    from outrider.algorithm.policies.players import Players
     from outrider.algorithm.policies.policy_book import BookedPolicy, PolicyBook
-    from outrider.learner.stacks.learned_policies import LearnedPolicies
+    from outrider.algorithm.policies.stack_assembly import StackAssembly
+    from outrider.learner.groups.learned_policies import LearnedPolicies
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes
 

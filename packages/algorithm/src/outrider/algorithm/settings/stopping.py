@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from outrider.algorithm.views.figure import figure
+from outrider.algorithm.figure import figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

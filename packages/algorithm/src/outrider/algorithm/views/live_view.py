@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.policies.policy_words import policies_words, sum_word
 from outrider.algorithm.views.bars import curve
-from outrider.algorithm.views.figure import figure
 from outrider.algorithm.views.stage_lines import (
     farm_line,
     learner_lane,

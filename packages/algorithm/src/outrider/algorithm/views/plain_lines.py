@@ -6,10 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+from outrider.algorithm.figure import figure
 from outrider.algorithm.loops.farm_counts import farm_words
+from outrider.algorithm.loops.shares import mean_share
 from outrider.algorithm.policies.policy_words import spread_words, sum_word
-from outrider.algorithm.views.figure import figure
-from outrider.algorithm.views.shares import mean_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,17 +6,17 @@ import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.cluster.ray_metrics import RayMetrics, ray_is_running
-from outrider.algorithm.loops.training_run import Outcome, TrainingRun
+from outrider.algorithm.figure import figure
 from outrider.algorithm.policies.policy_words import sum_of_agents
+from outrider.algorithm.run.training_run import Outcome, TrainingRun
 from outrider.algorithm.settings.setting_value import function_name
 from outrider.algorithm.settings.stopping import StopRule
-from outrider.algorithm.views.figure import figure
 from outrider.algorithm.views.plain_lines import PlainLines
+from outrider.algorithm.views.ray_metrics import RayMetrics, ray_is_running
 
 if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.loops.callback import Callback
+    from outrider.algorithm.run.callback import Callback
     from outrider.algorithm.saved.run_directory import RunDirectory
     from outrider.algorithm.views.live_view import LiveView
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from outrider.algorithm.loops.farm_counts import farm_words
+from outrider.algorithm.loops.shares import mean_share
 from outrider.algorithm.views.bars import Part, bar, curve
-from outrider.algorithm.views.shares import mean_share
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,6 +14,7 @@ from outrider.envrunner.agents.agent_slots import group_agents
 from outrider.envrunner.agents.agents_copy import AgentsCopy
 from outrider.envrunner.agents.described_agents import described_agents
 from outrider.envrunner.agents.independent_agents import IndependentAgents
+from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_trial import try_agents
 from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentVector
 from outrider.envrunner.agents.sync_agents import SyncAgents
@@ -33,7 +34,6 @@ from outrider.envrunner.environments.environment import (
     spec_of,
 )
 from outrider.envrunner.environments.environment_id import find_spec
-from outrider.envrunner.environments.independent_vector import IndependentVector
 from outrider.envrunner.environments.sync_vector import OnFailure
 from outrider.envrunner.environments.trial_step import try_step
 from outrider.envrunner.settings import EnvRunnerSettings

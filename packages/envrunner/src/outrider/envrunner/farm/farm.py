@@ -25,7 +25,7 @@ from typing import Any
 from outrider.envrunner.farm.dial_again import BackOff
 from outrider.envrunner.farm.farm_ending import Ended, Ending
 from outrider.envrunner.farm.farm_log import FarmLog
-from outrider.envrunner.fleet.runner_orders import DIAL, DRAIN, RunnerOrders, start
+from outrider.envrunner.farm.runner_orders import DIAL, DRAIN, RunnerOrders, start
 
 _RATE_S = 10.0
 """How often it is said how fast the farm is."""

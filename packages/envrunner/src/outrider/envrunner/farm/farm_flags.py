@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from outrider.envrunner.farm.farm_ending import Ending
-from outrider.envrunner.fleet.runner_orders import RunnerOrders
+from outrider.envrunner.farm.runner_orders import RunnerOrders
 from outrider.transport.addresses import is_loopback, parse_address, read_tokens
 from outrider.transport.flag_mistakes import in_our_words, whole_number
 from outrider.wire import encode_settings

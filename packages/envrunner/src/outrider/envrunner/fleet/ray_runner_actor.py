@@ -31,7 +31,7 @@ from outrider.envrunner.fleet.plan_message import plan_from_message
 from outrider.envrunner.fleet.ray_policy_source import GivenWeights, PolicySource
 from outrider.envrunner.fleet.ray_runner_metrics import RunnerMetrics
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
-from outrider.envrunner.gateway.introduction import introduction
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.policies.weights_loading import LostWeightsError, load_newer
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.envrunner.sampling.runner_protocol import SamplingRunner

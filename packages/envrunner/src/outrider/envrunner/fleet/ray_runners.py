@@ -48,7 +48,7 @@ from outrider.envrunner.fleet.remote_runners import (
     Sampled,
     Waiting,
 )
-from outrider.envrunner.gateway.introduction import introduction
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.weights_loading import LostWeightsError
 from outrider.envrunner.policies.weights_selection import ON_DEMAND

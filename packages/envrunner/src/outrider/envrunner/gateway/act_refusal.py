@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
-from outrider.envrunner.gateway.introduction import introduction
 from outrider.envrunner.gateway.runner_session import Tally, printable
 from outrider.envrunner.gateway.seats import Seats
+from outrider.envrunner.introduction import introduction
 from outrider.transport.connection import Connection
 from outrider.wire import Refusal, RefusalReason, Welcome, encode_act_response
 from outrider.wire.session import Goodbye, GoodbyeReason, SessionWelcome

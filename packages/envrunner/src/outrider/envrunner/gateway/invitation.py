@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
-from outrider.envrunner.gateway.introduction import introduction
 from outrider.envrunner.gateway.invited_policy import Invited, InvitedPolicy, Rules
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.policies.some_policies import of_policies
 from outrider.envrunner.policies.weights_selection import ON_DEMAND, HeldElsewhere
 from outrider.envrunner.settings import EnvRunnerSettings

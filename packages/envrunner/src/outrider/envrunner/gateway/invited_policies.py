@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.gateway.agents_misfit import agents_misfit
+from outrider.envrunner.gateway.column_rules import ColumnRules
+from outrider.envrunner.gateway.multi_agent_rules import MultiAgentRules
 from outrider.envrunner.gateway.team_message import team_message
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups
 from outrider.envrunner.policies.weights_selection import HeldElsewhere
-from outrider.envrunner.sampling.column_rules import ColumnRules
-from outrider.envrunner.sampling.multi_agent_rules import MultiAgentRules
 from outrider.transport import WeightsReference
 from outrider.wire import Bytes, PolicyGraph, Refusal, RefusalReason, Space, encode_tree, leaf_shape, leaves
 from outrider.wire.session import Join, Team

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
+from outrider.envrunner.gateway.fragment_rules import FragmentRules
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.weights_selection import HeldElsewhere
-from outrider.envrunner.sampling.fragment_rules import FragmentRules
 from outrider.transport import WeightsReference
 from outrider.wire import (
     Bytes,

@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.fleet.weights_sent import WeightsSent, size_bytes
 from outrider.envrunner.gateway.invitation import Invitation
 from outrider.envrunner.gateway.seats import Seated
+from outrider.envrunner.gateway.weights_sent import WeightsSent, size_bytes
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.connection import Connection

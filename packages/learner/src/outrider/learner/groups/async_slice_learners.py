@@ -18,6 +18,7 @@ from typing import Any
 from outrider.learner.groups.async_group import check_room, staleness_of
 from outrider.learner.groups.dealt_calls import HeldFragment, deal, num_rows_of
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.slice_progress import SliceProgress
@@ -26,7 +27,6 @@ from outrider.learner.groups.slice_recovery import SliceRecovery
 from outrider.learner.groups.slice_work import SliceWork
 from outrider.learner.learner import StateTree
 from outrider.learner.rows.portions import Portion, Portions
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import FragmentReference, WeightsReference
 
 _LOGGER = logging.getLogger("outrider.learner")

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from outrider.learner.groups.learned_policies import take_in
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.learner import StateTree
-from outrider.learner.stacks.learned_policies import take_in
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 
 if TYPE_CHECKING:
     import torch
 
+    from outrider.learner.ranks import Ranks
     from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
-    from outrider.learner.training.ranks import Ranks
 
 
 class RankPolicies:

@@ -22,6 +22,7 @@ import ray
 from outrider.learner.groups.async_group import check_room, staleness_of
 from outrider.learner.groups.dealt_calls import deal, num_rows_of
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.rank_state import copied, for_all
 from outrider.learner.groups.ray_learners import made_anew, recovery_from, statistics_of
@@ -29,7 +30,6 @@ from outrider.learner.groups.ray_rank import Answer
 from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
 from outrider.learner.learner import StateTree
 from outrider.learner.rows.portions import Portion, Portions
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayWeights, put_fragment
 

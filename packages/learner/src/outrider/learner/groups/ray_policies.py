@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import cloudpickle
 from numpy.typing import NDArray
 
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.ray_rank import Answer
 from outrider.learner.learner import StateTree
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.stacks.stack_metrics import by_policy
 
 

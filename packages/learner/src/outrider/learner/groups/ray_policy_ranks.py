@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
 from outrider.learner.groups.group import AsyncLearnerGroup, LearnerGroup
+from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.groups.ray_learners import RayLearnerGroup
 from outrider.learner.groups.ray_policies import RayPolicies
 from outrider.learner.groups.ray_ranks import Options, RayRanks
 from outrider.learner.groups.slice_learners import SliceLearnerGroup
-from outrider.learner.stacks.multi_agent_plan import Intake, MultiAgentPlan
 
 
 def make_policy_ranks(

@@ -56,17 +56,17 @@ from torch import distributed
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed.device_mesh import init_device_mesh
 
+from outrider.learner.groups.device import choose_device
+from outrider.learner.groups.introduction import introduction
 from outrider.learner.groups.learner_loop import LearnerLoop
+from outrider.learner.groups.learner_plan import LearnerPlan
+from outrider.learner.groups.mesh_ranks import MeshRanks
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import error_message
 from outrider.learner.groups.rank_policies import RankPolicies
 from outrider.learner.groups.rank_state import digests, own_part
 from outrider.learner.groups.ray_learner_metrics import LearnerMetrics
-from outrider.learner.learner_plan import LearnerPlan
-from outrider.learner.service.introduction import introduction
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
-from outrider.learner.training.device import choose_device
-from outrider.learner.training.mesh_ranks import MeshRanks
-from outrider.learner.training.ranks import ApartRank, OneRank, Ranks
+from outrider.learner.ranks import ApartRank, OneRank, Ranks
 from outrider.transport import LocalFragment
 from outrider.transport.ray_references import Message, read_fragment, read_weights, to_message
 from outrider.wire import (
@@ -79,9 +79,9 @@ from outrider.wire import (
 )
 
 if TYPE_CHECKING:
+    from outrider.learner.groups.learner_group import LearnerGroupSettings
     from outrider.learner.groups.sharing import Sharing
     from outrider.learner.learner import Learner, StateTree
-    from outrider.learner.learner_group import LearnerGroupSettings
 
 REPORTS_GROUP = "reports"
 """Calls of `report` have a thread of their own and do not wait for an update."""

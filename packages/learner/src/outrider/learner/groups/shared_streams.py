@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from outrider.learner.learner import Learner, Loaded, StateTree
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.shards import deal_streams
-from outrider.learner.training.ranks import Ranks
 from outrider.wire import Fragment, Weights, take_streams
 
 

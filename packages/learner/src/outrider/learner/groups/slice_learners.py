@@ -16,12 +16,12 @@ from typing import Any
 
 from outrider.learner.groups.dealt_calls import HeldFragment, deal, num_rows_of
 from outrider.learner.groups.group import LearnerGroupStatistics
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.slice_ranks import Answer, SliceRanks
 from outrider.learner.groups.slice_recovery import SliceRecovery
 from outrider.learner.learner import StateTree
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import FragmentReference, WeightsReference
 
 _LOGGER = logging.getLogger("outrider.learner")

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.row_orders import RowOrders
 from outrider.learner.rows.rows import Rows
 from outrider.learner.rows.sequences import SequenceBatch, Sequences
-from outrider.learner.training.ranks import Ranks
 from outrider.rlmodule import Policy
 
 

@@ -7,15 +7,15 @@ import logging
 import ray
 
 from outrider.learner.groups.group import AsyncLearnerGroup, LearnerGroup
+from outrider.learner.groups.learned_policies import LearnedPolicies
+from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.groups.learner_plan import LearnerPlan
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.groups.ray_learners import RayLearnerGroup
 from outrider.learner.groups.ray_policy_ranks import make_async_policy_ranks, make_policy_ranks
 from outrider.learner.groups.ray_ranks import Options
-from outrider.learner.learner_group import LearnerGroupSettings
-from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.service.served_groups import asynchronous, intake_of
-from outrider.learner.stacks.learned_policies import LearnedPolicies
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 
 _RUN = "learner-service"
 

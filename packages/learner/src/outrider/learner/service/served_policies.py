@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from outrider.learner.groups.learned_policies import LearnedPolicies
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.service.service_plan import read_stack
-from outrider.learner.stacks.learned_policies import LearnedPolicies
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
-from outrider.learner.stacks.stack_checks import check_count, check_numbers
+from outrider.learner.service.stack_checks import check_count, check_numbers
 from outrider.wire import WireError
 
 

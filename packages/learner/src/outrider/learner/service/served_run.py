@@ -18,22 +18,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outrider.learner.groups.changed_weights import ChangedWeights
 from outrider.learner.groups.group import (
     AsyncLearnerGroup,
     LearnerGroup,
     LearnerGroupStatistics,
     UpdateReport,
 )
+from outrider.learner.groups.introduction import introduction
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.learner import StateTree
-from outrider.learner.service.introduction import introduction
+from outrider.learner.service.changed_weights import ChangedWeights
 from outrider.learner.service.report_message import report_message, with_losses
 from outrider.learner.service.served_groups import ServedGroups
 from outrider.learner.service.served_policies import ServedPolicies
 from outrider.learner.service.service_plan import read_plan
 from outrider.learner.service.service_terms import LIMITS, TERMS
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import WeightsReference
 from outrider.transport.connection import Connection
 from outrider.transport.received import ReceivedFragment, weights_pieces

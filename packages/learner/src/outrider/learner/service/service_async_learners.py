@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from outrider.learner.groups.async_group import check_room
-from outrider.learner.groups.changed_policies import ChangedPolicies
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.learner import StateTree
+from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.report_message import read_report, with_losses
 from outrider.learner.service.service_connection import Dial, LostServiceError, Message
 from outrider.learner.service.service_learners import Pieces

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from outrider.learner.service.introduction import introduction
+from outrider.learner.groups.introduction import introduction
 from outrider.learner.service.service_terms import LIMITS
 from outrider.transport.connection import Connection, Receiver
 from outrider.wire import Bytes, decode_learn_response, encode_learn_request, session

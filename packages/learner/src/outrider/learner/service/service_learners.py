@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from outrider.learner.groups.changed_policies import ChangedPolicies
 from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.learner import StateTree
+from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.report_message import read_report
 from outrider.learner.service.service_connection import Dial, LostServiceError
 from outrider.learner.service.service_plan import Plan

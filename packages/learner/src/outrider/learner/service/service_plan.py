@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from outrider.learner.learner_group import LearnerGroupSettings
-from outrider.learner.learner_plan import LearnerPlan
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.stacks.stack_checks import check_plan, check_stack
+from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.groups.learner_plan import LearnerPlan
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.service.stack_checks import check_plan, check_stack
 from outrider.rlmodule import PolicyRecipe
 
 Plan: TypeAlias = LearnerPlan | MultiAgentPlan

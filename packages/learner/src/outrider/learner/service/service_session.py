@@ -13,16 +13,16 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from outrider.learner.groups.changed_policies import ChangedPolicies
-from outrider.learner.groups.changed_weights import put_together
+from outrider.learner.groups.introduction import SEVERAL_POLICIES
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.recovery import Recovery
 from outrider.learner.learner import StateTree
-from outrider.learner.service.introduction import SEVERAL_POLICIES
+from outrider.learner.service.changed_policies import ChangedPolicies
+from outrider.learner.service.changed_weights import put_together
 from outrider.learner.service.service_connection import Dial, LostServiceError, Message, ServiceConnection
 from outrider.learner.service.service_plan import Plan, plan_message
 from outrider.learner.service.service_terms import LIMITS, SERVICE
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import LocalWeights, WeightsReference
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.transport.received import ReceivedWeights

@@ -21,16 +21,16 @@ from outrider.learner.groups.group import (
     LearnerGroupStatistics,
     UpdateReport,
 )
+from outrider.learner.groups.learned_policies import LearnedPolicies
+from outrider.learner.groups.learner_plan import LearnerPlan
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_state import digests, for_all, join_ranks, part_for
 from outrider.learner.learner import Learner, StateTree
-from outrider.learner.learner_plan import LearnerPlan
 from outrider.learner.rows.portions import Portion
 from outrider.learner.rows.shards import deal_streams
 from outrider.learner.service.served_groups import asynchronous, one_trains_all
 from outrider.learner.service.service_plan import plan_message
 from outrider.learner.service.torchrun_link import Link
-from outrider.learner.stacks.learned_policies import LearnedPolicies
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Fragment, encode_fragment, take_streams
 

@@ -24,11 +24,11 @@ from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.rendezvous import rendezvous
 
+from outrider.learner.groups.device import choose_device
+from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.groups.mesh_ranks import MeshRanks
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.service.service_terms import LIMITS
-from outrider.learner.training.device import choose_device
-from outrider.learner.training.mesh_ranks import MeshRanks
 from outrider.wire import decode_tree, encode_tree
 
 _LOGGER = logging.getLogger("outrider.learner")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import OneRank
 from outrider.learner.rows.rows import Rows
 from outrider.learner.stacks.stacked_buffer import Batch, StackedBuffer
 from outrider.learner.stacks.stacked_learner import BlockUpdate, StackedLearner
@@ -28,7 +29,6 @@ from outrider.learner.training import ppo_loss
 from outrider.learner.training.advantage_scale import explained_variance
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.kl_coefficient import adapted_kl_coeff
-from outrider.learner.training.ranks import OneRank
 
 TARGET = "target"
 

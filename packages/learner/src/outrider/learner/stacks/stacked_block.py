@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outrider.learner.ranks import OneRank
 from outrider.learner.stacks.per_policy import PolicyNumbers
 from outrider.learner.stacks.stacked_minibatches import (
     StackedMinibatch,
@@ -21,7 +22,6 @@ from outrider.learner.training.advantage_scale import explained_variance, standa
 from outrider.learner.training.gae import gae
 from outrider.learner.training.ppo_loss import Coefficients, Number, ppo_loss
 from outrider.learner.training.ppo_settings import PPOSettings
-from outrider.learner.training.ranks import OneRank
 
 
 class BlockTraining:

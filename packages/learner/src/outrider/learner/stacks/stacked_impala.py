@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outrider.learner.ranks import OneRank
 from outrider.learner.stacks.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacks.stacked_rows import BlockRows, RowsByPolicy
 from outrider.learner.stacks.stacked_steps import BlockSteps
@@ -23,7 +24,6 @@ from outrider.learner.stacks.stacked_vtrace import (
 from outrider.learner.training import ppo_loss
 from outrider.learner.training.advantage_scale import explained_variance
 from outrider.learner.training.impala_settings import IMPALASettings
-from outrider.learner.training.ranks import OneRank
 
 
 class StackedIMPALALearner(StackedLearner[IMPALASettings]):

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from outrider.learner.ranks import OneRank
 from outrider.learner.stacks.stacked_learner import BlockUpdate
 from outrider.learner.stacks.stacked_rows import BlockRows
 from outrider.learner.training.advantage_scale import standardise
-from outrider.learner.training.ranks import OneRank
 from outrider.learner.training.vtrace import vtrace
 from outrider.learner.training.vtrace_settings import VTraceSettings
 

@@ -6,7 +6,7 @@ Axes: ... = any leading ones, such as P policies; N = rows of this rank.
 import torch
 from torch import Tensor
 
-from outrider.learner.training.ranks import Ranks
+from outrider.learner.ranks import Ranks
 
 EPSILON = 1e-8
 

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.circular_buffer import CircularBuffer
 from outrider.learner.rows.row_orders import RowOrders
 from outrider.learner.rows.rows import Rows
-from outrider.learner.rows.streams import StreamParts, forward_streams
 from outrider.learner.training import ppo_loss
 from outrider.learner.training.advantage_scale import explained_variance, standardise
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.kl_coefficient import adapted_kl_coeff
-from outrider.learner.training.ranks import Ranks
 from outrider.learner.training.schedule import value_at
 from outrider.learner.training.stopwatch import Stopwatch
+from outrider.learner.training.streams import StreamParts, forward_streams
 from outrider.learner.training.training_state import TrainingState
 from outrider.learner.training.vtrace import vtrace
 from outrider.rlmodule import Policy

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from outrider.learner.learner import StateTree
-from outrider.learner.training.ranks import Ranks
+from outrider.learner.ranks import Ranks
 
 FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY = 0.9, 0.999
 

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.row_orders import RowOrders
 from outrider.learner.rows.rows import Rows
-from outrider.learner.rows.streams import StreamParts, forward_streams
 from outrider.learner.training import ppo_loss
 from outrider.learner.training.advantage_scale import explained_variance, standardise
 from outrider.learner.training.impala_settings import IMPALASettings
-from outrider.learner.training.ranks import Ranks
 from outrider.learner.training.schedule import value_at
 from outrider.learner.training.stopwatch import Stopwatch
+from outrider.learner.training.streams import StreamParts, forward_streams
 from outrider.learner.training.training_state import TrainingState
 from outrider.learner.training.vtrace import vtrace
 from outrider.rlmodule import Policy

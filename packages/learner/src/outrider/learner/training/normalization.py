@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.rows import Rows, places
 from outrider.learner.training.gae import backward_sums
-from outrider.learner.training.ranks import Ranks
 from outrider.rlmodule import Moments, Policy, moments
 
 

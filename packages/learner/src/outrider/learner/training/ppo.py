@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import Ranks
 from outrider.learner.rows.minibatches import Minibatch, MinibatchSource, Targets
 from outrider.learner.rows.row_orders import RowOrders
 from outrider.learner.rows.rows import Rows
@@ -15,7 +16,6 @@ from outrider.learner.training.gae import gae, next_values
 from outrider.learner.training.kl_coefficient import adapted_kl_coeff
 from outrider.learner.training.ppo_loss import Coefficients, ppo_loss
 from outrider.learner.training.ppo_settings import PPOSettings
-from outrider.learner.training.ranks import Ranks
 from outrider.learner.training.schedule import value_at
 from outrider.learner.training.stopwatch import Stopwatch
 from outrider.learner.training.training_state import TrainingState

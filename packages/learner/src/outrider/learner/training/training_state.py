@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.ranks import OneRank, Ranks
 from outrider.learner.rows.loading import Loader, wait_for
 from outrider.learner.rows.row_orders import DrawnOrders, RowOrders
 from outrider.learner.rows.rows import Rows
 from outrider.learner.training.gradient_step import GradientStep
 from outrider.learner.training.non_finite import SkippedSteps
 from outrider.learner.training.normalization import RewardScale, observe
-from outrider.learner.training.ranks import OneRank, Ranks
 from outrider.learner.training.schedule import Schedule, value_at
 from outrider.learner.training.step_record import StepRecord
 from outrider.rlmodule import Policy

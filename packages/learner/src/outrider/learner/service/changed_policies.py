@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.learner import StateTree
 from outrider.learner.service.service_plan import plan_message, stack_message
-from outrider.learner.stacks.multi_agent_plan import MultiAgentPlan, StackPlan
 
 
 class ChangedPolicies:

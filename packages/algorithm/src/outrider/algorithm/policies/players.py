@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from outrider.algorithm.assembly.stack_assembly import StackAssembly
     from outrider.algorithm.policies.current_mapping import CurrentMapping, MappingFunction
     from outrider.algorithm.policies.policy_book import PolicyBook
+    from outrider.algorithm.policies.stack_assembly import StackAssembly
     from outrider.envrunner.agents.multi_agent_vector import AgentGroup
     from outrider.envrunner.fleet.async_fleet import AsyncRunnerFleet
     from outrider.envrunner.fleet.fleet import RunnerFleet

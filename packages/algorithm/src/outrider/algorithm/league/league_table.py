@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.algorithm.policies.league_games import Games
+from outrider.algorithm.league.league_games import Games
 
 
 class LeagueTable:

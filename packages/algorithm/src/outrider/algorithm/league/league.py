@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from outrider.algorithm.policies.league_games import GamesInProgress
-from outrider.algorithm.policies.league_opponents import (
+from outrider.algorithm.league.league_games import GamesInProgress
+from outrider.algorithm.league.league_opponents import (
     OPPONENT_RULES,
     Matchup,
     OpponentRule,
     matchups_of,
     opponent_shares,
 )
-from outrider.algorithm.policies.league_table import LeagueTable
+from outrider.algorithm.league.league_table import LeagueTable
 from outrider.algorithm.policies.policy_returns import NUM_SHOWN
 from outrider.envrunner.nearest import did_you_mean, no_such
 

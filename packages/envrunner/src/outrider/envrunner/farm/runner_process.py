@@ -1,4 +1,4 @@
-"""A process with one runner in it: `python -m outrider.envrunner.fleet.runner_process`.
+"""A process with one runner in it: `python -m outrider.envrunner.farm.runner_process`.
 
     parent                                                   this process
     standard input: RunnerOrders --------------------------->  makes its environment, dials, samples
@@ -31,11 +31,11 @@ from outrider.envrunner.farm.assigned_runner import NO_SPACE, FarmEnvironment, m
 from outrider.envrunner.farm.farm_ending import Ended, Ending
 from outrider.envrunner.farm.farm_runner import SERVICE, FarmRunner, MakeRunner
 from outrider.envrunner.farm.farm_session import FarmSession
+from outrider.envrunner.farm.runner_events import RunnerEvents
+from outrider.envrunner.farm.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.fleet.plan_message import plan_from_message
-from outrider.envrunner.fleet.runner_events import RunnerEvents
-from outrider.envrunner.fleet.runner_orders import DIAL, DRAIN, RunnerOrders, receive
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
-from outrider.envrunner.gateway.introduction import introduction
+from outrider.envrunner.introduction import introduction
 from outrider.envrunner.policies.fetched_policies import FetchPolicies
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.envrunner.sampling.runner_protocol import SamplingRunner

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from outrider.algorithm.loops.interruption import Interruption
+from outrider.algorithm.run.interruption import Interruption
 from outrider.algorithm.settings.stopping import NUM_LOOK_EPISODES, StopRule
 from outrider.envrunner import WaitInterruptedError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.loops.callback import Callback
+    from outrider.algorithm.run.callback import Callback
     from outrider.algorithm.saved.run_directory import RunDirectory
 
 

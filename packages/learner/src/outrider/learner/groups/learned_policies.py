@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
+from outrider.learner.groups.multi_agent_plan import StackPlan
 from outrider.learner.learner import StateTree
-from outrider.learner.stacks.multi_agent_plan import StackPlan
 from outrider.learner.stacks.policy_state import GENERATOR
 
 if TYPE_CHECKING:
     import torch
 
+    from outrider.learner.ranks import Ranks
     from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
-    from outrider.learner.training.ranks import Ranks
 
 R = TypeVar("R")
 

@@ -17,7 +17,7 @@ from ray.tune import PlacementGroupFactory, Trainable
 
 from outrider.algorithm.algorithm import Algorithm
 from outrider.algorithm.cluster.demand import CPU, GPU, demand_of
-from outrider.algorithm.settings.parameters import with_parameters
+from outrider.algorithm.parameters import with_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.gateway.column_rules import ColumnRules, check_finite
 from outrider.envrunner.policies.policy_entry import PolicyEntry
-from outrider.envrunner.sampling.column_rules import ColumnRules, check_finite
 from outrider.wire import AgentEpisodes, Fragment, Limits, all_parts
 
 _EPISODE_BYTES = 64

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from outrider.envrunner.sampling.column_rules import ColumnRules
+from outrider.envrunner.gateway.column_rules import ColumnRules
 from outrider.wire import ActionHead, Fragment, Limits, Space, TensorSpec
 
 

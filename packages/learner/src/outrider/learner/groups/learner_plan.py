@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from outrider.learner.groups.learner_group import LearnerGroupSettings
 from outrider.learner.groups.sharing import SHARED_ROWS, Sharing
-from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from outrider.learner.learner import Learner
-    from outrider.learner.training.ranks import Ranks
+    from outrider.learner.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from outrider.learner.groups.learner_group import LearnerGroupSettings
 from outrider.learner.groups.policy_slices import rank_of
 from outrider.learner.groups.sharing import SHARED_POLICIES, SHARED_POLICY_ROWS, Sharing
-from outrider.learner.learner_group import LearnerGroupSettings
 from outrider.learner.training.number_check import check_number
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     import torch
 
     from outrider.learner.learner import Learner
+    from outrider.learner.ranks import Ranks
     from outrider.learner.rows.row_orders import RowOrders
     from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
     from outrider.learner.stacks.stack_learner import StackLearner
-    from outrider.learner.training.ranks import Ranks
 
 _BETWEEN_RANKS = 1_000_003
 """What seeds of two ranks that share the rows of a policy differ by; numbers of policies are below it."""

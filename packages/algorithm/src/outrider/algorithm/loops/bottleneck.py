@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from gymnasium.envs.registration import VectorizeMode
 
 if TYPE_CHECKING:
-    from outrider.algorithm.views.shares import Shares
+    from outrider.algorithm.loops.shares import Shares
     from outrider.envrunner import EnvRunnerSettings
     from outrider.learner import LearnerGroupSettings
 

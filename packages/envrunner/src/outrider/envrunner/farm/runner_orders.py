@@ -72,7 +72,7 @@ def start(orders: RunnerOrders, *, stdout: int | IO[Any] | None = None) -> Popen
     """
     paths = [path or str(Path.cwd()) for path in sys.path]
     process = Popen(
-        [sys.executable, "-m", "outrider.envrunner.fleet.runner_process"],
+        [sys.executable, "-m", "outrider.envrunner.farm.runner_process"],
         stdin=PIPE,
         stdout=stdout,
         stderr=stdout,

@@ -1,6 +1,6 @@
 """Runners as processes of this machine, without Ray: `RemoteRunners` over a Unix socket.
 
-    start(index) --- standard input: plan, session ---> `outrider.envrunner.fleet.runner_process`
+    start(index) --- standard input: plan, session ---> `outrider.envrunner.farm.runner_process`
                                                              |
     Gateway <------------- Unix socket ----------------------+   dials, and joins with its session
 
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from outrider.envrunner.farm.runner_orders import RunnerOrders, start
 from outrider.envrunner.fleet.remote_runners import (
     NOBODY,
     Admission,
@@ -33,10 +34,9 @@ from outrider.envrunner.fleet.remote_runners import (
     Lost,
     RunnerEvent,
 )
-from outrider.envrunner.fleet.runner_orders import RunnerOrders, start
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway.gateway import Gateway
-from outrider.envrunner.gateway.gateway_settings import GatewaySettings
+from outrider.envrunner.gateway_settings import GatewaySettings
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference

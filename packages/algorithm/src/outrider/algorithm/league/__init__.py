@@ -1,0 +1,1 @@
+"""Self-play: a league of snapshots, its games, and who plays whom."""

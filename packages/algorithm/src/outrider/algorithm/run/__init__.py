@@ -1,0 +1,1 @@
+"""A run: the loop repeated until a limit, and who is told of it on the way."""
