@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
     from outrider.rlmodule.stack import PolicyStack
     from outrider.rlmodule.stack_room import StackRoom
+    from outrider.rlmodule.stacked_product import WeightGradient, weight_gradients_put_off
+    from outrider.rlmodule.stacked_sequences import StackedSequences, side_by_side
 
 __all__ = [
     "CRITIC_PATH",
@@ -48,6 +50,8 @@ __all__ = [
     "RunningNormalizer",
     "SequenceRLModule",
     "StackRoom",
+    "StackedSequences",
+    "WeightGradient",
     "build_policy",
     "export_graph",
     "export_stacked_graph",
@@ -55,7 +59,9 @@ __all__ = [
     "forward_by_steps",
     "merge_moments",
     "moments",
+    "side_by_side",
     "stacked_moments",
+    "weight_gradients_put_off",
 ]
 
 _HOMES = {
@@ -70,6 +76,8 @@ _HOMES = {
     "RunningNormalizer": "normalizer",
     "SequenceRLModule": "protocols",
     "StackRoom": "stack_room",
+    "StackedSequences": "stacked_sequences",
+    "WeightGradient": "stacked_product",
     "build_policy": "policy",
     "export_graph": "export",
     "export_stacked_graph": "export",
@@ -77,7 +85,9 @@ _HOMES = {
     "forward_by_steps": "protocols",
     "merge_moments": "normalizer",
     "moments": "normalizer",
+    "side_by_side": "stacked_sequences",
     "stacked_moments": "normalizer",
+    "weight_gradients_put_off": "stacked_product",
 }
 
 

@@ -1,17 +1,23 @@
 """An LSTM that is stepped with plain matrix products and trained over packed sequences.
 
 Axes: B rows; S sequences; T time; N = S * T rows; K pieces between starts; L time within a piece;
-G gates (4 times the cell size); H cell size; F features.
+G gates (4 times the cell size); H cell size; F features. With tensors [P, ...] it is those of P policies,
+which are stepped for rows [P, B, ...], and trained over sequences that lie as `stacked_sequences` says.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from outrider.rlmodule.layers import zero
+from outrider.rlmodule.layers import product, zero
+from outrider.rlmodule.stacked_lstm import StackedLstm
+
+if TYPE_CHECKING:
+    from outrider.rlmodule.stacked_sequences import StackedSequences
 
 
 class Lstm(nn.LSTM):
@@ -33,10 +39,10 @@ class Lstm(nn.LSTM):
 
     def step(self, features_BF: Tensor, h_BH: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
         """Return the next (h, c); the next h is also the output."""
-        gates_BG = functional.linear(features_BF, self.weight_ih_l0, self.bias_ih_l0)
-        gates_BG = gates_BG + functional.linear(h_BH, self.weight_hh_l0, self.bias_hh_l0)
+        gates_BG = product(features_BF, self.weight_ih_l0, self.bias_ih_l0)
+        gates_BG = gates_BG + product(h_BH, self.weight_hh_l0, self.bias_hh_l0)
         # With a fixed size: `chunk` computes it from the shape in a graph, seven nodes instead of one.
-        i, f, g, o = torch.split(gates_BG, self.hidden_size, 1)
+        i, f, g, o = torch.split(gates_BG, self.hidden_size, -1)
         c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()
         return o.sigmoid() * c_BH.tanh(), c_BH
 
@@ -51,6 +57,16 @@ class Lstm(nn.LSTM):
         packed, _ = self(PackedSequence(features_STF.flatten(0, 1)[order_N], num_running_L), initial)
         outputs_NH = torch.empty_like(packed.data).index_copy(0, order_N, packed.data)
         return outputs_NH.reshape(*starts_ST.shape, -1)
+
+    def unroll(
+        self, features_PBF: Tensor, h_PQH: Tensor, c_PQH: Tensor, sequences: StackedSequences
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return outputs [P, B, H], and the states h and c after each place [P, L, H], without gradient."""
+        gates_PBG = product(features_PBF, self.weight_ih_l0, self.bias_ih_l0 + self.bias_hh_l0)
+        result: tuple[Tensor, Tensor, Tensor] = StackedLstm.apply(  # type: ignore[no-untyped-call]
+            gates_PBG, self.weight_hh_l0, h_PQH, c_PQH, sequences
+        )
+        return result
 
 
 def _pack(starts_ST: Tensor) -> tuple[Tensor, Tensor, Tensor]:

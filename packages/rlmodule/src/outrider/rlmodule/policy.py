@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from outrider.rlmodule.protocols import Observation
+    from outrider.rlmodule.recurrent_network import RecurrentNetwork
     from outrider.rlmodule.settings import ModuleSettings
+    from outrider.rlmodule.stacked_sequences import StackedSequences
 
 
 class NetworkFactory(Protocol):
@@ -172,6 +174,21 @@ class Policy(nn.Module):
             mask = observations[self._mask.path].flatten(0, 1)
             parameters = self._mask(parameters.flatten(0, 1), mask).reshape(*shape, -1)
         return parameters, self._known(values, observations)
+
+    def unroll(
+        self, observations: Mapping[str, Tensor], sequences: StackedSequences
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Run sequences of the rows [P, B, ...] of P policies of the catalogue, whose tensors these are.
+
+        Returns action parameters [P, B, k], values [P, B], and the state after each place of `sequences`
+        {name: [P, L, ...]}, without gradient. What comes out for rows of no sequence means nothing.
+        """
+        observation, critic = self.nested(observations)
+        network = cast("RecurrentNetwork", self.network)
+        parameters, values, states = network.unroll(observation, sequences, *critic)
+        if self._mask is not None:
+            parameters = self._mask(parameters, observations[self._mask.path])
+        return parameters, self._known(values, observations), states
 
     def nested(self, observations: Mapping[str, Tensor]) -> tuple[Observation, tuple[Observation, ...]]:
         """Return observation and critic's part as a network takes them: normalised, as their space nests."""

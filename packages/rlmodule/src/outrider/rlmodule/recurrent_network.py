@@ -1,4 +1,7 @@
-"""A network that remembers. Axes: B rows; S streams; T time; H cell size; k action parameters."""
+"""A network that remembers. Axes: B rows; S streams; T time; H cell size; k action parameters.
+
+Where its tensors are those of P policies: Q sequences of each, L places of their rows.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from outrider.rlmodule.lstm import Lstm
 if TYPE_CHECKING:
     from outrider.rlmodule.protocols import Observation
     from outrider.rlmodule.settings import ModuleSettings
+    from outrider.rlmodule.stacked_sequences import StackedSequences
     from outrider.wire import ActionHead, Space
 
 
@@ -79,6 +83,21 @@ class RecurrentNetwork(nn.Module):
         parameters = self.policy_head(h_STH.flatten(0, 1)).reshape(*starts.shape, -1)
         return parameters, self.value_head(value_h_STH).squeeze(-1)
 
+    def unroll(
+        self, observation: Observation, sequences: StackedSequences, *critic: Observation
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Run the sequences of P policies; see `Policy.unroll`."""
+        state = sequences.state
+        h_PBH, h_PLH, c_PLH = self.policy_memory.unroll(observation, state["h"], state["c"], sequences)
+        states, value_h_PBH = {"h": h_PLH, "c": c_PLH}, h_PBH
+        if self.value_encoder is not None:
+            value_h_PBH = self.value_encoder((observation, *critic))
+        elif self.value_memory is not None:
+            value_h_PBH, states["value_h"], states["value_c"] = self.value_memory.unroll(
+                observation, state["value_h"], state["value_c"], sequences
+            )
+        return self.policy_head(h_PBH), self.value_head(value_h_PBH).squeeze(-1), states
+
 
 class _Memory(nn.Module):
     """An encoder with an LSTM on top."""
@@ -95,6 +114,11 @@ class _Memory(nn.Module):
     def sequence(self, rows: Observation, h_SH: Tensor, c_SH: Tensor, starts_ST: Tensor) -> Tensor:
         features_STF = self.encoder(rows).reshape(*starts_ST.shape, -1)
         return self.lstm.sequence(features_STF, h_SH, c_SH, starts_ST)
+
+    def unroll(
+        self, observation: Observation, h_PQH: Tensor, c_PQH: Tensor, sequences: StackedSequences
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self.lstm.unroll(self.encoder(observation), h_PQH, c_PQH, sequences)
 
 
 def _merge_axes(observation: Observation) -> Observation:

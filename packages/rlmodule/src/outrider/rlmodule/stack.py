@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from outrider.rlmodule.first_weights import draw_weights, gains
 from outrider.rlmodule.stack_room import StackRoom
 from outrider.rlmodule.stacked_call import held, stacked_call
+from outrider.rlmodule.stacked_recurrence import StackedRecurrence
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
     from outrider.rlmodule.policy import Policy
     from outrider.rlmodule.recipe import PolicyRecipe
+    from outrider.rlmodule.stacked_sequences import StackedSequences
     from outrider.wire import PolicyGraph
 
 Tensors = dict[str, Tensor]
@@ -47,7 +49,8 @@ class PolicyStack:
         self.plain = recipe.build()
         """One policy of this architecture: spaces, distribution, what it is built of. Its weights mean
         nothing; new policies begin with all else of its state."""
-        self._call = stacked_call(self.plain)
+        self._call = None if self.plain.is_recurrent else stacked_call(self.plain)
+        self._recurrence = StackedRecurrence(self.plain) if self.plain.is_recurrent else None
         self.parameter_names = tuple(name for name, p in self.plain.named_parameters() if p.requires_grad)
         """Names of those tensors that are trained."""
         self._room = StackRoom()
@@ -82,10 +85,40 @@ class PolicyStack:
 
         Each policy computes what a plain one does, and neither outputs nor gradients depend on the others.
         """
+        self._check(tensors)
+        if self._call is None:
+            raise ValueError("these policies are recurrent; call step_with or unroll_with, which take states")
+        return self._call(self.plain, tensors, observations)
+
+    def step_with(
+        self, tensors: Mapping[str, Tensor], observations: Mapping[str, Tensor], state: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Do the same with policies that remember: take a step from a state {name: [P, B, ...]}.
+
+        Returns action parameters, values and the next state. Without recurrent state both are empty.
+        """
+        if self._recurrence is None:
+            return *self.forward_with(tensors, observations), {}
+        self._check(tensors)
+        return self._recurrence.step(tensors, observations, state)
+
+    def unroll_with(
+        self, tensors: Mapping[str, Tensor], observations: Mapping[str, Tensor], sequences: StackedSequences
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Run sequences of rows through policies that remember.
+
+        Returns action parameters [P, B, k], values [P, B], and the state after each place of `sequences`
+        {name: [P, L, ...]}, to be read without gradient.
+        """
+        self._check(tensors)
+        if self._recurrence is None:
+            raise ValueError("these policies are not recurrent; call forward_with, which takes rows alone")
+        return self._recurrence.unroll(tensors, observations, sequences)
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
         if tensors.keys() != self.tensors.keys():
             wrong = sorted(tensors.keys() ^ self.tensors.keys())
             raise ValueError(f"a call of stacked policies needs all of their tensors and no other: {wrong}")
-        return self._call(self.plain, tensors, observations)
 
     def observation_normalizer(self, tensors: Mapping[str, Tensor]) -> ObservationNormalizer | None:
         """Return the normaliser whose statistics are these, [P, ...]; `merge` changes them in place."""

@@ -1,7 +1,7 @@
 """How stacked policies are computed by the code of one.
 
-Layers of the catalogue know tensors with a first axis P and compute batched products. Anything else goes
-through torch.vmap: convolutions, which a batched product cannot say, and networks of the user's.
+Layers of the catalogue know tensors with a first axis P and compute batched products, and convolutions with
+a group for each policy. Networks of the user's go through torch.vmap.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from outrider.rlmodule.feed_forward_network import FeedForwardNetwork
+from outrider.rlmodule.recurrent_network import RecurrentNetwork
 from outrider.rlmodule.zero_rows import zero_observations
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from outrider.rlmodule.policy import Policy
 
@@ -38,29 +39,35 @@ class StackedCall(Protocol):
 
 
 def stacked_call(policy: Policy) -> StackedCall:
-    """Choose how policies like this one are computed; raises ValueError where there is no way."""
-    name = type(policy.network).__name__
-    if policy.is_recurrent:
-        raise ValueError(f"{name} is recurrent, and such policies cannot be stacked; {CURE}")
+    """Choose how policies like this one are computed; raises ValueError where there is no way.
+
+    Those that remember go through `outrider.rlmodule.stacked_recurrence`.
+    """
     if is_batched(policy):
         return _batched
+    rows = zero_observations(policy.observation_space, NUM_TRIED, NUM_TRIED)
+    require_vmapped(policy, lambda tensors: _vmapped(policy, tensors, rows))
+    return _vmapped
+
+
+def require_vmapped(policy: Policy, attempt: Callable[[dict[str, Tensor]], object]) -> None:
+    """Raise ValueError unless stacked policies can be computed through torch.vmap, as `attempt` tries."""
+    name = type(policy.network).__name__
     names = [name for name, _ in policy.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(policy.parameters())):
         raise ValueError(f"{name} uses a parameter in two places, which stacking would part; {CURE}")
     tensors = {name: torch.stack([t] * NUM_TRIED) for name, t in policy.state_dict().items()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            _vmapped(policy, tensors, zero_observations(policy.observation_space, NUM_TRIED, NUM_TRIED))
+            attempt(tensors)
     except Exception as error:
         reason = str(error).strip().split("\n", 1)[0].split(". ", 1)[0]
         raise ValueError(f"{name} cannot be stacked: torch.vmap says: {reason}; {CURE}") from error
-    return _vmapped
 
 
 def is_batched(policy: Policy) -> bool:
     """Whether every layer knows stacked tensors."""
-    has_images = any(isinstance(layer, nn.Conv2d) for layer in policy.modules())
-    return type(policy.network) is FeedForwardNetwork and not has_images
+    return type(policy.network) in {FeedForwardNetwork, RecurrentNetwork}
 
 
 def held(module: Module, tensors: Mapping[str, Tensor]) -> Module:

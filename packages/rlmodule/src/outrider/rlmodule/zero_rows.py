@@ -20,9 +20,9 @@ def zero_observations(space: Space, *axes: int) -> dict[str, Tensor]:
     return {path: _zeros(axes, leaf_shape(leaf), leaf_dtype(leaf)) for path, leaf in leaves(space).items()}
 
 
-def zero_state(spec: Mapping[str, TensorSpec], num_rows: int) -> dict[str, Tensor]:
-    """Return the recurrent state {name: [num_rows, ...]} with which episodes start."""
-    return {name: _zeros((num_rows,), tensor.shape, tensor.dtype) for name, tensor in spec.items()}
+def zero_state(spec: Mapping[str, TensorSpec], *axes: int) -> dict[str, Tensor]:
+    """Return the recurrent state {name: [*axes, ...]} with which episodes start."""
+    return {name: _zeros(axes, tensor.shape, tensor.dtype) for name, tensor in spec.items()}
 
 
 def _zeros(axes: tuple[int, ...], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Tensor:
