@@ -9,12 +9,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from outrider.envrunner.agents.adapters import adapt, is_for_several
+from outrider.envrunner.agents.adapters import adapt
 from outrider.envrunner.agents.agents_copy import AgentsTurn
 from outrider.envrunner.agents.agents_error import AgentsError
 from outrider.envrunner.agents.dictionary_agents import DictionaryAgents
 from outrider.envrunner.agents.parallel_agents import ParallelAgents
 from outrider.envrunner.agents.turn_based_agents import TurnBasedAgents
+from outrider.envrunner.environments.environment_kind import is_for_several
 from outrider.testing.scripted import ScriptedEnvironment
 
 SEES, DOES = gym.spaces.Box(-1, 1, (1,), np.float32), gym.spaces.Discrete(2)

@@ -344,6 +344,31 @@ def test_weights_that_are_gone_part_the_runner_which_may_come_again(
     assert answered(again)[0][1] == {2: 1}
 
 
+def test_an_answer_that_fails_after_the_runner_dialled_again_does_not_part_it(scene: Scene) -> None:
+    class GoneOnce(SlowWeights):
+        is_gone = True
+
+        def load(self) -> Weights:
+            loaded = super().load()
+            if threading.current_thread().name == "outrider-policies" and GoneOnce.is_gone:
+                GoneOnce.is_gone = False
+                raise ConnectionError("their node is gone")
+            return loaded
+
+    peer, gone = scene.up(), GoneOnce(weights(0), threading.Event())
+    gone.is_there.set()
+    scene.gateway.ask(0, gone)
+    gone.is_there.clear()
+    peer.say(wants(1, 2))
+    key = peer.heard(session.SessionWelcome)[-1].session
+    scene.port.cut()
+    again = scene.up(session=key, last_ask=1, weights_version=0)
+    again.say(wants(1, 2))
+    gone.is_there.set()
+    assert answered(again)[0][1] == {2: 0}
+    assert not again.heard(session.Goodbye)
+
+
 @pytest.mark.parametrize(
     ("says", "sentence"),
     [

@@ -1,1 +1,1 @@
-"""Training loops, runs of them, and what is counted in their iterations."""
+"""Training loops, and what is counted in their iterations: who works, who waits, which dial to turn."""

@@ -1,1 +1,1 @@
-"""The policies of a run with several agents: which there are, who plays whom, how they do; leagues."""
+"""The policies of a run with several agents: which there are, what they are made of, who plays whom."""

@@ -9,7 +9,7 @@ from typing import cast
 import gymnasium as gym
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.agents.adapters import SeveralAgentsError, adapt, is_vector_for_several, of_one_agent
+from outrider.envrunner.agents.adapters import adapt, of_one_agent
 from outrider.envrunner.agents.agent_slots import group_agents
 from outrider.envrunner.agents.agents_copy import AgentsCopy
 from outrider.envrunner.agents.described_agents import described_agents
@@ -34,6 +34,7 @@ from outrider.envrunner.environments.environment import (
     spec_of,
 )
 from outrider.envrunner.environments.environment_id import find_spec
+from outrider.envrunner.environments.environment_kind import SeveralAgentsError, is_vector_for_several
 from outrider.envrunner.environments.sync_vector import OnFailure
 from outrider.envrunner.environments.trial_step import try_step
 from outrider.envrunner.settings import EnvRunnerSettings

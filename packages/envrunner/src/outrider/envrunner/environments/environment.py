@@ -16,7 +16,6 @@ from gymnasium.envs.registration import EnvSpec, VectorizeMode
 from gymnasium.wrappers import PassiveEnvChecker
 
 from outrider import wire
-from outrider.envrunner.agents.adapters import SeveralAgentsError, is_for_several, is_vector_for_several
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.creator import (
     apply_wrapper,
@@ -29,6 +28,11 @@ from outrider.envrunner.environments.creator import (
 )
 from outrider.envrunner.environments.env_config import check_env_config, takes
 from outrider.envrunner.environments.environment_id import find_callable, find_spec
+from outrider.envrunner.environments.environment_kind import (
+    SeveralAgentsError,
+    is_for_several,
+    is_vector_for_several,
+)
 from outrider.envrunner.environments.space_values import read_space_value, space_value
 from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.envrunner.environments.trial_step import try_step

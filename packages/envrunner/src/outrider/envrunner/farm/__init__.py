@@ -1,1 +1,1 @@
-"""The command `outrider-farm`: runners that dial a gateway."""
+"""Runners that dial a gateway, and their processes: those of the command `outrider-farm` and of a run."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from gymnasium.envs.registration import VectorizeMode
 
-from outrider.envrunner.agents.adapters import SeveralAgentsError
 from outrider.envrunner.environments.environment import EnvironmentSettings, spaces_of
+from outrider.envrunner.environments.environment_kind import SeveralAgentsError
 from outrider.envrunner.environments.trial_step import one_line
 from outrider.envrunner.farm.farm_runner import RefusedSettingsError
 from outrider.envrunner.fleet.runner_plan import RunnerPlan

@@ -22,13 +22,13 @@ from outrider.envrunner.farm.dial_again import BackOff
 from outrider.envrunner.farm.farm_ending import Ended, Ending
 from outrider.envrunner.farm.farm_session import FarmSession
 from outrider.envrunner.farm.farm_work import AbandonedError, Assigned, Sample, StateWanted, Witness
+from outrider.envrunner.gateway.team_message import FROM_THE_RUN
 from outrider.envrunner.policies.fetched_policies import FetchPolicies
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.envrunner.sampling.runner_protocol import SamplingRunner
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
     Fragment,
-    Limits,
     Weights,
     decode_tree,
     decode_weights,
@@ -39,9 +39,6 @@ from outrider.wire import (
 from outrider.wire.session import Goodbye, GoodbyeReason
 
 SERVICE = "outrider.wire.v1.RunnerService/Sample"
-FROM_THE_RUN = Limits(max_header_bytes=32 * 2**20)
-"""How large trees may be that a runner is given: names of 10,000 policies, and a few matchups of as many
-agents, are some megabytes; so are the states of thousands of environments."""
 _LOGGER = logging.getLogger("outrider.envrunner")
 _GOODBYES = {
     Ending.FAILED: GoodbyeReason.FAILED,

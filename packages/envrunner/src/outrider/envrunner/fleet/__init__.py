@@ -1,1 +1,1 @@
-"""Runners in other processes, of this machine and on Ray, as one pool that gives fragments."""
+"""Runners elsewhere as one pool that gives fragments: what they are made of, who is up, and those on Ray."""

@@ -83,7 +83,7 @@ class MultiAgentPlan:
         its environments are made. Raises ValueError where they cannot be made.
         """
         at_most = most_policies(self.settings, len(self.agents))
-        acting = {stack.name: self.acting(stack) for stack in self.stacks}
+        acting = self.acting({})
         runner = MultiAgentRunner(
             self._make_vector,
             list(acting.values()),
@@ -200,8 +200,11 @@ class MultiAgentPlan:
         )
         return central_state(vector) if self.has_central_critic else vector
 
-    def acting(self, stack: StackPlan) -> ActingStack:
-        """Make what acts for one of the stacks."""
+    def acting(self, there: Mapping[str, ActingStack]) -> dict[str, ActingStack]:
+        """Return what acts for each stack by name, and make what is not `there` yet."""
+        return {stack.name: there.get(stack.name) or self._make_acting(stack) for stack in self.stacks}
+
+    def _make_acting(self, stack: StackPlan) -> ActingStack:
         if stack.is_stacked:
             if isinstance(stack.policy, PolicyGraph):
                 return StackPolicy(stack.policy, stack.name)

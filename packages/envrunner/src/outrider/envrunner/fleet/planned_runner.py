@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.policies.acting_stack import ActingStack
 from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.policy_entry import PolicyEntry
+from outrider.envrunner.policies.policy_mapping import PolicyMapping
 from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.wire import Fragment, Weights
 
-if TYPE_CHECKING:
-    from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
-
 CAST = "cast"
 """A state that holds this alone is a `Cast` as a message, and changes nothing else."""
+
+
+class Recastable(Protocol):
+    """What a runner was made of, as far as a `Cast` changes it."""
+
+    @property
+    def policies(self) -> Sequence[PolicyEntry]:
+        """Those that may act."""
+        ...
+
+    def recast(self, cast: Cast) -> Self:
+        """Return it with other policies and another mapping. Raises ValueError where they do not fit."""
+        ...
+
+    def policy_mapping(self) -> PolicyMapping:
+        """Make what says who acts for whom."""
+        ...
+
+    def acting(self, there: Mapping[str, ActingStack]) -> dict[str, ActingStack]:
+        """Return what acts for each stack, and make what is not `there` yet."""
+        ...
 
 
 class PlannedRunner:
@@ -25,7 +45,7 @@ class PlannedRunner:
 
     def __init__(
         self,
-        plan: MultiAgentPlan,
+        plan: Recastable,
         runner: MultiAgentRunner,
         acting: Mapping[str, ActingStack],
         load: Callable[[bytes], Any] | None,
@@ -75,9 +95,7 @@ class PlannedRunner:
     def _recast(self, cast: Cast) -> None:
         plan = self._plan.recast(cast)
         mapping = plan.policy_mapping()
-        self._acting = {
-            stack.name: self._acting.get(stack.name) or plan.acting(stack) for stack in plan.stacks
-        }
+        self._acting = plan.acting(self._acting)
         self._runner.set_policies(plan.policies, list(self._acting.values()))
         self._runner.set_mapping(mapping)
         self._runner.want_weights()

@@ -1,1 +1,1 @@
-"""Lets runners and environments in that dial from elsewhere."""
+"""Lets runners and environments in that dial from elsewhere, and checks what they send."""

@@ -398,7 +398,7 @@ class RunnerSession:
             pieces = self._invitation.policies(weights, policies, self._agreed)
         except Exception as error:  # noqa: BLE001 - whatever it is, others are answered after this
             with self._changed:
-                if not self.is_over:
+                if connection is self._connection:  # over a newer one it says again what it wants
                     sentence = f"policies that it plays cannot be had: {error}"
                     self._close(_goodbye(GoodbyeReason.LATER, sentence))
                     self._end(sentence)

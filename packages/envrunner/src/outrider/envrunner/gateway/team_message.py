@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from outrider.envrunner.farm.farm_runner import FROM_THE_RUN
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups
 from outrider.wire import (
     Bytes,
+    Limits,
     PolicyGraph,
     WireError,
     decode_policy_graph,
     decode_tree,
     encode_policy_graph,
 )
+
+FROM_THE_RUN = Limits(max_header_bytes=32 * 2**20)
+"""How large trees may be that a runner is given: names of 10,000 policies, and a few matchups of as many
+agents, are some megabytes; so are the states of thousands of environments."""
 
 
 def team_message(plan: MultiAgentPlan) -> dict[str, Any]:

@@ -219,3 +219,14 @@ def _categorical_log_probs(logits: Floats, actions: NDArray[Any]) -> Floats:
     np.exp(scores, out=scores)
     log_probs: Floats = chosen - np.log(scores.sum(0))
     return log_probs
+
+
+def action_dtype(head: ActionHead) -> type[np.generic]:
+    """Return how actions of a head are kept, in the policy's units."""
+    match head.kind:
+        case "categorical":
+            return np.int64
+        case "bernoulli":
+            return np.int8
+        case "gaussian" | "squashed_gaussian":
+            return np.float32

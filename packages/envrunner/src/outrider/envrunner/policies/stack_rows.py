@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.sampling.fragment_buffer import action_dtype
+from outrider.envrunner.policies.head_sampling import action_dtype
 from outrider.wire import ActionHead, Space, TensorSpec, leaf_dtype, leaf_shape, leaves
 
 Indices = NDArray[np.intp]

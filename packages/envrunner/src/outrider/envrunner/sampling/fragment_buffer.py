@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.policies.head_sampling import action_dtype
 from outrider.wire import ActionHead, Columns, Space, leaf_dtype, leaf_shape, leaves
 
 Indices = NDArray[np.intp]
@@ -133,14 +134,3 @@ class StepSlots:
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-
-
-def action_dtype(head: ActionHead) -> type[np.generic]:
-    """Return how actions of a head are kept, in the policy's units."""
-    match head.kind:
-        case "categorical":
-            return np.int64
-        case "bernoulli":
-            return np.int8
-        case "gaussian" | "squashed_gaussian":
-            return np.float32
