@@ -349,7 +349,7 @@ def test_no_more_messages_wait_for_the_learners_than_allowed(monkeypatch: pytest
 class Line:
     """A connection that nobody is on the other side of."""
 
-    peer, identity, is_sending, broke_rule = "nowhere", "", False, False
+    peer, identity, num_bytes_to_send, broke_rule = "nowhere", "", 0, False
 
     def send(self, head: bytes, attachment: object = ()) -> None: ...
 

@@ -79,11 +79,11 @@ def test_what_is_held_is_delivered_on_release_and_lost_in_a_cut() -> None:
         pair.hold()
         pair.a.send(LARGE, [b"abcdef"])
         pair.settle()
-        assert pair.a.is_sending
+        assert pair.a.num_bytes_to_send
         assert two.told == [("opened",)]
         pair.release()
         pair.settle()
-        assert not pair.a.is_sending
+        assert not pair.a.num_bytes_to_send
         pair.hold()
         pair.a.send(SMALL)
     assert two.told[1:] == [(LARGE, b"abcdef"), ("closed", "the connection broke")]

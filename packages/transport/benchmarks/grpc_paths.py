@@ -175,7 +175,7 @@ class Runner:
     def stamp_beside(self, num_times: int) -> None:
         """Do so while fragments are under way."""
         for _ in range(num_times):
-            if not self._connection.is_sending:
+            if not self._connection.num_bytes_to_send:
                 self.send_fragment()
             self.stamp(1)
 
@@ -184,13 +184,13 @@ class Runner:
 
     def send_fragment_busy(self) -> None:
         self.send_fragment()
-        while self._connection.is_sending:
+        while self._connection.num_bytes_to_send:
             compute(0.01)
 
     def stamp_busy(self, num_times: int) -> None:
         """Send small messages while fragments are under way and something is computed."""
         for _ in range(num_times):
-            if not self._connection.is_sending:
+            if not self._connection.num_bytes_to_send:
                 self.send_fragment()
             compute(0.01)
             self.stamp_now()

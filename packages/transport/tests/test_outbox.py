@@ -53,16 +53,44 @@ def test_one_large_message_travels_at_a_time() -> None:
     assert [chunk(taken[index]) for index in (1, 2, 4)] == [b"ab", b"c", b"de"]
 
 
-def test_it_is_sending_from_the_put_of_something_large_until_its_last_chunk_is_sent() -> None:
-    outbox = Outbox()
+def test_it_counts_bytes_of_large_messages_from_their_put_until_their_last_chunk_is_sent() -> None:
+    outbox = Outbox(lambda _: 2)
     outbox.put(SMALL[0])
-    assert not outbox.is_sending
-    outbox.put(announce(1), [b"a"])
+    assert outbox.num_large_bytes == 0
+    outbox.put(announce(3), [b"ab", b"c"])
+    outbox.put(announce(1), [b"d"])
     found = []
     while outbox.take() is not None:
-        found.append(outbox.is_sending)
-    assert found == [True, True, True]
-    assert not outbox.is_sending
+        found.append(outbox.num_large_bytes)
+    assert found == [4, 4, 4, 4, 1, 1]
+    assert outbox.num_large_bytes == 0
+
+
+def test_what_was_thrown_away_does_not_count() -> None:
+    outbox = Outbox(lambda _: 2)
+    outbox.put(announce(3), [b"abc"])
+    outbox.put(announce(3), [b"abc"])
+    outbox.take()
+    outbox.close(at_once=True)
+    outbox.take()
+    assert outbox.num_large_bytes == 0
+
+
+def test_it_is_too_full_with_more_than_eight_of_the_largest_that_ever_came(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("outrider.transport.outbox.MIN_WAITING_BYTES", 10)
+    outbox = Outbox()
+    for _ in range(10):
+        outbox.put(announce(1), [b"a"])
+    assert not outbox.is_too_full  # so much may wait in any case
+    outbox.put(announce(3), [b"abc"])
+    assert not outbox.is_too_full
+    for _ in range(11):
+        outbox.put(announce(1), [b"a"])
+    assert not outbox.is_too_full  # 24 = 8 * 3
+    outbox.put(announce(1), [b"a"])
+    assert outbox.is_too_full
 
 
 def test_only_the_first_put_wakes_a_taker_that_waits() -> None:

@@ -272,6 +272,63 @@ def test_a_peer_that_never_reads_is_given_up() -> None:
     assert notes.told[1] == "peer does not read what it is sent: 10000 messages wait"
 
 
+MIB = bytes(2**20)
+LARGE = encode_sample_request(session.FragmentDelivery(1), attachment_bytes=len(MIB))
+
+
+def test_one_that_dialled_and_lets_large_messages_wait_is_cut_off_and_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_connection, "CLOSE_TIMEOUT_S", 0.01)
+    connections = []
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        connections.append(connection)
+        stream.gate.clear()
+        for _ in range(16):
+            connection.send(LARGE, [MIB])
+        await asyncio.sleep(0)
+        assert notes.told == ["opened"]
+        for _ in range(100):
+            connection.send(LARGE, [MIB])
+            await asyncio.sleep(0)
+        assert connection.num_bytes_to_send == 0
+
+    notes = Notes()
+    play(scene, notes, first_message_timeout_s=5.0)
+    assert "peer was cut off: 17 MiB wait that it was sent and does not read; read on" in notes.told[-1]
+    assert connections[0].broke_rule
+
+
+def test_one_that_dialled_and_reads_slowly_gets_all_that_it_is_sent() -> None:
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        for _ in range(40):
+            stream.gate.clear()
+            connection.send(LARGE, [MIB])
+            await asyncio.sleep(0)
+            assert connection.num_bytes_to_send == len(MIB)
+            stream.gate.set()
+            await until(lambda: not connection.num_bytes_to_send)
+        connection.close(DONE)
+
+    stream, notes = play(scene, first_message_timeout_s=5.0)
+    assert sum(message == LARGE for message in stream.written) == 40
+    assert notes.told[-1] == "this side closed the connection"
+
+
+def test_whoever_dials_may_send_as_much_as_it_likes() -> None:
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        stream.gate.clear()
+        for _ in range(40):
+            connection.send(LARGE, [MIB])
+            await asyncio.sleep(0)
+        stream.gate.set()
+        connection.close(DONE)
+
+    stream, _ = play(scene)
+    assert sum(message == LARGE for message in stream.written) == 40
+
+
 def test_a_large_message_that_stops_coming_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("outrider.transport.liveness.PACE_WINDOW_S", 0.02)
 

@@ -91,14 +91,14 @@ class PairedConnection:
         self.other: PairedConnection
         self._network = network
         self._receiver = receiver
-        self._num_large = 0
+        self._num_large_bytes = 0
         self._is_open = True  # this side may send
         self._is_done = False  # `closed` was called
 
     @property
-    def is_sending(self) -> bool:
-        """Whether something large waits to be delivered."""
-        return self._num_large > 0
+    def num_bytes_to_send(self) -> int:
+        """Bytes of large messages that wait to be delivered."""
+        return self._num_large_bytes
 
     def send(self, head: bytes, attachment: Sequence[Bytes] = ()) -> None:
         """Hand a message over to the other side's receiver, soon."""
@@ -136,11 +136,11 @@ class PairedConnection:
                 f"the head announces attachment_bytes={announced} and {size_bytes} are attached; "
                 "encode it with the size of what is attached"
             )
-        self._num_large += size_bytes > 0
+        self._num_large_bytes += size_bytes
         self._network.deliver(self._hand_over, head, attachment, size_bytes)
 
     def _hand_over(self, head: bytes, attachment: Sequence[Bytes], size_bytes: int) -> None:
-        self._num_large -= size_bytes > 0
+        self._num_large_bytes -= size_bytes
         self.other.receive(head, memoryview(bytearray(b"".join(attachment))) if size_bytes else None)
 
     def receive(self, head: bytes, attachment: memoryview | None) -> None:

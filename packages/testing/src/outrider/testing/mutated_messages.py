@@ -15,7 +15,7 @@ from outrider.wire.session import Terms
 class SilentLine:
     """A `Connection` without a network: what is sent over it is thrown away."""
 
-    peer, identity, is_sending, broke_rule = "nowhere", "", False, False
+    peer, identity, num_bytes_to_send, broke_rule = "nowhere", "", 0, False
 
     def __init__(self) -> None:
         """Be open."""

@@ -37,13 +37,19 @@ class Connection(Protocol):
         ...
 
     @property
-    def is_sending(self) -> bool:
-        """Whether something large is under way or waits to be."""
+    def num_bytes_to_send(self) -> int:
+        """Bytes of large messages that wait to be sent, that which is under way included.
+
+        A peer that dialled and lets too many wait is cut off (`outbox.MAX_WAITING`).
+        """
         ...
 
     @property
     def broke_rule(self) -> bool:
-        """Whether the other side was cut off here, because it sent too much, too slowly, or no message."""
+        """Whether the other side was cut off here, because it sent too much, too slowly, or no message.
+
+        Or because it does not read what it is sent.
+        """
         ...
 
     def send(self, head: bytes, attachment: Sequence[Bytes] = ()) -> None:

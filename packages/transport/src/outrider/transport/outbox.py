@@ -16,6 +16,12 @@ from outrider.transport.chunks import chunks
 from outrider.wire import Bytes
 from outrider.wire.stream import read_stream_message
 
+MAX_WAITING = 8
+"""Large messages, each as large as the largest so far, that may wait for a peer. The largest are weights, of
+which one waits at most for who reads; policies that it asked for, a state and other policies may join it."""
+MIN_WAITING_BYTES = 16 * 2**20
+"""So much may wait in any case."""
+
 
 class Outbox:
     """A queue with one taker. Messages may be put by any thread."""
@@ -25,15 +31,20 @@ class Outbox:
         self._small: deque[bytes] = deque()
         self._large: deque[tuple[bytes, Sequence[Bytes]]] = deque()
         self._chunks: Iterator[bytes] | None = None
+        self._num_bytes_under_way = 0
         self._last: bytes | None = None
         self._is_closed = False
         self._is_taker_waiting = False
         self._lock = threading.Lock()
+        self.num_large_bytes = 0
+        """Of large messages: those that wait, and the one under way until all of it was taken."""
+        self._largest_bytes = 0
+        """Of the largest message that was ever put."""
 
     @property
-    def is_sending(self) -> bool:
-        """Whether a large message is under way or waits to be."""
-        return bool(self._large) or self._chunks is not None
+    def is_too_full(self) -> bool:
+        """Whether more waits than for a peer that reads, however slowly."""
+        return self.num_large_bytes > max(MAX_WAITING * self._largest_bytes, MIN_WAITING_BYTES)
 
     @property
     def num_small(self) -> int:
@@ -61,13 +72,14 @@ class Outbox:
         After `close` this does nothing. Raises ValueError where the head announces another size than is
         attached: the other side would wait for the rest.
         """
-        if attachment:
-            _check_announced(head, attachment)
+        num_bytes = _check_announced(head, attachment) if attachment else 0
         with self._lock:
             if self._is_closed:
                 return False
             if attachment:
                 self._large.append((head, attachment))
+                self.num_large_bytes += num_bytes
+                self._largest_bytes = max(self._largest_bytes, num_bytes)
             else:
                 self._small.append(head)
             return self._wake()
@@ -86,6 +98,7 @@ class Outbox:
                 self._small.clear()
                 self._large.clear()
                 self._chunks = None
+                self.num_large_bytes = self._num_bytes_under_way = 0
             return self._wake()
 
     def take(self) -> bytes | None:
@@ -100,11 +113,14 @@ class Outbox:
                 return chunk
         with self._lock:
             self._chunks = None
+            self.num_large_bytes -= self._num_bytes_under_way
+            self._num_bytes_under_way = 0
             if self._small:
                 return self._small.popleft()
             if self._large:
                 head, attachment = self._large.popleft()
                 self._chunks = chunks(attachment, self._chunk_size)
+                self._num_bytes_under_way = _size_bytes(attachment)
                 return head
             if self._last is not None:
                 last, self._last = self._last, None
@@ -117,11 +133,17 @@ class Outbox:
         return was_waiting
 
 
-def _check_announced(head: bytes, attachment: Sequence[Bytes]) -> None:
+def _size_bytes(attachment: Sequence[Bytes]) -> int:
+    return sum(memoryview(piece).nbytes for piece in attachment)
+
+
+def _check_announced(head: bytes, attachment: Sequence[Bytes]) -> int:
+    """Return the size of what is attached. Raises ValueError where the head says another."""
     announced = read_stream_message(head).attachment_bytes
-    attached = sum(memoryview(piece).nbytes for piece in attachment)
+    attached = _size_bytes(attachment)
     if announced != attached or not attached:
         raise ValueError(
             f"the head announces attachment_bytes={announced} and {attached} are attached; "
             "encode it with the size of what is attached, or attach nothing"
         )
+    return attached

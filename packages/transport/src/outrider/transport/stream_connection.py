@@ -74,6 +74,7 @@ class StreamConnection:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._first_message_timeout_s = first_message_timeout_s
+        self._is_of_stranger = first_message_timeout_s is not None
         now = self._loop.time()
         self._rate = None if max_messages_per_s is None else MessageRate(max_messages_per_s, now)
         self._liveness: Liveness | None = None
@@ -85,9 +86,9 @@ class StreamConnection:
         self._reason = ""
 
     @property
-    def is_sending(self) -> bool:
-        """Whether something large is under way or waits to be."""
-        return self._outbox.is_sending
+    def num_bytes_to_send(self) -> int:
+        """Bytes of large messages that wait to be sent, that which is under way included."""
+        return self._outbox.num_large_bytes
 
     def send(self, head: bytes, attachment: Sequence[Bytes] = ()) -> None:
         """Queue a message; see `Connection.send`."""
@@ -95,6 +96,8 @@ class StreamConnection:
             self._call(self._wake_writer.set)
         elif self._outbox.num_small > MAX_QUEUED:
             self._call(self._break, f"{self.peer} does not read what it is sent: {MAX_QUEUED} messages wait")
+        elif self._is_of_stranger and self._outbox.is_too_full:
+            self._call(self._leave_unread)
 
     def keep(self, terms: Terms) -> None:
         """Send heartbeats and expect them; see `Connection.keep`."""
@@ -190,6 +193,16 @@ class StreamConnection:
         self._outbox.close(goodbye_message(Goodbye(reason=reason, sentence=sentence)), at_once=True)
         self._closing(f"{self.peer} was cut off: {sentence}")
 
+    def _leave_unread(self) -> None:
+        num_mib = self._outbox.num_large_bytes / 2**20
+        if self._outbox.is_closed:
+            return
+        sentence = (
+            f"{num_mib:.0f} MiB wait that it was sent and does not read; read on, and ask for less at a time"
+        )
+        self._give_up(GoodbyeReason.LATER, sentence)  # a network that hangs looks the same from here
+        self.broke_rule = True
+
     def _closing(self, reason: str) -> None:
         self._because(reason)
         self._wake_writer.set()
@@ -230,8 +243,7 @@ class StreamConnection:
             self._pace = None
             self._clear_timer("pace")
         elif self._pace is None:
-            is_of_stranger = self._first_message_timeout_s is not None
-            self._pace = Pace(missing, now, is_of_stranger=is_of_stranger)
+            self._pace = Pace(missing, now, is_of_stranger=self._is_of_stranger)
             self._set_timer("pace", self._pace.next_check, self._check_pace)
 
     def _check_pace(self) -> None:

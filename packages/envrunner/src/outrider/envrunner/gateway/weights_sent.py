@@ -15,7 +15,8 @@ from outrider.wire import Bytes, session
 from outrider.wire.session_codec import encode_sample_response
 
 _SOON_BYTES = 2**20
-"""Weights up to this size are there within milliseconds: runners may wait for them, and none is left out."""
+"""Weights up to this size are there within milliseconds: runners may wait for them, and none is left out
+unless more than that waits already, as it does for a runner that reads slowly."""
 
 
 class WeightsSent:
@@ -94,7 +95,8 @@ class WeightsSent:
         weights, connection = self._offered, self._connection
         if weights is None or connection is None or weights.version == self.version:
             return
-        if self._is_there_soon or not connection.is_sending:
+        room_bytes = _SOON_BYTES if self._is_there_soon else 0
+        if connection.num_bytes_to_send <= room_bytes:
             self._give(weights)
 
     def _give(self, weights: WeightsReference) -> None:
