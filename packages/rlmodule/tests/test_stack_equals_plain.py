@@ -154,9 +154,8 @@ def test_a_policy_computes_and_learns_in_a_stack_as_alone(sample: Any, recipe: P
     check_equal(recipe, sample)
 
 
-@given(recipes())
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_graph_of_a_stack_computes_what_torch_does(sample: Any, recipe: PolicyRecipe) -> None:
+def check_graph(recipe: PolicyRecipe, sample: Any) -> None:
+    """Compare the stack's graph, with other numbers of policies and rows than it was made of, to torch."""
     stack, rows = shaken(recipe, sample), rows_of(recipe, sample)
     graph = stack.policy_graph()
     assert graph.is_stacked
@@ -174,6 +173,12 @@ def test_the_graph_of_a_stack_computes_what_torch_does(sample: Any, recipe: Poli
         np.testing.assert_allclose(parameters, expected, atol=2e-5, rtol=2e-5)
 
 
+@given(recipes())
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_graph_of_a_stack_computes_what_torch_does(sample: Any, recipe: PolicyRecipe) -> None:
+    check_graph(recipe, sample)
+
+
 IMAGES = {
     "nature_cnn": box((36, 36, 2), 0, 255, np.uint8),
     "impala_resnet": box((2, 6, 7), 0, 255, np.uint8),
@@ -182,7 +187,9 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("encoder", IMAGES)
-def test_policies_that_see_images_compute_and_learn_in_a_stack_as_alone(sample: Any, encoder: Any) -> None:
+def test_policies_that_see_images_compute_learn_and_act_in_a_stack_as_alone(
+    sample: Any, encoder: Any
+) -> None:
     recipe = PolicyRecipe(
         observation_space=IMAGES[encoder],
         action_space=DiscreteSpace(num_values=3),
@@ -190,6 +197,7 @@ def test_policies_that_see_images_compute_and_learn_in_a_stack_as_alone(sample: 
         seed=0,
     )
     check_equal(recipe, sample, 1e-5)  # 15 convolutions one after the other
+    check_graph(recipe, sample)
 
 
 class Gated(nn.Module):
@@ -208,7 +216,7 @@ class Gated(nn.Module):
         return self.policy(features), torch.einsum("bf,f->b", features, self.value.weight[0])
 
 
-def test_a_network_of_the_users_computes_and_learns_in_a_stack_as_alone(sample: Any) -> None:
+def test_a_network_of_the_users_computes_learns_and_acts_in_a_stack_as_alone(sample: Any) -> None:
     recipe = PolicyRecipe(
         observation_space=box((4,), -1, 1, np.float32),
         action_space=DiscreteSpace(num_values=3),
@@ -217,3 +225,4 @@ def test_a_network_of_the_users_computes_and_learns_in_a_stack_as_alone(sample: 
         seed=0,
     )
     check_equal(recipe, sample)
+    check_graph(recipe, sample)

@@ -46,13 +46,15 @@ def export_graph(policy: Policy) -> PolicyGraph:
 def export_stacked_graph(policy: Policy) -> PolicyGraph:
     """Trace what policies like this one, stacked, need to act: every tensor has a first axis P.
 
-    Raises PolicyNotExportable for images and for networks of the user's.
+    Batched products are traced as they are. A convolution of P policies would hold P as a number, and torch
+    cannot trace what goes through its vmap: there the graph of one policy is executed for each.
+    Raises PolicyNotExportable as `export_graph` does.
     """
-    if not is_batched(policy):
-        raise PolicyNotExportable(
-            f"{type(policy.network).__name__} has no stacked policy graph: it reads images or is your own; "
-            "act through torch, or make it a stack of one, which acts by a plain policy graph"
-        )
+    has_images = any(isinstance(layer, nn.Conv2d) for layer in policy.modules())
+    if has_images or not is_batched(policy):
+        from outrider.rlmodule.scanned_graph import scanned_graph
+
+        return _graph(policy, scanned_graph(_export(policy, standalone=False)), is_stacked=True)
     tensors = {name: torch.stack([t] * NUM_TRACED_POLICIES) for name, t in policy.state_dict().items()}
     model = _with_free_policies(_export(held(policy, tensors), NUM_TRACED_POLICIES, standalone=False))
     return _graph(policy, model, is_stacked=True)
@@ -133,7 +135,7 @@ def _export(policy: Policy, *first_axes: int, standalone: bool) -> bytes:
     acting = _Acting(policy, standalone=standalone).to(device).train(policy.training)
     rows = (
         *zero_observations(policy.observation_space, *axes).values(),
-        *zero_state(policy.state_spec, NUM_TRACED_ROWS).values(),
+        *zero_state(policy.state_spec, *axes).values(),
     )
     model = io.BytesIO()
     with torch.no_grad(), _without_fused_attention(), _refusing_wrong_traces(type(policy.network).__name__):

@@ -6,8 +6,7 @@ image                     a Box of uint8 with three axes: through a convolutiona
                           are the shorter of the first and the last axis, the last if equally long
 "action_mask"             of a Dict at the top: no feature, it masks (see `action_mask`)
 
-Axes: B rows (after an axis of P policies where they are stacked; images are not), F features, C channels,
-H height, W width.
+Axes: B rows, after an axis of P policies where they are stacked; F features, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -209,7 +208,9 @@ class _Pixels(nn.Module):
         self.scale, self.channels_first = scale, channels_first
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x if self.channels_first else x.permute(0, 3, 1, 2)
+        if not self.channels_first:
+            *rows, height, width, channels = range(x.dim())
+            x = x.permute(*rows, channels, height, width)
         return x.to(torch.float32) * self.scale
 
     def extra_repr(self) -> str:

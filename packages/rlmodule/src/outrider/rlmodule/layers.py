@@ -1,7 +1,7 @@
 """Building blocks, whose weights are zeros until `first_weights` draws them.
 
-Axes: P policies, B rows, F features, C channels, H height, W width. Layers without an image among their
-axes also compute P policies at once: their tensors have a first axis P then, and rows are [P, B, ...].
+Axes: P policies, B rows, F features, C channels, H height, W width. All layers also compute P policies at
+once: their tensors have a first axis P then, and rows are [P, B, ...].
 """
 
 from __future__ import annotations
@@ -89,13 +89,61 @@ def flat(rows: Tensor, num_axes: int, width: int) -> Tensor:
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of one policy; flat, its filters are a matrix [channels out, numbers in]."""
+    """A convolution of one policy, or of P with a weight [P, C out, C in, H, W] and a bias [P, C out].
+
+    Flat, a policy's filters are a matrix [C out, numbers in].
+    """
 
     gain = HIDDEN_GAIN
 
     def reset_parameters(self) -> None:
         """Draw nothing."""
         zero(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [B, C, H, W], or [P, B, C, H, W] where weights are stacked."""
+        if self.weight.dim() == 4:
+            return super().forward(images)
+        assert self.bias is not None
+        stacked = functional.conv2d(
+            _side_by_side(images),
+            self.weight.flatten(0, 1),
+            self.bias.flatten(),
+            self.stride,
+            self.padding,
+            groups=len(self.weight),
+        )
+        return _apart(stacked, len(self.weight))
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """The maxima of an image's parts, for one policy or P."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [B, C, H, W] or [P, B, C, H, W]."""
+        if images.dim() == 4:
+            alone: Tensor = super().forward(images)
+            return alone
+        return _apart(super().forward(_side_by_side(images)), len(images))
+
+
+class Flatten(nn.Flatten):
+    """Images as rows of features, for one policy or P."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images [..., C, H, W] to [..., F]."""
+        return images.flatten(-3)
+
+
+def _side_by_side(images_PBCHW: Tensor) -> Tensor:
+    """Return images [B, P * C, H, W]: channels of one policy behind those of the other."""
+    return images_PBCHW.transpose(0, 1).flatten(1, 2)
+
+
+def _apart(images: Tensor, num_policies: int) -> Tensor:
+    """Undo `_side_by_side`, without a copy."""
+    num_rows, num_channels, *size = images.shape
+    return images.reshape(num_rows, num_policies, num_channels // num_policies, *size).transpose(0, 1)
 
 
 def zero(layer: nn.Module) -> None:
@@ -124,7 +172,7 @@ def nature_cnn(num_channels: int, height: int, width: int) -> nn.Sequential:
         nn.ReLU(),
         Conv2d(64, 64, 3, 1),
         nn.ReLU(),
-        nn.Flatten(),
+        Flatten(),
         Linear(64 * sides[0] * sides[1], NATURE_CNN_WIDTH),
         nn.ReLU(),
     )
@@ -136,7 +184,7 @@ def impala_resnet(num_channels: int, height: int, width: int) -> nn.Sequential:
     for channels in (16, 32, 32):
         layers += [
             Conv2d(num_channels, channels, 3, padding=1),
-            nn.MaxPool2d(3, stride=2, padding=1),
+            MaxPool2d(3, stride=2, padding=1),
             _Residual(channels),
             _Residual(channels),
         ]
@@ -144,7 +192,7 @@ def impala_resnet(num_channels: int, height: int, width: int) -> nn.Sequential:
     return nn.Sequential(
         *layers,
         nn.ReLU(),
-        nn.Flatten(),
+        Flatten(),
         Linear(num_channels * height * width, IMPALA_RESNET_WIDTH),
         nn.ReLU(),
     )
