@@ -20,6 +20,7 @@ from outrider.envrunner.policies.matchups import Matchups
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.weights_selection import HeldElsewhere
 from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.testing.duel import duel_plan, duel_weights
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.wire import DictSpace, Fragment, Limits, capabilities, decode_weights
@@ -54,6 +55,17 @@ def sampled() -> Fragment:
 
 
 FRAGMENT = sampled()
+
+
+def duelled() -> Fragment:
+    plan = duel_plan()
+    runner = plan.make_runner(0, 0)
+    runner.set_weights(duel_weights(plan, version=0))
+    return runner.sample()
+
+
+DUEL = Invitation(duel_plan(), duel_plan().settings, Limits())
+DUELLED = duelled()
 
 
 def invitation() -> Invitation:
@@ -129,7 +141,47 @@ def test_policies_that_are_added_may_play_and_are_sent() -> None:
     told.recast(THREE)
     after = decode_weights(b"".join(told.weights(weights, frozenset(), None, HeldElsewhere(on_demand=False))))
     assert [each.stacks[0].policies.tolist() for each in (before, after)] == [[0, 1], [0, 1, 2]]
-    told.rules.check(with_streams(policy=np.full_like(FRAGMENT.streams.policy, 2)), runner=1)
+    told.rules.check(with_streams(policy=2 * FRAGMENT.streams.agent), runner=1)
+
+
+IDLE = replace(PLAN, policies=THREE.policies)
+"""A run with a policy that plays in no matchup."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "who"), [(np.array([1, 1]), "'0'"), (np.array([0, 0]), "'1'"), (np.array([0, 2]), "'1'")]
+)
+def test_rows_of_who_plays_in_no_matchup_are_refused(policy: Any, who: str) -> None:
+    lie = with_streams(policy=policy[FRAGMENT.streams.agent].astype(np.int32))
+    with pytest.raises(ValueError, match=f"its streams let policy . play agent {who}, and no matchup"):
+        Invitation(IDLE, PLAN.settings, Limits()).rules.check(lie, runner=1)
+
+
+def test_so_are_episodes_of_who_does() -> None:
+    agents = DUELLED.episodes.agents
+    assert agents is not None
+    lie = replace(DUELLED, episodes=replace(DUELLED.episodes, agents=replace(agents, agent=1 - agents.agent)))
+    with pytest.raises(ValueError, match="its episodes let a policy of stack 'reds' play agent 'blue'"):
+        DUEL.rules.check(lie, runner=0)
+
+
+def test_where_a_function_maps_policies_need_only_fit_their_agents() -> None:
+    mapped = Invitation(replace(IDLE, mapping=lambda agent, episode: "a"), PLAN.settings, Limits())
+    mapped.rules.check(with_streams(policy=np.zeros_like(FRAGMENT.streams.policy)), runner=1)
+    plan = duel_plan(mapping=lambda agent, episode: "main" if agent == "red" else "old")
+    swapped = replace(DUELLED, streams=replace(DUELLED.streams, agent=1 - DUELLED.streams.agent))
+    rules = Invitation(plan, plan.settings, Limits()).rules
+    rules.check(DUELLED, runner=0)
+    with pytest.raises(
+        ValueError, match="let a policy of stack 'reds' play agent 'blue', which sees or does"
+    ):
+        rules.check(swapped, runner=0)
+
+
+def test_who_played_before_may_until_the_episode_ends() -> None:
+    told = invitation()
+    told.recast(THREE)
+    told.rules.check(FRAGMENT, runner=1)  # agent 1 is played by policy 1, and no matchup has that any more
 
 
 def test_weights_that_a_runner_has_acted_with_are_not_sent_again() -> None:

@@ -111,6 +111,21 @@ def test_of_weights_that_wait_for_older_ones_only_the_newest_are_sent(opened: Ma
     assert peer.heard(session.WeightsDelivery) == [session.WeightsDelivery(0), session.WeightsDelivery(3)]
 
 
+def test_small_weights_are_left_out_too_where_a_runner_reads_slowly(opened: Make) -> None:
+    made = opened()
+    peer = made.up()
+    (pair,) = made.port._pairs
+    pair.hold()
+    tensors = {"w": np.zeros(2**16, np.float32)}
+    for version in range(100):
+        made.gateway.offer(LocalWeights(replace(numbered_weights(version).load(), tensors=tensors)))
+        assert pair.a.num_bytes_to_send <= 1.5 * 2**20
+    pair.release()
+    made.events()
+    came = [delivery.version for delivery in peer.heard(session.WeightsDelivery)]
+    assert came == [0, 1, 2, 3, 99]
+
+
 def test_weights_are_halved_for_those_who_can_read_them(opened: Make) -> None:
     made = opened(2, weights_dtype="bfloat16")
     able = Hello(component="farm", capabilities=frozenset({"bfloat16"}))

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.gateway.agents_misfit import agents_misfit
 from outrider.envrunner.gateway.column_rules import ColumnRules
+from outrider.envrunner.gateway.known_players import KnownPlayers, fitting
 from outrider.envrunner.gateway.multi_agent_rules import MultiAgentRules
 from outrider.envrunner.gateway.team_message import team_message
 from outrider.envrunner.policies.cast import Cast
-from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.matchups import MatchupMapping, Matchups
 from outrider.envrunner.policies.weights_selection import HeldElsewhere
 from outrider.transport import WeightsReference
 from outrider.wire import Bytes, PolicyGraph, Refusal, RefusalReason, Space, encode_tree, leaf_shape, leaves
@@ -41,9 +42,13 @@ class InvitedPolicies:
         # Our own processes have the plan already.
         told = team_message(plan) if is_for_strangers else {}
         self.attachment: Sequence[Bytes] = encode_tree(told).pieces()
+        self.players = KnownPlayers(plan.agents, _fitting(plan, self._parts))
+        """Who may play for whom, as far as that is known."""
+        self.players.also(_assigned(plan), {})
         self._rules = MultiAgentRules(
             columns=self._columns(self._parts),
             policies=plan.policies,
+            players=self.players,
             num_agents=len(plan.agents),
             num_steps=plan.num_steps,
             num_environments=plan.settings.num_envs_per_env_runner,
@@ -123,6 +128,7 @@ class InvitedPolicies:
         plan = self._plan.recast(cast)
         parts = {name: self._parts[like] for name, like in cast.stacks.items()}
         self._rules.also(self._columns(parts), plan.policies)
+        self.players.also(_assigned(plan), _fitting(plan, parts))
         self._fingerprints |= {name: part.fingerprint for name, part in parts.items()}
         self._selection.also(plan.played(), num_policies=len(plan.policies))
 
@@ -145,12 +151,27 @@ class _Architecture:
             module = stack.policy.build()
             self.fingerprint = module.fingerprint()
             space, heads, state = module.observation_space, tuple(module.action_heads), module.state_spec
+        self.observation_space, self.action_heads = space, heads
         self.columns = ColumnRules(
             observation_space=space,
             action_heads=heads,
             state=state,
             record_action_parameters=plan.settings.record_action_parameters,
         )
+
+
+def _assigned(plan: MultiAgentPlan) -> Sequence[NDArray[np.int32]] | None:
+    """Return the policies of each matchup; None where a function maps."""
+    mapping = plan.policy_mapping()
+    return mapping.assigned if isinstance(mapping, MatchupMapping) else None
+
+
+def _fitting(plan: MultiAgentPlan, parts: dict[str, _Architecture]) -> dict[str, NDArray[np.bool_]]:
+    """Return which agents each stack fits; of none where only our own runners come."""
+    agents = plan.environment_agents
+    if agents is None:
+        return {}
+    return {name: fitting(agents, part.observation_space, part.action_heads) for name, part in parts.items()}
 
 
 def _joint(parts: dict[str, _Architecture]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.envrunner.gateway.column_rules import ColumnRules, check_finite
+from outrider.envrunner.gateway.known_players import KnownPlayers
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.wire import AgentEpisodes, Fragment, Limits, all_parts
 
@@ -27,15 +28,20 @@ class MultiAgentRules:
         *,
         columns: Mapping[str, ColumnRules],
         policies: Iterable[PolicyEntry],
+        players: KnownPlayers,
         num_agents: int,
         num_steps: int,
         num_environments: int,
         has_central_critic: bool,
         num_critic_numbers: int | None = None,
     ) -> None:
-        """Expect for the policies of each stack its columns, and critic states of so many numbers each."""
+        """Expect for the policies of each stack its columns, and critic states of so many numbers each.
+
+        `players` says who may play for whom, as far as that is known.
+        """
         self._columns = dict(columns)
         self._stack_of = {policy.number: policy.stack for policy in policies}
+        self._players = players
         self._num_agents = num_agents
         self._num_environments = num_environments
         self._has_central_critic = has_central_critic
@@ -82,13 +88,14 @@ class MultiAgentRules:
         first = runner * self._num_environments
         seen: set[str] = set()
         for part in parts:
+            self._check_places("streams", part.streams.environment, part.streams.agent, first)
             if part.num_rows:
                 stack = self._stack(part.streams.policy)
                 if stack in seen:
                     raise ValueError(f"it has two parts of stack {stack!r}; one has all of its rows")
                 seen.add(stack)
                 self._columns[stack].check(part)
-            self._check_places("streams", part.streams.environment, part.streams.agent, first)
+                self._players.check("streams", stack, part.streams.agent, part.streams.policy)
             self._check_critic(part)
             self._check_episodes(part.episodes.agents, first, num_rows)
         check_finite("the returns of episodes", fragment.episodes.returns)
@@ -106,6 +113,16 @@ class MultiAgentRules:
         if not 0 <= first <= last <= newest:
             raise ValueError(f"versions {first} to {last} of the weights acted, and {newest} is the newest")
         return last
+
+    def _by_stack(self, policy_K: NDArray[np.int32]) -> dict[str, NDArray[np.bool_]]:
+        """Return for each stack which of these policies belong to it."""
+        numbers = np.unique(policy_K).tolist()
+        if unknown := set(numbers) - self._stack_of.keys():
+            raise ValueError(f"an episode is of policy {min(unknown)}, which the run does not have")
+        stacks: dict[str, list[int]] = {}
+        for number in numbers:
+            stacks.setdefault(self._stack_of[number], []).append(number)
+        return {stack: np.isin(policy_K, members) for stack, members in stacks.items()}
 
     def _stack(self, policy_S: NDArray[np.int32]) -> str:
         """Return the stack that all these policies belong to."""
@@ -150,7 +167,6 @@ class MultiAgentRules:
         if len(agents.returns) > num_rows + self._num_environments * self._num_agents:
             raise ValueError(f"{len(agents.returns)} episodes of agents ended in {num_rows} rows")
         self._check_places("episodes", agents.environment, agents.agent, first)
-        unknown = set(np.unique(agents.policy).tolist()) - self._stack_of.keys()
-        if unknown:
-            raise ValueError(f"an episode is of policy {min(unknown)}, which the run does not have")
+        for stack, episodes in self._by_stack(agents.policy).items():
+            self._players.check("episodes", stack, agents.agent[episodes], agents.policy[episodes])
         check_finite("the returns of agents", agents.returns)

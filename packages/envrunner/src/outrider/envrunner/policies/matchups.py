@@ -62,14 +62,15 @@ class MatchupMapping:
         """
         weights = np.array([weight for weight, _ in matchups.matchups], np.float64)
         self._bounds = np.cumsum(weights) / weights.sum()
-        self._assigned = [_numbers(names, agents, numbers) for _, names in matchups.matchups]
+        self.assigned = [_numbers(names, agents, numbers) for _, names in matchups.matchups]
+        """Of each matchup, the policy of each agent slot [A]."""
 
     def assign(self, episode: Episode) -> NDArray[np.int32]:
         """Draw one; nothing is drawn where there is one."""
         index = 0
-        if len(self._assigned) > 1:
+        if len(self.assigned) > 1:
             index = int(np.searchsorted(self._bounds[:-1], episode.rng.random(), side="right"))
-        return self._assigned[index]
+        return self.assigned[index]
 
 
 def _numbers(
