@@ -191,6 +191,17 @@ class Dictionaries(gym.Env[Any, Any]):
         return {"b": [1]}, {"a": 2.0}, self.flags, {"__all__": False}, {}
 
 
+class NothingToClose:
+    """Dictionaries without a base class."""
+
+    possible_agents, observation_spaces, action_spaces = ("a",), {"a": SEES}, {"a": DOES}
+    reset, step = Dictionaries.reset, Dictionaries.step
+
+
+def test_an_environment_with_dictionaries_needs_no_close() -> None:
+    adapt(NothingToClose(), "env").close()
+
+
 def test_with_dictionaries_those_act_who_are_shown_something() -> None:
     copy = adapt(Dictionaries(), "env")
     assert isinstance(copy, DictionaryAgents)

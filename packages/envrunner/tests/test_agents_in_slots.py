@@ -184,6 +184,8 @@ def test_an_end_that_is_forgotten_is_an_error_that_names_agent_and_copy() -> Non
             "agent 'b' is truncated in a step without an observation",
         ),
         (turn({"a": 1}, "a", rewards={"z": 1}), "agent 'z' takes part and is none of possible_agents"),
+        (turn({"a": 1}, "a", terminated={"z": True}), "agent 'z' is terminated or truncated and is none of"),
+        (turn({"a": 1}, "a", truncated={"z": True}), "agent 'z' is terminated or truncated and is none of"),
     ],
 )
 def test_what_breaks_a_rule_is_no_failure_of_a_copy_but_an_error(step: AgentsTurn, sentence: str) -> None:

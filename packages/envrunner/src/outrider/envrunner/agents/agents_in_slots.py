@@ -23,6 +23,7 @@ from outrider.envrunner.agents.actions_by_agent import ActionsByAgent
 from outrider.envrunner.agents.agent_slots import AgentSlots, SlotArrays
 from outrider.envrunner.agents.agents_copy import AgentsCopy, AgentsTurn
 from outrider.envrunner.agents.agents_error import AgentsError, ForgottenEndError
+from outrider.envrunner.agents.dictionary_agents import ALL
 from outrider.envrunner.agents.returned_by_agents import bad_observation, bad_rewards
 from outrider.envrunner.environments.spaces import leaf_routes, space_from_gymnasium
 
@@ -46,6 +47,7 @@ class AgentsInSlots:
         self._index = index
         self._slots = dict(zip(copy.agents, range(len(slots.agents)), strict=True))
         self._names = list(copy.agents)
+        self._flagged = self._slots.keys() | {ALL}
         self._actions = ActionsByAgent(self._names, slots.groups)
         self._acting, self._rewards = arrays.acting[index], arrays.rewards[index]
         self._terminated, self._truncated = arrays.terminated[index], arrays.truncated[index]
@@ -128,6 +130,8 @@ class AgentsInSlots:
 
     def _end(self, turn: AgentsTurn, *, has_ends: bool) -> None:
         """Record the ends of this step, and refuse to go on where one was forgotten."""
+        if has_ends:
+            self._require_known(turn)
         gone: list[Any] = []
         present = turn.present
         for name, slot in self._playing.items() if has_ends or turn.over else ():
@@ -148,6 +152,16 @@ class AgentsInSlots:
         if present is not None and not self._playing.keys() <= _names(present):
             forgotten = next(name for name in self._playing if name not in present)
             raise ForgottenEndError(str(forgotten), self._index)
+
+    def _require_known(self, turn: AgentsTurn) -> None:
+        """Refuse the end of somebody who does not exist: whoever was meant would play on for ever."""
+        for flags in (turn.terminated, turn.truncated):
+            for name in flags.keys() - self._flagged:
+                if flags[name]:
+                    raise AgentsError(
+                        f"agent {name!r} is terminated or truncated and is none of possible_agents; flag agents "
+                        "by their names there"
+                    )
 
     def _keep_last(self, turn: AgentsTurn, name: Any, *, is_own: bool) -> None:
         """Keep what an agent saw last.

@@ -56,8 +56,10 @@ class DictionaryAgents:
         restore_copy(self._env, state)
 
     def close(self) -> None:
-        """Close the environment."""
-        self._env.close()
+        """Close the environment, if there is anything to close."""
+        close = getattr(self._env, "close", None)
+        if close is not None:
+            close()
 
 
 def dictionary_turn(
