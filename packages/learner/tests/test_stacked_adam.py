@@ -6,6 +6,7 @@ import torch
 from outrider.learner.stacks import stacked_adam
 from outrider.learner.stacks.stacked_adam import StackedAdam
 from outrider.learner.stacks.stacked_policies import Block
+from outrider.rlmodule import WeightGradient
 
 WIDTH = 7
 
@@ -78,6 +79,33 @@ def test_two_tensors_may_have_one_gradient() -> None:
     adam.take({"a": gradient, "b": gradient}, torch.ones(2, dtype=torch.bool))
     torch.testing.assert_close(block.first_moments["a"], block.first_moments["b"])
     torch.testing.assert_close(block.second_moments["a"], block.second_moments["b"])
+
+
+@pytest.mark.parametrize("tile", [1, 2, 64])
+def test_a_gradient_may_come_as_a_product_whole_or_in_part(
+    monkeypatch: pytest.MonkeyPatch, tile: int
+) -> None:
+    monkeypatch.setattr(stacked_adam, "TILE", tile)
+    generator = torch.Generator().manual_seed(0)
+    factor, rows = torch.randn(3, 4, 1, generator=generator), torch.randn(3, 4, WIDTH, generator=generator)
+    product = WeightGradient(factor, rows)
+    whole = (factor * rows).sum(1)
+    blocks = []
+    for gradients, products in (
+        ({"w": whole + 1.0}, {}),
+        ({"w": torch.ones(3, WIDTH)}, {"w": product}),
+        ({"w": None}, {"w": WeightGradient(torch.cat((factor, factor[:, :1] * 0 + 1), 1), _and_ones(rows))}),
+    ):
+        block, adam = make(3, [0.1, 0.2, 0.3], [0.5] * 3)
+        norms = adam.take(gradients, torch.ones(3, dtype=torch.bool), products)
+        torch.testing.assert_close(norms, (whole + 1.0).norm(dim=1))
+        blocks.append(block)
+    for block in blocks[1:]:
+        torch.testing.assert_close(block.weights, blocks[0].weights)
+
+
+def _and_ones(rows: torch.Tensor) -> torch.Tensor:
+    return torch.cat((rows, torch.ones_like(rows[:, :1])), 1)
 
 
 def test_what_is_within_its_clip_is_not_touched() -> None:

@@ -1,4 +1,4 @@
-"""It makes no difference to a product whether its weights are read ahead of it."""
+"""Weights that are read ahead of a product, and gradients that are left for later, change no result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from outrider.rlmodule import stacked_product
-from outrider.rlmodule.stacked_product import StackedProduct
+from outrider.rlmodule.stacked_product import StackedProduct, weight_gradients_left_out
 
 
 def test_weights_that_are_read_ahead_give_the_same_product_and_gradients(
@@ -23,3 +23,25 @@ def test_weights_that_are_read_ahead_give_the_same_product_and_gradients(
     product = StackedProduct.apply(*given)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(product, expected)
     torch.testing.assert_close(torch.autograd.grad(product.square().sum(), given), expected_gradients)
+
+
+def test_gradients_of_weights_that_are_left_out_are_found_and_are_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((5, 3, 4), (5, 4, 4), (5, 4))
+    given = [torch.randn(shape, generator=generator, requires_grad=True) for shape in shapes]
+    rows, weight, bias = given
+
+    def loss() -> torch.Tensor:
+        once = StackedProduct.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+        twice = StackedProduct.apply(once.tanh(), weight, bias)  # type: ignore[no-untyped-call]
+        return twice.square().sum()  # type: ignore[no-any-return]
+
+    of_rows, of_weight, of_bias = torch.autograd.grad(loss(), given)
+    with weight_gradients_left_out() as left_out:
+        found = torch.autograd.grad(loss(), given, allow_unused=True)
+    assert found[1] is None
+    product = left_out.of(weight)
+    assert product is not None
+    assert left_out.of(bias) is None
+    torch.testing.assert_close((found[0], found[2]), (of_rows, of_bias))
+    torch.testing.assert_close(product.of(slice(1, 4)), of_weight[1:4])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         export_stacked_graph,
         export_standalone,
     )
+    from outrider.rlmodule.large_pages import in_large_pages
     from outrider.rlmodule.normalizer import (
         Moments,
         ObservationNormalizer,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     )
     from outrider.rlmodule.stack import PolicyStack
     from outrider.rlmodule.stack_room import StackRoom
-    from outrider.rlmodule.stacked_product import WeightGradient, weight_gradients_put_off
+    from outrider.rlmodule.stacked_product import WeightGradient, weight_gradients_left_out
     from outrider.rlmodule.stacked_sequences import StackedSequences, side_by_side
 
 __all__ = [
@@ -57,11 +58,12 @@ __all__ = [
     "export_stacked_graph",
     "export_standalone",
     "forward_by_steps",
+    "in_large_pages",
     "merge_moments",
     "moments",
     "side_by_side",
     "stacked_moments",
-    "weight_gradients_put_off",
+    "weight_gradients_left_out",
 ]
 
 _HOMES = {
@@ -83,11 +85,12 @@ _HOMES = {
     "export_stacked_graph": "export",
     "export_standalone": "export",
     "forward_by_steps": "protocols",
+    "in_large_pages": "large_pages",
     "merge_moments": "normalizer",
     "moments": "normalizer",
     "side_by_side": "stacked_sequences",
     "stacked_moments": "normalizer",
-    "weight_gradients_put_off": "stacked_product",
+    "weight_gradients_left_out": "stacked_product",
 }
 
 

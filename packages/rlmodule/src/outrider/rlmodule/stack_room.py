@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from outrider.rlmodule.large_pages import in_large_pages
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -39,7 +41,7 @@ class StackRoom:
         if name not in self._rooms or len(self._rooms[name]) < num_policies:
             # All that begin together fit exactly; a stack that has grown once is likely to grow again.
             size = num_policies if len(tensor) == 0 else max(num_policies, int(GROWTH * len(tensor)))
-            room = tensor.new_empty((size, *tensor.shape[1:]))
+            room = in_large_pages(tensor.new_empty((size, *tensor.shape[1:])))
             room[: len(tensor)] = tensor
             self._rooms[name] = room
         return self._rooms[name][:num_policies]

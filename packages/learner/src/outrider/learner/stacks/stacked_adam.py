@@ -8,6 +8,7 @@ from torch import Tensor
 
 from outrider.learner.stacks.stacked_policies import Block
 from outrider.learner.training.gradient_step import FIRST_MOMENT_DECAY, SECOND_MOMENT_DECAY
+from outrider.rlmodule import WeightGradient
 
 TILE = 128
 """Policies whose numbers and gradients fit in a cache together."""
@@ -36,16 +37,24 @@ class StackedAdam:
         self._epsilon = epsilon
         self._tiles: dict[int, list[_Tile]] = {}
 
-    def take(self, gradients: Mapping[str, Tensor | None], may_step_B: Tensor) -> Tensor:
+    def take(
+        self,
+        gradients: Mapping[str, Tensor | None],
+        may_step_B: Tensor,
+        products: Mapping[str, WeightGradient] | None = None,
+    ) -> Tensor:
         """Take a step with each of the first policies that may, if its gradient is finite.
 
         `gradients` {name: [B, ...]} are those of the trained tensors, and are used up; None moves nothing.
-        Returns their norms [B].
+        `products` are to be computed first, and added to these. Returns their norms [B].
         """
         slopes = _each_apart(gradients)
         norms = []
         for tile in self._tiles_of(len(may_step_B)):
             of_tile = {name: slope_BD[tile.places] for name, slope_BD in slopes.items()}
+            for name, product in (products or {}).items():
+                slope_TD = _flat(product.of(tile.places))
+                of_tile[name] = of_tile[name].add_(slope_TD) if name in of_tile else slope_TD
             norms.append(self._take_tile(tile, of_tile, may_step_B[tile.places]))
         return torch.cat(norms)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
-from outrider.rlmodule import PolicyStack, StackRoom
+from outrider.rlmodule import PolicyStack, StackRoom, in_large_pages
 
 COUNTERS: dict[str, type] = {
     "num_steps": np.int64,
@@ -56,7 +56,11 @@ class StackedPolicies:
             name: np.zeros(stack.num_policies, dtype) for name, dtype in COUNTERS.items()
         }
         self.first_moments, self.second_moments = (
-            {name: torch.zeros_like(stack.tensors[name]) for name in stack.parameter_names} for _ in range(2)
+            {
+                name: in_large_pages(torch.empty_like(stack.tensors[name])).zero_()
+                for name in stack.parameter_names
+            }
+            for _ in range(2)
         )
         self._rooms = {"first_moments": StackRoom(), "second_moments": StackRoom()}
         self.copies: dict[str, dict[str, Tensor]] = {}
@@ -113,7 +117,12 @@ class StackedPolicies:
         places = torch.from_numpy(place_P).to(self._device)
 
         def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.index_select(0, places) for name, tensor in tensors.items()}
+            return {
+                name: torch.index_select(
+                    tensor, 0, places, out=in_large_pages(tensor.new_empty((len(places), *tensor.shape[1:])))
+                )
+                for name, tensor in tensors.items()
+            }
 
         self.stack.tensors = kept(self.stack.tensors)
         self.first_moments, self.second_moments = kept(self.first_moments), kept(self.second_moments)

@@ -16,7 +16,7 @@ from outrider.learner.stacks.stacked_adam import StackedAdam
 from outrider.learner.stacks.stacked_policies import Block
 from outrider.learner.stacks.stacked_rows import BlockRows
 from outrider.learner.training.estimates import MAX_CHUNK_NUMBERS
-from outrider.rlmodule import Moments, PolicyStack, stacked_moments
+from outrider.rlmodule import Moments, PolicyStack, stacked_moments, weight_gradients_left_out
 
 
 class BlockSteps:
@@ -78,10 +78,12 @@ class BlockSteps:
         num_policies = len(loss_B)
         leaves = self._leaves_of(num_policies)
         # Policies share no number, so the gradient of the sum is that of each by itself.
-        gradients = torch.autograd.grad(loss_B.sum(), list(leaves.values()), allow_unused=True)
+        with weight_gradients_left_out() as left_out:
+            gradients = torch.autograd.grad(loss_B.sum(), list(leaves.values()), allow_unused=True)
+        products = {name: product for name, leaf in leaves.items() if (product := left_out.of(leaf))}
         with torch.no_grad():
             may_step_B = means_KB.isfinite().all(0) & self.is_training_B[:num_policies]
-            norm_B = self._adam.take(dict(zip(leaves, gradients, strict=True)), may_step_B)
+            norm_B = self._adam.take(dict(zip(leaves, gradients, strict=True)), may_step_B, products)
             statistics_KB = torch.cat((means_KB, norm_B[None]))
             is_finite_B = statistics_KB.isfinite().all(0)
         return statistics_KB, is_finite_B
