@@ -159,8 +159,8 @@ class AgentsInSlots:
             for name in flags.keys() - self._flagged:
                 if flags[name]:
                     raise AgentsError(
-                        f"agent {name!r} is terminated or truncated and is none of possible_agents; flag agents "
-                        "by their names there"
+                        f"agent {name!r} is terminated or truncated and is none of possible_agents; flag "
+                        "agents by their names there"
                     )
 
     def _keep_last(self, turn: AgentsTurn, name: Any, *, is_own: bool) -> None:
