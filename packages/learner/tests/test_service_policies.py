@@ -480,7 +480,10 @@ def test_a_change_that_nobody_could_make_is_answered(
             "settings of policy 1, which",
         ),
         ({"stacks": [stack_message(stack("a", 0, overrides={0: {"x": 1.0}}))]}, "sets x for itself"),
-        ({"stacks": [stack_message(recurrent(0)) | {"is_stacked": True}]}, "stack"),
+        (
+            {"stacks": [stack_message(stack("a", 0, 1)) | {"is_stacked": False}]},
+            "stack 'a' has 2 policies that are not computed together",
+        ),
         ({"frozen": [9]}, "policy 9 is to be frozen and in no stack"),
         ({"algorithm": "dqn"}, "dqn"),
         ({"intake": {"train_batch_size": 0}}, "came without 'num_env_steps_per_fragment'"),

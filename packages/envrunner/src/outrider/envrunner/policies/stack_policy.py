@@ -107,7 +107,7 @@ class StackPolicy:
 
     @property
     def state_spec(self) -> Mapping[str, TensorSpec]:
-        """Nothing: stacked policies have no memory."""
+        """Recurrent state by name, without the batch axis."""
         return self._graph.state
 
     def set_weights(self, weights: Weights) -> None:
@@ -135,7 +135,10 @@ class StackPolicy:
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
-        """Return action parameters [N, k], valid until the next call; `policy` [N] is ascending."""
+        """Return action parameters [N, k] and the next recurrent state {name: [N, ...]}.
+
+        `policy` [N] is ascending. What is returned is valid until the next call.
+        """
         layout = self._latest
         if layout is None or layout.policy is not policy:
             layout = self._latest = self._layout(policy)
@@ -143,12 +146,17 @@ class StackPolicy:
         if where is None:
             for path, destination in bound.observations:
                 destination[...] = observations[path]
+            for name, destination in bound.state:
+                destination[...] = state[name]
             bound.run(bound.binding, None)
-            return bound.parameters, {}
+            return bound.parameters, bound.next_state
         for path, destination in bound.observations:
             destination[where] = observations[path]
+        for name, destination in bound.state:
+            destination[where] = state[name]
         bound.run(bound.binding, None)
-        return bound.parameters.take(where, 0), {}
+        next_state = {name: column.take(where, 0) for name, column in bound.next_state.items()}
+        return bound.parameters.take(where, 0), next_state
 
     def _layout(self, policy: NDArray[np.int32]) -> _Layout:
         key = policy.tobytes()
@@ -242,7 +250,7 @@ class StackPolicy:
 
 
 class _Arrays:
-    """Memory for observations and results, which all bindings share."""
+    """Memory for observations, recurrent state and results, which all bindings share."""
 
     def __init__(self, graph: PolicyGraph) -> None:
         self._size = 0
@@ -251,7 +259,10 @@ class _Arrays:
             for path, leaf in leaves(graph.observation_space).items()
         ]
         self._num_parameters = max(head.stop for head in graph.action_heads)
+        self._state = graph.state
         self.observations: dict[str, NDArray[Any]] = {}
+        self.state: dict[str, NDArray[Any]] = {}
+        self.next_state: dict[str, NDArray[Any]] = {}
         self.parameters = np.zeros((0, self._num_parameters), np.float32)
 
     def grow(self, num_rows: int) -> bool:
@@ -260,6 +271,10 @@ class _Arrays:
             return False
         self._size = num_rows
         self.observations = {path: np.zeros((num_rows, *shape), dtype) for path, shape, dtype in self._leaves}
+        self.state, self.next_state = (
+            {name: np.zeros((num_rows, *spec.shape), spec.dtype) for name, spec in self._state.items()}
+            for _ in range(2)
+        )
         self.parameters = np.zeros((num_rows, self._num_parameters), np.float32)
         return True
 
@@ -277,15 +292,22 @@ class _Bound:
     ) -> None:
         num_rows = num_chunks * length
         self.observations = [(path, array[:num_rows]) for path, array in arrays.observations.items()]
+        self.state = [(name, array[:num_rows]) for name, array in arrays.state.items()]
+        self.next_state = {name: array[:num_rows] for name, array in arrays.next_state.items()}
         self.parameters = arrays.parameters[:num_rows]
         self.binding = session.io_binding()
         self.run = session.run_with_iobinding
         self._held = weights  # the session knows addresses only
         inputs = {f"{WEIGHTS}{name}": array for name, array in weights.items()}
+        axes = (num_chunks, length)
         for path, array in self.observations:
-            inputs[f"observation{path}"] = array.reshape(num_chunks, length, *array.shape[1:])
+            inputs[f"observation{path}"] = array.reshape(*axes, *array.shape[1:])
+        for name, array in self.state:
+            inputs[f"state/{name}"] = array.reshape(*axes, *array.shape[1:])
+        outputs = {"action_parameters": self.parameters}
+        outputs |= {f"next_state/{name}": array for name, array in self.next_state.items()}
         for name, array in inputs.items():
             self.binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
-        shape = (num_chunks, length, self.parameters.shape[1])
-        address = self.parameters.ctypes.data
-        self.binding.bind_output("action_parameters", "cpu", 0, np.float32, shape, address)
+        for name, array in outputs.items():
+            shape = (*axes, *array.shape[1:])
+            self.binding.bind_output(name, "cpu", 0, array.dtype.type, shape, array.ctypes.data)

@@ -104,21 +104,27 @@ class TorchStack:
         self._stack = PolicyStack(recipe, [])  # type: ignore[arg-type]  # every recipe is outrider.rlmodule's
         self.observation_space = self._stack.plain.observation_space
         self.action_heads = self._stack.plain.action_heads
+        self.state_spec = self._stack.plain.state_spec
         self.fingerprint = self._stack.fingerprint()
         self.tensors: Mapping[str, NDArray[Any]] = {
             name: tensor.numpy() for name, tensor in self._stack.tensors.items()
         }
         """Empty ones, [0, ...]: their names, shapes and dtypes."""
 
-    def act(self, tensors: Columns, observations: Columns) -> NDArray[np.float32]:
-        """Return action parameters [C, R, k] of policies with tensors [C, ...] for rows [C, R, ...]."""
+    def act(
+        self, tensors: Columns, observations: Columns, state: Columns
+    ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
+        """Return action parameters [C, R, k] and the next state {name: [C, R, ...]}.
+
+        Policies have tensors [C, ...]; rows are [C, R, ...].
+        """
         with self._no_gradients():
-            weights, inputs = (
+            weights, inputs, before = (
                 {name: self._from_numpy(column) for name, column in columns.items()}
-                for columns in (tensors, observations)
+                for columns in (tensors, observations, state)
             )
-            parameters: NDArray[np.float32] = self._stack.forward_with(weights, inputs)[0].numpy()
-            return parameters
+            parameters, _, after = self._stack.step_with(weights, inputs, before)
+            return parameters.numpy(), {name: tensor.numpy() for name, tensor in after.items()}
 
 
 class TorchPolicy:

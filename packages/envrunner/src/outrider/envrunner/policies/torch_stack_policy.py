@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.policies.row_chunks import row_chunks
+from outrider.envrunner.policies.row_chunks import RowChunks, row_chunks
 from outrider.envrunner.policies.stacked_weights import StackedWeights
 from outrider.envrunner.policies.torch_policy import TorchRecipe, TorchStack
 from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights
@@ -46,8 +46,8 @@ class TorchStackPolicy:
 
     @property
     def state_spec(self) -> Mapping[str, TensorSpec]:
-        """Nothing: stacked policies have no memory."""
-        return {}
+        """Recurrent state by name, without the batch axis."""
+        return self._stack.state_spec
 
     def set_weights(self, weights: Weights) -> None:
         """Take over weights that are newer. Raises ValueError where they do not fit."""
@@ -70,15 +70,22 @@ class TorchStackPolicy:
     def act(
         self, observations: Columns, policy: NDArray[np.int32], state: Columns
     ) -> tuple[NDArray[np.float32], Mapping[str, NDArray[Any]]]:
-        """Return action parameters [N, k]; `policy` [N] is ascending."""
+        """Return action parameters [N, k] and the next recurrent state; `policy` [N] is ascending."""
         chunks = row_chunks(self._weights.places(policy), lambda length: length)
         if not np.array_equal(chunks.places, self._gathered_places):
             self._gathered_places = chunks.places
             self._gathered = {name: tensor[chunks.places] for name, tensor in self._weights.tensors.items()}
-        inputs = {}
-        for path, column in observations.items():
-            padded = np.zeros((len(chunks.places), chunks.length, *column.shape[1:]), column.dtype)
-            padded[chunks.chunk, chunks.offset] = column
-            inputs[path] = padded
-        parameters = self._stack.act(self._gathered, inputs)
-        return parameters[chunks.chunk, chunks.offset], {}
+        parameters, next_state = self._stack.act(
+            self._gathered, _in_chunks(observations, chunks), _in_chunks(state, chunks)
+        )
+        where = chunks.chunk, chunks.offset
+        return parameters[where], {name: column[where] for name, column in next_state.items()}
+
+
+def _in_chunks(columns: Columns, chunks: RowChunks) -> Columns:
+    """Return columns [C, R, ...] of rows [N, ...]; zeros are padding."""
+    padded = {}
+    for name, column in columns.items():
+        padded[name] = np.zeros((len(chunks.places), chunks.length, *column.shape[1:]), column.dtype)
+        padded[name][chunks.chunk, chunks.offset] = column
+    return padded

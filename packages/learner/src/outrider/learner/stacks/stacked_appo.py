@@ -18,7 +18,7 @@ from outrider.learner.rows.rows import Rows
 from outrider.learner.stacks.stacked_buffer import Batch, StackedBuffer
 from outrider.learner.stacks.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacks.stacked_rows import BlockRows, RowsByPolicy
-from outrider.learner.stacks.stacked_steps import BlockSteps
+from outrider.learner.stacks.stacked_steps import BlockSteps, outputs_with
 from outrider.learner.stacks.stacked_streams import streams_of_block
 from outrider.learner.stacks.stacked_vtrace import (
     StackedCoefficients,
@@ -148,14 +148,14 @@ class StackedAPPOLearner(StackedLearner[APPOSettings]):
         """
         settings, distribution, width = self.settings, steps.distribution, rows.width
         with torch.no_grad():
-            behind, behind_BS = self.stack.forward_with(target, rows.observations)
+            behind, behind_BS = outputs_with(self.stack, target, rows.observations, rows.sequences)
             behind = behind[:, :width]
             target_log_prob_BR = distribution.log_prob(behind, rows.actions)
             target_ratio_BR = (target_log_prob_BR - rows.log_prob_BR).exp()
         target_BR, advantage_BR = targets_and_advantages(
             rows, rows.reward_BR, behind_BS, target_ratio_BR, coefficients, settings
         )
-        parameters, value_BS = steps.forward(rows.observations)
+        parameters, value_BS = steps.forward(rows.observations, rows.sequences)
         parameters, value_BR = parameters[:, :width], value_BS[:, :width]
         log_prob_BR, entropy_BR = distribution.log_prob_and_entropy(parameters, rows.actions)
         soundness_BR = target_ratio_BR.reciprocal().clamp(max=settings.target_worker_clipping)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.ranks import OneRank
+from outrider.learner.stacks.block_sequences import BlockSequences
 from outrider.learner.stacks.per_policy import PolicyNumbers
 from outrider.learner.stacks.stacked_minibatches import (
     StackedMinibatch,
@@ -35,7 +36,8 @@ class BlockTraining:
         kl_coeff_B: NDArray[np.float64],
     ) -> None:
         self._steps, self._settings = steps, settings
-        self._first_outputs: tuple[Tensor, Tensor] | None = None
+        self._next_outputs: tuple[Tensor, Tensor] | None = None
+        self._states: dict[str, Tensor] = {}
         self._discount_B1 = steps.tensor(numbers.gamma)[:, None]
         self._trace_decay_B1 = steps.tensor(numbers.lambda_)[:, None]
         self._coefficients = Coefficients(
@@ -49,14 +51,33 @@ class BlockTraining:
     def targets(self, rows: BlockRows) -> tuple[StackedTargets, Tensor]:
         """Estimate advantages and what values should have been; also the explained variance [B].
 
-        Where a minibatch holds all rows, the first step needs the very pass that this makes; it is kept.
+        Where a minibatch holds all rows, and no stream is cut, the next step needs the very pass that this
+        makes; it is kept.
         """
-        if rows.num_rows_B.max() <= self._settings.minibatch_size:
-            parameters, value_BS = self._steps.forward(rows.observations)
-            self._first_outputs = parameters[:, : rows.width], value_BS[:, : rows.width]
+        if rows.num_rows_B.max() <= self._settings.minibatch_size and not self._cuts(rows):
+            parameters, value_BS = self._steps.forward(rows.observations, rows.sequences)
+            self._next_outputs = parameters[:, : rows.width], value_BS[:, : rows.width]
             return self._targets(rows, parameters.detach(), value_BS.detach())
         with torch.no_grad():
-            return self._targets(rows, *self._steps.evaluate(rows.observations))
+            if rows.sequences is None:
+                return self._targets(rows, *self._steps.evaluate(rows.observations))
+            parameters, value_BS, self._states = self._steps.walk(rows.observations, rows.sequences)
+            return self._targets(rows, parameters, value_BS)
+
+    def sequences(self, rows: BlockRows) -> BlockSequences | None:
+        """Cut the streams of policies that remember, after `targets`; None where they do not."""
+        if rows.streams is None or rows.sequences is None:
+            return None
+        return BlockSequences(
+            rows.streams,
+            rows.sequences,
+            self._states,
+            max_seq_len=self._settings.max_seq_len,
+            num_rows_B=rows.num_rows_B,
+        )
+
+    def _cuts(self, rows: BlockRows) -> bool:
+        return rows.streams is not None and int(rows.streams.length_S.max()) > self._settings.max_seq_len
 
     @torch.no_grad()
     def _targets(
@@ -86,10 +107,12 @@ class BlockTraining:
         )
         return targets, variance_B
 
-    def train(self, source: StackedMinibatchSource, record: StackedRecord) -> None:
+    def train(self, rows: BlockRows, source: StackedMinibatchSource, record: StackedRecord) -> None:
         """Take all gradient steps."""
         limit = self._settings.early_stop_kl
         for epoch in range(self._settings.num_epochs):
+            if epoch and self._settings.recompute_advantages:
+                source.take_targets(self.targets(rows)[0])
             for minibatch in source.epoch(epoch):
                 record.add(*self._step(minibatch), minibatch.num_rows)
             is_training_B = self._steps.is_training_B.cpu().numpy()
@@ -105,8 +128,8 @@ class BlockTraining:
 
         Returns their STEP_STATISTICS [K, B], and whether these are finite [B], without waiting for them.
         """
-        outputs, self._first_outputs = self._first_outputs, None
-        parameters, value_BW = outputs or self._steps.forward(minibatch.observations)
+        outputs, self._next_outputs = self._next_outputs, None
+        parameters, value_BW = outputs or self._steps.forward(minibatch.observations, minibatch.sequences)
         loss_B, means_KB = ppo_loss(
             self._steps.distribution,
             parameters,

@@ -68,7 +68,7 @@ class StackedIMPALALearner(StackedLearner[IMPALASettings]):
 
         Returns their STEP_STATISTICS [K, B], whether these are finite [B], and the explained variance [B].
         """
-        parameters, value_BS = steps.forward(rows.observations)
+        parameters, value_BS = steps.forward(rows.observations, rows.sequences)
         value_BR = value_BS[:, : rows.width]
         log_prob_BR, entropy_BR = steps.distribution.log_prob_and_entropy(
             parameters[:, : rows.width], rows.actions

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.rows.rows import Rows, places
+from outrider.learner.stacks.block_streams import BlockStreams, block_streams, whole_streams
 from outrider.learner.training.gae import next_values
+from outrider.rlmodule import StackedSequences
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,10 @@ class BlockRows:
     """[next observations] where the row stands that each followed, when [B, R] is flat."""
     next_slot: Tensor
     """[next observations] where its value stands, when [B, R + M] is flat."""
+    streams: BlockStreams | None
+    """None where policies do not remember."""
+    sequences: StackedSequences | None
+    """The streams as sequences of `observations`; None likewise."""
 
     @property
     def width(self) -> int:
@@ -87,6 +93,10 @@ class RowsByPolicy:
         """Leave out the other streams."""
         return RowsByPolicy(self._rows, np.where(is_taken_S, self.place_S, -1), len(self.num_rows_P))
 
+    def streams(self, place_B: NDArray[np.int64]) -> BlockStreams | None:
+        """Find the streams of the policies at `place_B`; None where these do not remember."""
+        return block_streams(self._rows, self.place_S, place_B) if self._rows.state else None
+
     def block(self, place_B: NDArray[np.int64]) -> BlockRows:
         """Gather the rows of the policies at `place_B`."""
         rows, num_rows_B, num_next_B = self._rows, self.num_rows_P[place_B], self._num_next_P[place_B]
@@ -100,6 +110,7 @@ class RowsByPolicy:
         width = len(column_R)
         rank = self._rank_N[self._next_row_M[next_BM[policy, slot]]]
         row, next_ = torch.from_numpy(row_BR).to(device), torch.from_numpy(next_BM).to(device)
+        streams = self.streams(place_B)
         return BlockRows(
             num_rows_B=num_rows_B,
             row_BR=row,
@@ -116,6 +127,8 @@ class RowsByPolicy:
             parameters=None if rows.parameters is None else at(rows.parameters, row),
             next_place=torch.from_numpy(policy * width + rank).to(device),
             next_slot=torch.from_numpy(policy * (width + len(column_M)) + width + slot).to(device),
+            streams=streams,
+            sequences=None if streams is None else whole_streams(streams, len(place_B), width, len(column_M)),
         )
 
 

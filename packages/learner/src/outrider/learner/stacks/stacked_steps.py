@@ -16,7 +16,13 @@ from outrider.learner.stacks.stacked_adam import StackedAdam
 from outrider.learner.stacks.stacked_policies import Block
 from outrider.learner.stacks.stacked_rows import BlockRows
 from outrider.learner.training.estimates import MAX_CHUNK_NUMBERS
-from outrider.rlmodule import Moments, PolicyStack, stacked_moments, weight_gradients_left_out
+from outrider.rlmodule import (
+    Moments,
+    PolicyStack,
+    StackedSequences,
+    stacked_moments,
+    weight_gradients_left_out,
+)
 
 
 class BlockSteps:
@@ -63,11 +69,23 @@ class BlockSteps:
             [output[1] for output in outputs], 1
         )
 
-    def forward(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return action parameters and values of the first policies, for `take`."""
+    def walk(
+        self, observations: Mapping[str, Tensor], sequences: StackedSequences
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Do the same with policies that remember; also return the state after each place."""
+        return self._stack.unroll_with(self._tensors, observations, sequences)
+
+    def forward(
+        self, observations: Mapping[str, Tensor], sequences: StackedSequences | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return action parameters and values of the first policies, for `take`.
+
+        `sequences` are those of the rows where policies remember.
+        """
         num_policies = len(next(iter(observations.values())))
         others = {name: tensor[:num_policies] for name, tensor in self._block.others.items()}
-        return self._stack.forward_with(self._leaves_of(num_policies) | others, observations)
+        tensors = self._leaves_of(num_policies) | others
+        return outputs_with(self._stack, tensors, observations, sequences)
 
     def take(self, loss_B: Tensor, means_KB: Tensor) -> tuple[Tensor, Tensor]:
         """Take a step with each policy that a loss is given of, or skip it where numbers are not finite.
@@ -125,6 +143,19 @@ class BlockSteps:
                 for name, tensor in self._block.weights.items()
             }
         return self._leaves[num_policies]
+
+
+def outputs_with(
+    stack: PolicyStack,
+    tensors: Mapping[str, Tensor],
+    observations: Mapping[str, Tensor],
+    sequences: StackedSequences | None,
+) -> tuple[Tensor, Tensor]:
+    """Return action parameters and values of policies, whether they remember or not."""
+    if sequences is None:
+        return stack.forward_with(tensors, observations)
+    parameters, values, _ = stack.unroll_with(tensors, observations, sequences)
+    return parameters, values
 
 
 def _finite(part: Moments) -> Moments:
