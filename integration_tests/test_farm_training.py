@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, APPOConfig, PPOConfig
-from outrider.algorithm.assembly import assembly
+from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
 from outrider.algorithm.commands.cli import main
 from outrider.envrunner import LocalRunnerPool
@@ -112,7 +112,7 @@ def local_weights() -> dict[str, np.ndarray]:
         return LocalRunnerPool(plan.make_runner(0, 0), plan.make_runner(1, 0))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "make_runners", two_runners)
+        patch.setattr(one_policy_assembly, "make_runners", two_runners)
         with small(PPOConfig()).build() as algorithm:
             return weights_after(algorithm, 10)
 

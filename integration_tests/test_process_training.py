@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
-from outrider.algorithm.assembly import assembly
+from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
 from outrider.envrunner import EnvironmentsFailedError, LocalRunnerPool
 
@@ -52,7 +52,7 @@ def two_runners_here(blueprint: Any) -> LocalRunnerPool:
 def test_runners_in_processes_give_the_weights_of_runners_here(ahead: bool) -> None:
     elsewhere = weights_after(small(PPOConfig(), sample_ahead=ahead), 10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assembly, "make_runners", two_runners_here)
+        patch.setattr(one_policy_assembly, "make_runners", two_runners_here)
         here = weights_after(small(PPOConfig(), sample_ahead=ahead), 10)
     for name, tensor in here.items():
         np.testing.assert_array_equal(tensor, elsewhere[name])

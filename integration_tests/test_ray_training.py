@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
-from outrider.algorithm.assembly import assembly
+from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
 from outrider.envrunner import LocalRunnerPool
 
@@ -69,7 +69,7 @@ def test_two_runners_on_ray_give_the_weights_of_two_in_this_process(monkeypatch:
         plan = farm_plan(blueprint)
         return LocalRunnerPool(*(plan.make_runner(index - plan.first_runner, 0) for index in range(2)))
 
-    monkeypatch.setattr(assembly, "make_runners", two_runners_here)
+    monkeypatch.setattr(one_policy_assembly, "make_runners", two_runners_here)
     assert largest_difference(weights_after(small(PPOConfig(), runners=2), 10), elsewhere) == 0
 
 

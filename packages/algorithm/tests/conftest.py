@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
+from outrider.algorithm.assembly.algorithm_parts import AlgorithmParts
 from outrider.algorithm.loops.synchronous import SynchronousLoop
 from outrider.envrunner import PoolStatistics, WaitInterruptedError
 from outrider.learner.groups.group import LearnerGroupStatistics
@@ -150,16 +151,17 @@ def make_algorithm() -> Callable[..., FakeAlgorithm]:
         settings = config.environment("CartPole-v1").settings
         settings = replace(settings, debugging=replace(settings.debugging, seed=1))
         runners, learner, evaluator = FakeRunners(), FakeLearner(), FakeEvaluator()
-        parts = ExitStack()
-        parts.callback(runners.close)
+        to_close = ExitStack()
+        to_close.callback(runners.close)
         algorithm = FakeAlgorithm(
-            "ppo",
-            settings,
-            loop=SynchronousLoop(runners, learner),
-            policy=FakePolicy(),  # type: ignore[arg-type]
-            evaluator=evaluator,  # type: ignore[arg-type]
-            parts=parts,
-            reward_threshold=reward_threshold,
+            AlgorithmParts(
+                settings=settings,
+                loop=SynchronousLoop(runners, learner),
+                policy=FakePolicy(),  # type: ignore[arg-type]
+                evaluator=evaluator,  # type: ignore[arg-type]
+                to_close=to_close,
+                reward_threshold=reward_threshold,
+            )
         )
         algorithm.runners, algorithm.learner, algorithm.evaluator = runners, learner, evaluator
         return algorithm

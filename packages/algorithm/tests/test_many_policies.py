@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.assembly.multi_agent_assembly import plan_policies
+from outrider.algorithm.assembly.multi_agent_blueprint import plan_policies
 from outrider.rlmodule.feed_forward_network import FeedForwardNetwork
 
 
@@ -39,4 +39,4 @@ def test_policies_that_a_function_spreads_over_environments_are_all_seen_to_act(
     config.multi_agent(
         num_agents=1, policies=names, policy_mapping_fn=lambda _, episode: names[episode.environment % 300]
     )
-    assert len(plan_policies("ppo", config.settings, 1, None, 8).book) == 300  # a warning is an error here
+    assert len(plan_policies(config.settings, 1, None, 8).book) == 300  # a warning is an error here

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from outrider.algorithm import Algorithm, PPOConfig
-from outrider.algorithm.assembly.multi_agent_assembly import plan_policies
+from outrider.algorithm.assembly.multi_agent_blueprint import plan_policies
 from outrider.algorithm.assembly.policy_learners import learner_here, make_policy_learners, plan_of
 
 
 def test_a_plan_has_all_policies_and_those_that_do_not_train() -> None:
     config = PPOConfig().environment("CartPole-v1").rl_module(fcnet_hiddens=(8,))
     config.multi_agent(policies="per_agent", num_agents=3, policies_to_train=["0", "2"])
-    blueprint = plan_policies("ppo", config.settings, 1, None, 8)
+    blueprint = plan_policies(config.settings, 1, None, 8)
     plan = plan_of(blueprint)
     assert [sorted(stack.seeds) for stack in plan.stacks] == [[0, 1, 2]]
     assert plan.frozen == {1}

@@ -9,9 +9,10 @@ import pytest
 from gymnasium.envs.registration import VectorizeMode
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.algorithms import config_class, config_from_json
+from outrider.algorithm.algorithms import config_class
 from outrider.algorithm.commands.flags import Parser, add_flags
 from outrider.algorithm.commands.train_command import flag_groups
+from outrider.algorithm.settings.algorithm_settings import settings_from_json
 from outrider.algorithm.settings.field_docs import field_docs
 from outrider.algorithm.settings.setting_value import field_types, to_json
 
@@ -70,7 +71,7 @@ def test_a_configuration_survives_json() -> None:
         .rl_module(fcnet_hiddens=(32,))
         .debugging(seed=3)
     )
-    again = config_from_json("ppo", to_json(config.settings)).settings
+    again = settings_from_json("ppo", to_json(config.settings))
     assert to_json(again) == to_json(config.settings)
     assert again.debugging.seed == 3
 

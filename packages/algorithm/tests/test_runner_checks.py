@@ -11,9 +11,9 @@ import gymnasium as gym
 import pytest
 
 from outrider.algorithm import PPOConfig
-from outrider.algorithm.assembly.assembly import policy_recipe
 from outrider.algorithm.assembly.farm_assembly import farm_command, gateway_security, packed_as
 from outrider.algorithm.assembly.learner_assembly import with_num_learners
+from outrider.algorithm.assembly.one_policy_assembly import policy_recipe
 from outrider.algorithm.assembly.resources import check_resources
 from outrider.algorithm.cluster.demand import demand_of
 from outrider.algorithm.settings.setting_value import from_json, to_json

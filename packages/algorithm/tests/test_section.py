@@ -63,9 +63,3 @@ def test_assigning_a_section_says_what_to_do_instead() -> None:
 
 def test_editors_see_the_fields() -> None:
     assert list(inspect.signature(Config().place).parameters) == ["name", "height"]
-
-
-def test_whole_settings_can_be_put_in() -> None:
-    config = Config().place("hill", height=3)
-    Config.place.put(config, Place("dale", height=1))
-    assert Config.place.of(config) == Place("dale", height=1)

@@ -5,16 +5,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.appo import APPOConfig, APPORunSettings
-    from outrider.algorithm.impala import IMPALAConfig, IMPALARunSettings
+    from outrider.algorithm.algorithms import APPOConfig, IMPALAConfig, PPOConfig
     from outrider.algorithm.league.league import League, LeagueSettings
-    from outrider.algorithm.ppo import PPOConfig, PPORunSettings
     from outrider.algorithm.run.callback import Callback
     from outrider.algorithm.run.training_run import Outcome, TrainingRun
     from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
     from outrider.algorithm.saved.checkpointed_policy import load_policy
     from outrider.algorithm.saved.run_directory import RunDirectory
     from outrider.algorithm.saved.whole_file import NotWrittenError
+    from outrider.algorithm.settings.algorithm_settings import (
+        APPORunSettings,
+        IMPALARunSettings,
+        PPORunSettings,
+    )
     from outrider.algorithm.settings.multi_agent_settings import PolicySpec
 
 __all__ = [
@@ -40,19 +43,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "APPOConfig": "appo",
-    "APPORunSettings": "appo",
+    "APPOConfig": "algorithms",
+    "APPORunSettings": "settings.algorithm_settings",
     "Algorithm": "algorithm",
     "Callback": "run.callback",
     "CheckpointError": "saved.checkpoint",
-    "IMPALAConfig": "impala",
-    "IMPALARunSettings": "impala",
+    "IMPALAConfig": "algorithms",
+    "IMPALARunSettings": "settings.algorithm_settings",
     "League": "league.league",
     "LeagueSettings": "league.league",
     "NotWrittenError": "saved.whole_file",
     "Outcome": "run.training_run",
-    "PPOConfig": "ppo",
-    "PPORunSettings": "ppo",
+    "PPOConfig": "algorithms",
+    "PPORunSettings": "settings.algorithm_settings",
     "PolicySpec": "settings.multi_agent_settings",
     "RunDirectory": "saved.run_directory",
     "TrainingRun": "run.training_run",

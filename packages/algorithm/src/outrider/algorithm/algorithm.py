@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from outrider.algorithm.loops.totals import Totals
 from outrider.algorithm.policies.several_policies import PoliciesByName
@@ -16,17 +15,22 @@ from outrider.envrunner.policies.matchups import Matchups
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from outrider.algorithm.config import AlgorithmConfig
-    from outrider.algorithm.loops.evaluation import Evaluator
-    from outrider.algorithm.loops.loop import TrainingLoop
-    from outrider.algorithm.policies.multi_agent_evaluator import MultiAgentEvaluator
+    from outrider.algorithm.assembly.algorithm_parts import AlgorithmParts
     from outrider.algorithm.policies.several_policies import SeveralPolicies
     from outrider.algorithm.saved.saved_along import SavedAlong
     from outrider.algorithm.settings.run_settings import RunSettings
-    from outrider.envrunner.gateway.gateway import Gateway
     from outrider.envrunner.sampling.video import FilmedEpisode
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes, Weights
+
+
+class Configuration(Protocol):
+    """What says how a run is set, such as `PPOConfig`."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """All settings."""
+        ...
 
 
 class Algorithm:
@@ -35,40 +39,24 @@ class Algorithm:
     Made by `config.build()`; close it with `stop()` or by leaving a `with` block.
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: RunSettings,
-        *,
-        loop: TrainingLoop,
-        policy: Policy | None,
-        several: SeveralPolicies | None = None,
-        evaluator: Evaluator | MultiAgentEvaluator,
-        parts: ExitStack,
-        gateway: Gateway | None = None,
-        reward_threshold: float | None = None,
-        num_env_steps_per_fragment: int | None = None,
-    ) -> None:
-        """Take the parts over; `parts` closes what the loop works with, the gateway included.
-
-        Where there are `several` policies there is no one `policy`. `num_env_steps_per_fragment` is as
-        `Totals` has it.
-        """
-        self.name = name
-        self.settings = settings
-        self.reward_threshold = reward_threshold
+    def __init__(self, parts: AlgorithmParts) -> None:
+        """Take the parts over, and close them in the end."""
+        self.settings = parts.settings
+        self.reward_threshold = parts.reward_threshold
         """Mean return from which the environment counts as solved; None where it is registered without."""
-        self._loop = loop
-        self._policy = policy
-        self._several = several
-        self._policy_version: int | None = None
-        self._evaluator = evaluator
         self._parts = parts
-        self._gateway = gateway
+        self._loop = parts.loop
+        self._several = parts.several
+        self._policy_version: int | None = None
         self._is_stopped = self._is_interrupted = False
-        self._totals = Totals(settings, num_env_steps_per_fragment=num_env_steps_per_fragment)
+        self._totals = Totals(parts.settings, num_env_steps_per_fragment=parts.num_env_steps_per_fragment)
         self._saved_along: dict[str, SavedAlong] = {}
         self._unclaimed: dict[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """Which algorithm it is, as the command line has it."""
+        return self.settings.algorithm
 
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.loops.totals`).
@@ -91,7 +79,7 @@ class Algorithm:
         environments nor its random numbers.
         """
         settings = self.settings.evaluation
-        return self._evaluator.evaluate(
+        return self._parts.evaluator.evaluate(
             self._loop.weights.load(),
             num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
             seed=settings.evaluation_seed if seed is None else seed,
@@ -100,7 +88,7 @@ class Algorithm:
     def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:
         """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
         seed = self.settings.evaluation.evaluation_seed if seed is None else seed
-        return self._evaluator.record_video(self._loop.weights.load(), Path(path), seed=seed)
+        return self._parts.evaluator.record_video(self._loop.weights.load(), Path(path), seed=seed)
 
     @property
     def policy(self) -> Policy:
@@ -109,7 +97,8 @@ class Algorithm:
         It may be a copy of the one that learners elsewhere train: changing it changes no training. Raises
         ValueError where there are several.
         """
-        if self._policy is None:
+        policy = self._parts.policy
+        if policy is None:
             assert self._several is not None
             raise ValueError(
                 f"this run has {len(self._several.book)} policies by name; take one of "
@@ -117,9 +106,9 @@ class Algorithm:
                 "which (export_policy(policy=NAME), outrider export --policy NAME)"
             )
         if self._policy_version != self._loop.weights.version:
-            self._policy.load_weights(self._loop.weights.load())
+            policy.load_weights(self._loop.weights.load())
             self._policy_version = self._loop.weights.version
-        return self._policy
+        return policy
 
     @property
     def policies(self) -> Mapping[str, Policy]:
@@ -223,7 +212,7 @@ class Algorithm:
         """Write a checkpoint to the directory `path`, whole or not at all, and return the path."""
         self._check_running("save")
         tree = {
-            "algorithm": self.name,
+            "algorithm": self.settings.algorithm,
             "settings": to_json(self.settings),
             "totals": self._totals.get_state(),
             **self._loop.get_state(),
@@ -238,7 +227,7 @@ class Algorithm:
     def from_checkpoint(
         path: Path | str,
         *,
-        config: AlgorithmConfig[Any] | None = None,
+        config: Configuration | None = None,
         to_train: bool = True,
         run_name: str | None = None,
     ) -> Algorithm:
@@ -249,17 +238,18 @@ class Algorithm:
         runners nor learners, which evaluating and exporting do without. `run_name` is that of
         `config.build`. Raises CheckpointError.
         """
-        from outrider.algorithm.assembly.assembly import build, build_to_evaluate
+        from outrider.algorithm.assembly.assembly import assemble, assemble_to_evaluate
         from outrider.algorithm.saved.checkpointed_policy import recorded_policies
 
         tree = read_checkpoint(path)
-        config = config or _recorded_config(tree, path)
+        settings = _recorded_settings(tree, path) if config is None else config.settings
         recorded = recorded_policies(tree)
-        if to_train:
-            algorithm = build(config.name, config.settings, run_name=run_name, recorded=recorded)
-        else:
-            algorithm = build_to_evaluate(config.name, config.settings, recorded=recorded)
-        algorithm._restore(tree, path)  # noqa: SLF001 - our own
+        algorithm = Algorithm(
+            assemble(settings, run_name=run_name, recorded=recorded)
+            if to_train
+            else assemble_to_evaluate(settings, recorded=recorded)
+        )
+        algorithm._restore(tree, path)
         return algorithm
 
     def _restore(self, tree: Any, path: Path | str) -> None:  # noqa: ANN401 - a tree of any shape
@@ -311,9 +301,9 @@ class Algorithm:
         Farms are told that the run is over, and end, unless it was interrupted.
         """
         self._is_stopped = True
-        if self._gateway is not None:
-            self._gateway.is_last = not self._is_interrupted
-        self._parts.close()
+        if self._parts.gateway is not None:
+            self._parts.gateway.is_last = not self._is_interrupted
+        self._parts.to_close.close()
 
     def _check_running(self, what: str) -> None:
         if self._is_stopped:
@@ -330,11 +320,11 @@ class Algorithm:
         self.stop()
 
 
-def _recorded_config(tree: Any, path: Path | str) -> AlgorithmConfig[Any]:  # noqa: ANN401 - a tree of any shape
-    from outrider.algorithm.algorithms import config_from_json
+def _recorded_settings(tree: Any, path: Path | str) -> RunSettings:  # noqa: ANN401 - a tree of any shape
+    from outrider.algorithm.settings.algorithm_settings import settings_from_json
 
     try:
-        return config_from_json(tree["algorithm"], tree["settings"])
+        return settings_from_json(tree["algorithm"], tree["settings"])
     except FunctionNotFoundError as error:
         raise CheckpointError(
             f"checkpoint {path} was made with a function that is not here: {error}; give "

@@ -1,36 +1,59 @@
-"""The algorithms by name. Imports one only when it is asked for."""
+"""The algorithms: their configurations, also by name."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from outrider.algorithm.settings.setting_value import from_json
+from outrider.algorithm.config import AlgorithmConfig
+from outrider.algorithm.settings.algorithm_settings import (
+    APPORunSettings,
+    IMPALARunSettings,
+    PPORunSettings,
+)
+from outrider.algorithm.settings.section import Section
+from outrider.envrunner.nearest import did_you_mean
+from outrider.learner import PPOSettings
+from outrider.learner.training.appo_settings import APPOSettings
+from outrider.learner.training.impala_settings import IMPALASettings
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-    from outrider.algorithm.config import AlgorithmConfig
+class PPOConfig(AlgorithmConfig[PPORunSettings]):
+    """Configures proximal policy optimisation (Schulman et al. 2017).
 
-ALGORITHMS = {
-    "ppo": "outrider.algorithm.ppo:PPOConfig",
-    "impala": "outrider.algorithm.impala:IMPALAConfig",
-    "appo": "outrider.algorithm.appo:APPOConfig",
+    algo = PPOConfig().environment("CartPole-v1").training(lr=3e-4).build()
+    """
+
+    settings_class = PPORunSettings
+    training = Section(PPOSettings)
+
+
+class IMPALAConfig(AlgorithmConfig[IMPALARunSettings]):
+    """Configures IMPALA: runners and a learner that never wait for each other (Espeholt et al. 2018).
+
+    algo = IMPALAConfig().environment("CartPole-v1").env_runners(num_env_runners=2).build()
+    """
+
+    settings_class = IMPALARunSettings
+    training = Section(IMPALASettings)
+
+
+class APPOConfig(AlgorithmConfig[APPORunSettings]):
+    """Configures asynchronous PPO: IMPALA with PPO's clipping and a target network (Luo et al. 2020).
+
+    algo = APPOConfig().environment("CartPole-v1").env_runners(num_env_runners=2).build()
+    """
+
+    settings_class = APPORunSettings
+    training = Section(APPOSettings)
+
+
+ALGORITHMS: dict[str, type[AlgorithmConfig[Any]]] = {
+    config.settings_class.algorithm: config for config in (PPOConfig, IMPALAConfig, APPOConfig)
 }
 
 
 def config_class(name: str) -> type[AlgorithmConfig[Any]]:
     """Return the configuration of an algorithm. Raises ValueError with the nearest name."""
     if name not in ALGORITHMS:
-        from outrider.envrunner.nearest import did_you_mean
-
         raise ValueError(f"there is no algorithm {name!r}; {did_you_mean(name.lower(), ALGORITHMS)}")
-    module, _, attribute = ALGORITHMS[name].partition(":")
-    found: type[AlgorithmConfig[Any]] = getattr(import_module(module), attribute)
-    return found
-
-
-def config_from_json(name: str, settings: Mapping[str, Any]) -> AlgorithmConfig[Any]:
-    """Return the configuration that `to_json` wrote. Raises ValueError."""
-    kind = config_class(name)
-    return kind.from_settings(from_json(kind.settings_class, settings))
+    return ALGORITHMS[name]

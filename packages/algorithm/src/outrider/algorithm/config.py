@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from outrider.algorithm.loops.evaluation import EvaluationSettings
 from outrider.algorithm.settings.checkpointing import CheckpointSettings
+from outrider.algorithm.settings.evaluation_settings import EvaluationSettings
 from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.algorithm.settings.run_settings import DebugSettings, NetworkSettings, RunSettings
@@ -30,8 +30,6 @@ class AlgorithmConfig(Generic[R]):
     8
     """
 
-    name: ClassVar[str]
-    """As the command line has it."""
     settings_class: type[R]
 
     environment = Section(EnvironmentSettings)
@@ -45,14 +43,6 @@ class AlgorithmConfig(Generic[R]):
     checkpointing = Section(CheckpointSettings)
     debugging = Section(DebugSettings)
 
-    @classmethod
-    def from_settings(cls, settings: R) -> Self:
-        """Return a configuration that has these settings."""
-        config = cls()
-        for section in fields(settings):
-            getattr(cls, section.name).put(config, getattr(settings, section.name))
-        return config
-
     @property
     def settings(self) -> R:
         """The settings as they now stand. Raises ValueError where there is no environment yet."""
@@ -65,12 +55,14 @@ class AlgorithmConfig(Generic[R]):
         Where it raises, nothing is left running. `run_name` is what Ray's metrics of runners and learners
         are tagged with; without it, the algorithm and the environment.
         """
-        from outrider.algorithm.assembly.assembly import build
+        from outrider.algorithm.algorithm import Algorithm
+        from outrider.algorithm.assembly.assembly import assemble
 
-        return build(self.name, self.settings, run_name=run_name)
+        return Algorithm(assemble(self.settings, run_name=run_name))
 
     def build_to_evaluate(self) -> Algorithm:
         """Make what plays evaluations and nothing that trains: no runner, no learner, no Ray."""
-        from outrider.algorithm.assembly.assembly import build_to_evaluate
+        from outrider.algorithm.algorithm import Algorithm
+        from outrider.algorithm.assembly.assembly import assemble_to_evaluate
 
-        return build_to_evaluate(self.name, self.settings)
+        return Algorithm(assemble_to_evaluate(self.settings))

@@ -35,7 +35,9 @@ def tune_trainable(config: AlgorithmConfig[Any]) -> type[AlgorithmTrainable]:
     Parameters are named with their section: `{"training.lr": ...}` or `{"training": {"lr": ...}}`. What a
     trial reports are the metrics of `outrider.algorithm.loops.totals`.
     """
-    return type(f"{config.name.upper()}Trainable", (AlgorithmTrainable,), {"base": config})
+    return type(
+        f"{config.settings_class.algorithm.upper()}Trainable", (AlgorithmTrainable,), {"base": config}
+    )
 
 
 class AlgorithmTrainable(Trainable):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 class Blueprint:
     """Settings, and what was worked out from them."""
 
-    algorithm: str
-    """Its name, as the command line has it."""
     settings: RunSettings
     """With a seed, and with a number of learners."""
     seed: int

@@ -129,7 +129,7 @@ def _service(blueprint: Blueprint) -> tuple[str, ClientSecurity] | None:
 def _local_learner(blueprint: Blueprint, policy: Policy) -> Learner:
     settings = blueprint.settings
     return make_learner(
-        blueprint.algorithm,
+        blueprint.settings.algorithm,
         policy,
         settings.training,
         seed=blueprint.seed,
@@ -139,7 +139,7 @@ def _local_learner(blueprint: Blueprint, policy: Policy) -> Learner:
 
 def _plan(blueprint: Blueprint) -> LearnerPlan:
     return LearnerPlan(
-        algorithm=blueprint.algorithm,
+        algorithm=blueprint.settings.algorithm,
         training=blueprint.settings.training,
         policy=blueprint.recipe,
         settings=blueprint.settings.learners,

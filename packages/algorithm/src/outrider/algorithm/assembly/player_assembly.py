@@ -16,7 +16,7 @@ from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 
 if TYPE_CHECKING:
-    from outrider.algorithm.assembly.multi_agent_assembly import MultiAgentBlueprint
+    from outrider.algorithm.assembly.multi_agent_blueprint import MultiAgentBlueprint
     from outrider.algorithm.cluster.ray_cluster import Cluster
     from outrider.envrunner.gateway.gateway import Gateway
 
@@ -80,15 +80,13 @@ def _elsewhere(blueprint: MultiAgentBlueprint, fleet: RunnerFleet | AsyncRunnerF
 
 
 def _here(blueprint: MultiAgentBlueprint, parts: ExitStack) -> tuple[LocalRunnerPool, Players]:
-    from outrider.algorithm.assembly.multi_agent_assembly import make_vector
-
     settings = blueprint.settings
     acting = {
         stack: blueprint.assemblies[policies[0].planned].acting(stack, policies)
         for stack, policies in blueprint.book.by_stack().items()
     }
     runner = MultiAgentRunner(
-        partial(make_vector, settings, settings.env_runners.num_envs_per_env_runner),
+        partial(blueprint.make_vector, settings.env_runners.num_envs_per_env_runner),
         list(acting.values()),
         blueprint.mapping,
         [policy.entry for policy in blueprint.book],

@@ -13,7 +13,7 @@ from outrider.learner.training.vtrace_settings import VTraceSettings
 if TYPE_CHECKING:
     import torch
 
-    from outrider.algorithm.assembly.multi_agent_assembly import MultiAgentBlueprint
+    from outrider.algorithm.assembly.multi_agent_blueprint import MultiAgentBlueprint
     from outrider.algorithm.cluster.ray_cluster import Cluster
     from outrider.learner import AsyncLearnerGroup, LearnerGroup, LearnerGroupSettings, MultiAgentLearner
     from outrider.learner.groups.learned_policies import BetweenUpdates, LearnedPolicies
@@ -90,7 +90,7 @@ def learner_here(blueprint: MultiAgentBlueprint) -> MultiAgentLearner:
 def plan_of(blueprint: MultiAgentBlueprint) -> MultiAgentPlan:
     """Say what learners of these policies are made of."""
     return MultiAgentPlan(
-        algorithm=blueprint.algorithm,
+        algorithm=blueprint.settings.algorithm,
         stacks=tuple(
             blueprint.assemblies[policies[0].planned].learner_plan(name, policies)
             for name, policies in blueprint.book.by_stack().items()
@@ -115,7 +115,7 @@ def policies_here(
     return PoliciesHere(
         learner,
         group,
-        algorithm=blueprint.algorithm,
+        algorithm=blueprint.settings.algorithm,
         seed=blueprint.seed,
         device=_device(blueprint.settings.learners),
     )

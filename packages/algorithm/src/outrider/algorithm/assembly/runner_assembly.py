@@ -6,56 +6,34 @@ runners of the fleet    0 1 ...                          ... n
 
 from __future__ import annotations
 
-import copy
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from outrider.algorithm.assembly.environment_elsewhere import environment_elsewhere
 from outrider.algorithm.assembly.farm_assembly import INSTALL_GRPC
+from outrider.algorithm.policies.acting import acting_policies
 from outrider.envrunner import (
     AsyncRunnerFleet,
     EnvRunner,
     LocalRunnerPool,
-    OnnxPolicy,
     RunnerFleet,
     RunnerPlan,
-    TorchPolicy,
 )
 from outrider.envrunner.fleet.mixed_runners import MixedRunners
-from outrider.rlmodule import PolicyNotExportable
 
 if TYPE_CHECKING:
     from outrider.algorithm.assembly.blueprint import Blueprint
     from outrider.algorithm.cluster.ray_cluster import Cluster
-    from outrider.envrunner import ActingPolicy, EnvRunnerSettings
+    from outrider.envrunner import EnvRunnerSettings
     from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
     from outrider.envrunner.fleet.remote_runners import RemoteRunners
     from outrider.envrunner.gateway.gateway import Gateway
-    from outrider.rlmodule import Policy
-    from outrider.wire import PolicyGraph
 
 MANY_RUNNERS = 8
 """From this number on starting them takes long enough to be announced."""
 
 log = logging.getLogger(__name__)
-
-
-def exported(policy: Policy) -> PolicyGraph | None:
-    """Return how the policy acts without torch, or None, and say so, where that cannot be exported."""
-    try:
-        return policy.policy_graph()
-    except PolicyNotExportable as error:
-        log.warning("the policy acts through torch, which is slower: %s", error)
-        return None
-
-
-def acting_policies(policy: Policy, graph: PolicyGraph | None) -> Callable[[], ActingPolicy]:
-    """Return what makes copies of the policy that act in this process."""
-    if graph is None:
-        return lambda: TorchPolicy(copy.deepcopy(policy).cpu())
-    return lambda: OnnxPolicy(graph)
 
 
 def make_runners(blueprint: Blueprint) -> LocalRunnerPool | RunnerFleet:

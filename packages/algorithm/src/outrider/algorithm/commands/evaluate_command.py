@@ -30,8 +30,8 @@ def run(arguments: Sequence[str]) -> int:
         parser.error(f"--num-episodes {typed.num_episodes} is too few; give at least 1")
 
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.loops.evaluation import check_evaluation_seed
     from outrider.algorithm.saved.run_directory import checkpoint_at
+    from outrider.algorithm.settings.evaluation_settings import check_evaluation_seed
     from outrider.envrunner.sampling.film import Film
 
     if typed.seed is not None:

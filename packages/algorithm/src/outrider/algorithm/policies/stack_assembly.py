@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from outrider.algorithm.assembly.runner_assembly import acting_policies, exported
+from outrider.algorithm.policies.acting import acting_policies, exported
 from outrider.algorithm.policies.policy_seed import policy_seed
 from outrider.algorithm.settings.own_settings import own_values
 from outrider.envrunner.fleet.multi_agent_plan import StackPlan as ActingPlan

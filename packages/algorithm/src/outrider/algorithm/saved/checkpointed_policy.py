@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from outrider.algorithm.algorithms import config_from_json
 from outrider.algorithm.saved.checkpoint import CheckpointError, PartlyRead
+from outrider.algorithm.settings.algorithm_settings import settings_from_json
 from outrider.algorithm.settings.multi_agent_settings import PolicySpec
 from outrider.algorithm.settings.own_settings import own_settings
 from outrider.envrunner.nearest import no_such
@@ -80,7 +80,7 @@ def _recipe(checkpoint: PartlyRead, booked: Mapping[str, Any]) -> PolicyRecipe:
 
 def _network(tree: Any, planned: int) -> Any:  # noqa: ANN401 - a network of the user's
     """Return what makes the network of the policies that were planned alike."""
-    settings = config_from_json(tree["algorithm"], tree["settings"]).settings
+    settings = settings_from_json(tree["algorithm"], tree["settings"])
     specs = settings.multi_agent.policies
     name = tree["policies"]["planned_for"][planned]
     spec = specs.get(name) if isinstance(specs, dict) else None

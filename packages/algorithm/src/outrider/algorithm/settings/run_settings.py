@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from outrider.algorithm.loops.evaluation import EvaluationSettings
 from outrider.algorithm.settings.checkpointing import CheckpointSettings
+from outrider.algorithm.settings.evaluation_settings import EvaluationSettings
 from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.algorithm.settings.stopping import StopSettings
@@ -44,6 +44,8 @@ class NetworkSettings(ModuleSettings):
 class RunSettings:
     """What every algorithm has; each says what its own `training` settings are."""
 
+    algorithm: ClassVar[str]
+    """As the command line has it."""
     environment: EnvironmentSettings
     env_runners: EnvRunnerSettings = field(default_factory=EnvRunnerSettings)
     learners: LearnerGroupSettings = field(default_factory=LearnerGroupSettings)

@@ -70,10 +70,6 @@ class Section(Generic[P, S]):
             raise ValueError(msg)
         return self._settings(**given)  # type: ignore[call-arg]
 
-    def put(self, config: object, settings: S) -> None:
-        """Take settings as they are, in place of everything given before."""
-        vars(config)[self._key] = {name: getattr(settings, name) for name in self._signature.parameters}
-
     @property
     def _key(self) -> str:
         return f"_{self._name}"

@@ -43,7 +43,8 @@ class FunctionNotFoundError(ValueError):
 def field_types(settings: type[Any]) -> Mapping[str, Any]:
     """Return the annotation of each field of a dataclass, resolved, which takes 0.2 ms the first time."""
     if settings not in _TYPES:
-        _TYPES[settings] = MappingProxyType(get_type_hints(settings))
+        hints = get_type_hints(settings)
+        _TYPES[settings] = MappingProxyType({field.name: hints[field.name] for field in fields(settings)})
     return _TYPES[settings]
 
 
