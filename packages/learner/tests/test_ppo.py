@@ -64,6 +64,42 @@ def test_an_update_stops_early_once_the_policy_has_moved_too_far(lab: Any) -> No
     assert learner.update([lab.fragment(policy, [64])])["num_epochs"] == 1.0
 
 
+def test_passes_that_estimate_anew_are_updates_of_one_pass_each(lab: Any) -> None:
+    anew = PPOLearner(lab.policy(), replace(FAST, num_epochs=3, recompute_advantages=True), seed=0)
+    fragment = lab.fragment(anew.policy, [40, 24])
+    anew.update([fragment])
+    each = PPOLearner(lab.policy(), replace(FAST, num_epochs=1), seed=0)
+    for _ in range(3):
+        each.update([fragment])
+    for name, tensor in each.policy.state_dict().items():
+        torch.testing.assert_close(anew.policy.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(("recompute", "low", "high"), [(False, -2.0, 0.0), (True, -11.0, -9.0)])
+def test_values_of_what_is_always_cut_come_true_in_one_update_where_passes_estimate_anew(
+    lab: Any, recompute: bool, low: float, high: float
+) -> None:
+    """A reward of -1 in each step for ever is worth -1 / (1 - 0.9) = -10."""
+    chosen = replace(FAST, gamma=0.9, num_epochs=60, minibatch_size=64, recompute_advantages=recompute)
+    learner = PPOLearner(lab.policy(), replace(chosen, lr=0.02, grad_clip=None), seed=0)
+    fragment = lab.fragment(learner.policy, [1] * 64, end_probability=0.0)
+    learner.update([replace(fragment, rewards=np.full(64, -1.0, np.float32))])
+    _, value_N = learner.policy({"": torch.from_numpy(fragment.observations[""])})
+    assert low < value_N.mean().item() < high
+
+
+@pytest.mark.parametrize("use_lstm", [False, True])
+def test_estimating_anew_scales_rewards_and_limits_values_as_before(lab: Any, use_lstm: bool) -> None:
+    module = {"use_lstm": use_lstm, "normalize_rewards": True}
+    still = replace(FAST, lr=0.0, vf_clip_param=0.1, use_kl_loss=True)
+    metrics = []
+    for recompute in (False, True):
+        learner = PPOLearner(lab.policy(**module), replace(still, recompute_advantages=recompute), seed=0)
+        metrics.append(learner.update([lab.fragment(learner.policy, [40, 24])]))
+    for name in ("value_loss", "policy_loss", "mean_kl", "explained_variance"):
+        assert metrics[0][name] == pytest.approx(metrics[1][name], abs=1e-6)
+
+
 def test_the_kl_coefficient_rises_when_the_policy_moves_too_far_and_falls_when_too_little(lab: Any) -> None:
     far = PPOLearner(lab.policy(), replace(FAST, lr=0.1, use_kl_loss=True, kl_target=1e-6), seed=0)
     assert far.update([lab.fragment(far.policy, [64])])["kl_coeff"] == pytest.approx(0.3)

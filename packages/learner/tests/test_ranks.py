@@ -20,6 +20,7 @@ SETTINGS = PPOSettings(minibatch_size=1000, num_epochs=4, lr=1e-3, entropy_coeff
         ({}, SETTINGS),
         ({"normalize_observations": True, "normalize_rewards": True}, SETTINGS),
         ({"use_lstm": True}, replace(SETTINGS, use_kl_loss=True)),
+        ({"normalize_rewards": True}, replace(SETTINGS, recompute_advantages=True)),
     ],
 )
 def test_two_ragged_shards_equal_one_rank(

@@ -69,11 +69,11 @@ def without_version(state: Any) -> Any:
 
 
 @pytest.mark.parametrize("module", [{}, NORMALISED])
-@pytest.mark.parametrize("use_kl_loss", [False, True])
-def test_stacked_policies_learn_what_each_learns_alone(lab: Any, module: Any, use_kl_loss: bool) -> None:
-    chosen = replace(SETTINGS, use_kl_loss=use_kl_loss)
-    together = learner(range(6), chosen, module=module)
-    alone = [learner([number], chosen, module=module) for number in range(6)]
+@pytest.mark.parametrize("chosen", [{}, {"use_kl_loss": True}, {"recompute_advantages": True}])
+def test_stacked_policies_learn_what_each_learns_alone(lab: Any, module: Any, chosen: Any) -> None:
+    trained = replace(SETTINGS, **chosen)
+    together = learner(range(6), trained, module=module)
+    alone = [learner([number], trained, module=module) for number in range(6)]
     for seed in range(2):
         given_ = fragments(lab, seed=seed)
         together.update(given_)
@@ -95,7 +95,13 @@ def test_with_zipf_rows_too(lab: Any) -> None:
 
 @pytest.mark.parametrize("module", [{}, NORMALISED])
 @pytest.mark.parametrize(
-    "chosen", [{}, {"use_kl_loss": True}, {"vf_clip_param": 0.1, "entropy_coeff": 0.1, "grad_clip": None}]
+    "chosen",
+    [
+        {},
+        {"use_kl_loss": True},
+        {"vf_clip_param": 0.1, "entropy_coeff": 0.1, "grad_clip": None},
+        {"recompute_advantages": True, "vf_clip_param": 0.1, "use_kl_loss": True},
+    ],
 )
 def test_where_a_minibatch_holds_all_rows_it_is_what_ppo_learns(lab: Any, module: Any, chosen: Any) -> None:
     whole = replace(SETTINGS, minibatch_size=64, **chosen)

@@ -47,6 +47,11 @@ ALGORITHMS: dict[str, tuple[Any, Any, Any]] = {
         StackedPPOLearner,
         PPOSettings(lr=3e-3, max_seq_len=20, minibatch_size=64, num_epochs=3, early_stop_kl=1e-3),
     ),
+    "ppo that estimates anew": (
+        PPOLearner,
+        StackedPPOLearner,
+        PPOSettings(lr=3e-3, max_seq_len=4, minibatch_size=7, recompute_advantages=True, num_epochs=3),
+    ),
     "impala": (IMPALALearner, StackedIMPALALearner, IMPALASettings(lr=1e-3, num_epochs=2)),
     "impala in parts": (
         IMPALALearner,

@@ -71,8 +71,17 @@ class MinibatchSource:
         self._num_items = len(rows) if self.sequences is None else len(self.sequences)
         total = self.ranks.sum(torch.tensor([len(rows), self._num_items]))
         self.num_rows, self._num_items_of_all = int(total[0]), int(total[1])
+        self.take_targets(targets)
+
+    def take_targets(self, targets: Targets) -> None:
+        """Compare with other advantages and targets of values from the next epoch on."""
         # One gather for four columns; [4, N], so that each comes out contiguous.
-        columns = (rows.log_prob_N, targets.advantage_N, targets.value_N, targets.value_target_N)
+        columns = (
+            self.rows.log_prob_N,
+            targets.advantage_N,
+            self.targets.value_N,
+            targets.value_target_N,
+        )
         self._columns = torch.stack(columns)
 
     def num_minibatches(self, minibatch_size: int) -> int:

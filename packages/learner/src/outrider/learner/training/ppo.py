@@ -1,6 +1,7 @@
 """PPO: from fragments to new weights. Axes: N rows of an update, B rows of a minibatch, K statistics."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -55,8 +56,10 @@ class PPOLearner:
         """Train on `rows`; see `Learner` and, for what comes back, `outrider.learner.metrics`."""
         clock = Stopwatch()
         learning_rate = self._kept.begin_update(rows)
-        estimates = estimate(self.policy, rows, max_seq_len=self.settings.max_seq_len)
-        targets, variance = self._targets(rows, estimates)
+        rows = replace(rows, reward_N=self._kept.scaled_rewards(rows))
+        estimates = self._estimate(rows)
+        targets = self._targets(rows, estimates)
+        variance = float(explained_variance(targets.value_N, targets.value_target_N, self._ranks))
         clock.lap("estimate_s")
         metrics = self._train(rows, targets, estimates)
         clock.lap("train_s")
@@ -75,11 +78,14 @@ class PPOLearner:
         self._kept.set_state(state, of_the_algorithm=("kl_coeff",))
         self._kl_coeff = float(state["kl_coeff"])
 
-    def _targets(self, rows: Rows, estimates: Estimates) -> tuple[Targets, float]:
-        """Estimate advantages and what the values should have been; also the explained variance."""
+    def _estimate(self, rows: Rows) -> Estimates:
+        return estimate(self.policy, rows, max_seq_len=self.settings.max_seq_len)
+
+    def _targets(self, rows: Rows, estimates: Estimates) -> Targets:
+        """Estimate advantages and what the values should have been."""
         value_N = estimates.value_N
         advantage_N = gae(
-            self._kept.scaled_rewards(rows),
+            rows.reward_N,
             value_N,
             next_values(value_N, rows.followed_N, rows.next_row_M, estimates.value_of_next_observation_M),
             rows.terminated_N,
@@ -88,14 +94,12 @@ class PPOLearner:
             trace_decay=self.settings.lambda_,
         )
         target_N = advantage_N + value_N
-        variance = float(explained_variance(value_N, target_N, self._ranks))
         if self.settings.normalize_advantages:
             advantage_N = standardise(advantage_N, self._ranks)
         parameters = estimates.parameters if rows.parameters is None else rows.parameters
-        targets = Targets(
+        return Targets(
             advantage_N=advantage_N, value_N=value_N, value_target_N=target_N, parameters=parameters
         )
-        return targets, variance
 
     def _train(self, rows: Rows, targets: Targets, estimates: Estimates) -> dict[str, float]:
         """Take all gradient steps of an update."""
@@ -117,7 +121,9 @@ class PPOLearner:
         num_minibatches = source.num_minibatches(settings.minibatch_size)
         cause = rows.first_bad or estimates.first_bad()
         record = self._kept.record_steps()
-        for _ in range(settings.num_epochs):
+        for epoch in range(settings.num_epochs):
+            if epoch and settings.recompute_advantages:
+                source.take_targets(self._targets(rows, self._estimate(rows)))
             for minibatch in source.epoch(num_minibatches, self._kept.orders):
                 record.add(self._step(minibatch, coefficients), minibatch.num_rows)
             mean_kl = record.end_epoch(cause)["mean_kl"]
