@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.policies.function_mapping import FunctionMapping
 from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.testing.agent_script import read_script
 from outrider.testing.story_environments import DictionaryStory, Five, SimultaneousStory
 from outrider.testing.story_policies import STORY_POLICIES, StoryStack, story_weights
+from outrider.testing.story_vector import StoryVector
 
 SCRIPTS = (
     read_script(
@@ -31,14 +34,21 @@ SCRIPTS = (
 FITTING = {"red_0": "red 0", "red_1": "red 2", "blue_0": "blue 1"}
 
 
-def runner_of(kind: Callable[..., Any], mapping: Mapping[str, Any] = FITTING) -> MultiAgentRunner:
+NATIVE = EnvRunnerSettings(gym_env_vectorize_mode="vector_entry_point")
+
+
+def runner_of(
+    kind: Callable[..., Any],
+    mapping: Mapping[str, Any] = FITTING,
+    settings: EnvRunnerSettings = EnvRunnerSettings(),  # noqa: B008 - frozen
+) -> MultiAgentRunner:
     def failed(index: int, error: BaseException) -> int:
         return 5
 
     def make(on_failure: Any) -> Any:
         return make_multi_agent_vector(
             EnvironmentSettings(partial(kind, SCRIPTS)),
-            EnvRunnerSettings(),
+            settings,
             num_envs=1,
             num_agents=None,
             on_failure=on_failure,
@@ -77,6 +87,18 @@ def test_a_forgotten_end_names_agent_and_policy() -> None:
     assert "'red_1'" in sentence
     assert "'red 2'" in sentence
     assert "flag it in the step in which it leaves" in sentence
+
+
+class NativelyForgetsAnEnd(StoryVector):
+    def step(self, actions: Sequence[Mapping[str, Any]]) -> MultiAgentStep:
+        step = super().step(actions)
+        return replace(step, truncated=step.truncated & ~step.over[:, None])
+
+
+def test_a_native_vector_that_forgets_an_end_is_told_agent_and_policy() -> None:
+    sentence = refused(runner_of(NativelyForgetsAnEnd, settings=NATIVE))
+    assert "agent 'red_0' took part when the episode of environment copy 0 was over" in sentence
+    assert "policy 'red 0' acted for it" in sentence
 
 
 class RewardsAStranger(DictionaryStory):

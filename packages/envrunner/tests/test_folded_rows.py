@@ -56,3 +56,12 @@ def test_a_failure_loses_the_open_row_and_cuts_the_one_before() -> None:
     assert rows.is_committed[red].tolist() == [True, False]
     assert rows.truncated[red].tolist() == [True, False]
     assert rows.num_lost == 2
+
+
+def test_a_row_that_is_open_when_the_episode_is_over_has_an_end_that_was_forgotten() -> None:
+    planes = two_that_take_turns([[1, 0], [2, 0], [4, 0]])
+    planes.over_TE[1] = planes.terminated_TS[1, 0] = True
+    rows = fold_rows(planes, NOBODY, NOTHING)
+    assert (rows.slots[rows.forgotten].tolist(), rows.steps[rows.forgotten].tolist()) == ([1], [1])
+    planes.truncated_TS[1, 1] = True
+    assert not len(fold_rows(planes, NOBODY, NOTHING).forgotten)

@@ -51,6 +51,9 @@ class FoldedRows:
     truncated: Flags
     is_cut: Flags
     """[N] rows after which the agent observed something that it did not act on any more."""
+    forgotten: Indices
+    """Which rows were open when the episode of their copy was over, and their agent got no end: an
+    environment's mistake."""
 
     @property
     def num_lost(self) -> int:
@@ -73,6 +76,10 @@ def fold_rows(planes: StepPlanes, is_open_S: Flags, pending_S: NDArray[np.float3
     if planes.has_failed:
         failed = by_slot(no_S, np.repeat(planes.failed_TE, planes.num_agents, 1)).ravel()
         closes |= failed
+    over = None
+    if planes.over_TE.any():
+        over = by_slot(no_S, np.repeat(planes.over_TE & ~planes.failed_TE, planes.num_agents, 1)).ravel()
+        closes |= over
     if closes[cells].all():  # nobody waits
         closed, is_closed = cells, np.ones(len(cells), np.bool_)
         sums = rewards[cells]
@@ -82,6 +89,9 @@ def fold_rows(planes: StepPlanes, is_open_S: Flags, pending_S: NDArray[np.float3
     row_terminated, row_truncated = terminated[closed] & is_closed, truncated[closed] & is_closed
     is_cut = row_truncated & ~row_terminated
     is_committed = is_closed
+    forgotten = cells[:0]
+    if over is not None:
+        (forgotten,) = np.nonzero(over[closed] & is_closed & ~(row_terminated | row_truncated))
     if failed is not None:
         is_lost = failed[closed] & is_closed
         is_committed = is_closed & ~is_lost
@@ -100,6 +110,7 @@ def fold_rows(planes: StepPlanes, is_open_S: Flags, pending_S: NDArray[np.float3
         terminated=row_terminated,
         truncated=row_truncated,
         is_cut=is_cut,
+        forgotten=forgotten,
     )
 
 

@@ -30,6 +30,7 @@ from outrider.envrunner.policies.policy_fit import PolicyFit
 from outrider.envrunner.policies.policy_mapping import PolicyMapping
 from outrider.envrunner.policies.stack_actor import StackActor
 from outrider.envrunner.sampling.episode_totals import EpisodeTotals
+from outrider.envrunner.sampling.folded_rows import FoldedRows
 from outrider.envrunner.sampling.multi_agent_buffer import MultiAgentBuffer
 from outrider.envrunner.sampling.multi_agent_fragment import (
     agent_episodes,
@@ -323,6 +324,17 @@ class MultiAgentRunner:
         number = int(self._policies.policy_S[error.environment * len(self._agents) + agent])
         return AgentsError(f"{error}; policy {self._policies.fit.name(number)!r} acted for it")
 
+    def _forgotten(self, row: int, rows: FoldedRows) -> AgentsError:
+        """Say who took part when an episode was over and got no end: only native environments can do so."""
+        slot, streams = rows.slots[row], self._buffer.streams
+        number = int(streams.policy[streams.of(rows.slots, rows.steps)[row]])
+        copy, agent = divmod(int(slot), len(self._agents))
+        return AgentsError(
+            f"agent {self._agents[agent]!r} took part when the episode of environment copy {copy} was over, "
+            "and was neither terminated nor truncated; flag all who take part in a step that is over; policy "
+            f"{self._policies.fit.name(number)!r} acted for it"
+        )
+
     def _reset(self) -> MultiAgentStep:
         """Start an episode in every environment."""
         step = self._running.start_episodes()
@@ -343,6 +355,8 @@ class MultiAgentRunner:
     ) -> Fragment:
         buffer, fit = self._buffer, self._policies.fit
         found = buffer.fold()
+        if len(found.rows.forgotten):
+            raise self._forgotten(int(found.rows.forgotten[0]), found.rows)
         by_agents, by_copies = self._totals.add(buffer.planes)
         episodes = agent_episodes(by_agents, buffer.streams, buffer.planes, num_episodes_E, self._first)
         stacks = fit.stacks_of(episodes.policy)
