@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from outrider.envrunner.policies.row_chunks import row_chunks
 from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
-from outrider.wire import BoxSpace, DiscreteSpace, Weights
+from outrider.wire import BoxSpace, DictSpace, DiscreteSpace, Weights
 
 BOX = BoxSpace(low=np.full(3, -1, np.float32), high=np.full(3, 1, np.float32))
 GRAPH = stacked_mlp_graph(BOX, DiscreteSpace(num_values=2), num_hidden=4)
@@ -113,6 +113,16 @@ def test_weights_that_do_not_fit_change_nothing() -> None:
         with pytest.raises(ValueError, match=r"module that the policies|from the same module"):
             acting.set_weights(each)
     assert_right(acting, NUMBERS)
+
+
+def test_what_the_graph_does_not_read_is_left_out() -> None:
+    seen = stacked_mlp_graph(DictSpace(spaces={"seen": BOX}), DiscreteSpace(num_values=2), num_hidden=4)
+    both = DictSpace(spaces={"ignored": BOX, "seen": BOX})
+    acting = StackPolicy(replace(seen, observation_space=both), "s")
+    acting.set_weights(stacked_mlp_weights(seen, "s", [3]))
+    row = np.full((1, 3), 0.5, np.float32)
+    parameters, _ = acting.act({"/ignored": row + 9, "/seen": row}, np.array([3], np.int32), {})
+    np.testing.assert_allclose(parameters[0], alone(3, row[0]), atol=1e-5)
 
 
 def test_a_graph_of_one_policy_is_refused() -> None:

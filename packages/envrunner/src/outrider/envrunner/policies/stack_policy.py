@@ -12,7 +12,7 @@ otherwise the weights of those that act are copied together, which is done again
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +81,7 @@ class StackPolicy:
                 if node.name.startswith(WEIGHTS)
             },
         )
-        self._arrays = _Arrays(graph)
+        self._arrays = _Arrays(graph, {node.name for node in self._session.get_inputs()})
         self._lengths = BatchSizes()
         self._layouts: dict[bytes, _Layout] = {}
         self._latest: _Layout | None = None
@@ -250,13 +250,14 @@ class StackPolicy:
 
 
 class _Arrays:
-    """Memory for observations, recurrent state and results, which all bindings share."""
+    """Memory for observations that the graph reads, recurrent state and results, which all bindings share."""
 
-    def __init__(self, graph: PolicyGraph) -> None:
+    def __init__(self, graph: PolicyGraph, inputs: Collection[str]) -> None:
         self._size = 0
         self._leaves = [
             (path, leaf_shape(leaf), leaf_dtype(leaf))
             for path, leaf in leaves(graph.observation_space).items()
+            if f"observation{path}" in inputs  # networks of the user's may ignore some
         ]
         self._num_parameters = max(head.stop for head in graph.action_heads)
         self._state = graph.state
