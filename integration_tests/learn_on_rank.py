@@ -22,7 +22,7 @@ from outrider.learner import (
     Ranks,
     make_learner,
 )
-from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.rlmodule import ModuleSettings, Policy, build_policy, export_graph
 from outrider.wire import Fragment
 
 ENVIRONMENT = EnvironmentSettings("CartPole-v1")
@@ -47,7 +47,7 @@ def sample(shard: int) -> Fragment:
     runner = EnvRunner(
         ENVIRONMENT,
         RUNNER,
-        OnnxPolicy(policy.policy_graph()),
+        OnnxPolicy(export_graph(policy)),
         observation_space=policy.observation_space,
         action_heads=policy.action_heads,
         num_steps=NUM_STEPS[shard],

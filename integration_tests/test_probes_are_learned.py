@@ -11,7 +11,7 @@ import torch
 from outrider.envrunner import EnvironmentSettings, EnvRunner, EnvRunnerSettings, OnnxPolicy
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.learner import make_learner, settings_class
-from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.rlmodule import ModuleSettings, Policy, build_policy, export_graph
 from outrider.testing import probes
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def train(name: str, probe: Any, num_updates: int, **module: Any) -> tuple[Polic
     runner = EnvRunner(
         environment,
         EnvRunnerSettings(num_envs_per_env_runner=16),
-        OnnxPolicy(policy.policy_graph()),
+        OnnxPolicy(export_graph(policy)),
         observation_space=policy.observation_space,
         action_heads=policy.action_heads,
         num_steps=16,

@@ -32,7 +32,7 @@ from outrider.envrunner.fleet.ray_runners import RayRunners
 from outrider.learner import LearnerGroupSettings, LearnerPlan, LocalLearnerGroup, OneRank, PPOSettings
 from outrider.learner.groups.device import choose_device
 from outrider.learner.groups.ray_learners import RayLearnerGroup
-from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.rlmodule import ModuleSettings, PolicyRecipe, export_graph
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights
 from outrider.wire import PROTOCOL
@@ -124,7 +124,7 @@ def test_driver_runner_and_learner_of_three_releases_learn_what_one_release_lear
     older = release(tmp_path / "older", "0.0.9", protocol=f"{PROTOCOL.major}.{PROTOCOL.minor}")
     newer = release(tmp_path / "newer", "0.2.0", protocol=f"{PROTOCOL.major}.{PROTOCOL.minor + 1}")
     learner_plan = plan_of_learner()
-    runner_plan = replace(plan(), policy=learner_plan.policy.build().policy_graph())
+    runner_plan = replace(plan(), policy=export_graph(learner_plan.policy.build()))
 
     runners = RayRunners(runner_plan, num_runners=1, options=lambda _: newer)
     fleet = RunnerFleet(runners, runner_plan.settings, num_steps=NUM_STEPS)
@@ -163,7 +163,7 @@ def test_a_learner_with_other_methods_learns_and_says_which_call_it_does_not_kno
     renamed = {"_publish": "_publish_now", "_running": "_loop_of", "fetch": "look_at"}
     edit(tmp_path / "outrider/learner/groups/ray_rank.py", **renamed)
     made = plan_of_learner()
-    runner = replace(plan(), policy=made.policy.build().policy_graph()).make_runner(0, 0)
+    runner = replace(plan(), policy=export_graph(made.policy.build())).make_runner(0, 0)
     with (
         closing(LocalRunnerPool(runner)) as runners,
         closing(RayLearnerGroup(made, num_learners=1, options=lambda _: options)) as group,

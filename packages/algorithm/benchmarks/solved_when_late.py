@@ -29,7 +29,7 @@ from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.policies.onnx_policy import OnnxPolicy
 from outrider.envrunner.sampling.evaluation import evaluate
 from outrider.learner import APPOSettings, IMPALASettings, LearnerGroupSettings, LearnerPlan, OneRank
-from outrider.rlmodule import ModuleSettings, PolicyRecipe
+from outrider.rlmodule import ModuleSettings, PolicyRecipe, export_graph
 from outrider.transport import LocalWeights
 from outrider.wire import Fragment, PolicyGraph
 
@@ -53,7 +53,7 @@ def steps_to_solve(name: str, *, num_late: int, seed: int, limit: int) -> int | 
     learner = LearnerPlan(
         algorithm=name, training=SETTINGS[name](), policy=recipe, settings=settings, seed=seed
     ).make_learner(OneRank(), torch.device("cpu"))
-    graph = recipe.build().policy_graph()
+    graph = export_graph(recipe.build())
     plan = RunnerPlan(environment=CARTPOLE, settings=RUNNER, policy=graph, num_steps=NUM_STEPS, seed=seed)
     acting = OnnxPolicy(graph)
     under_way: deque[Fragment] = deque()

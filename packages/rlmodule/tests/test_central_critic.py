@@ -16,6 +16,7 @@ from outrider.rlmodule import (
     Policy,
     PolicyRecipe,
     build_policy,
+    export_graph,
     export_standalone,
 )
 from outrider.wire import BoxSpace, DictSpace, DiscreteSpace, MultiBinarySpace, Space
@@ -68,7 +69,7 @@ def test_acting_needs_no_more_than_the_observation_and_values_nothing() -> None:
 @pytest.mark.parametrize("use_lstm", [False, True])
 def test_graphs_do_not_know_the_critic(use_lstm: bool) -> None:
     policy = make(use_lstm=use_lstm, normalize_observations=True)
-    for model in (policy.policy_graph().model, export_standalone(policy)):
+    for model in (export_graph(policy).model, export_standalone(policy)):
         session = onnxruntime.InferenceSession(model)
         inputs = {node.name: node.shape for node in session.get_inputs() if "weights/" not in node.name}
         assert inputs == {"observation": ["B", 3]} | {
@@ -192,7 +193,7 @@ def test_a_network_of_the_users_gets_what_the_critic_sees_last() -> None:
     expected = policy.network(seen[""], seen[CRITIC_PATH])
     torch.testing.assert_close((parameters, values), expected)
     torch.testing.assert_close(policy({"": seen[""]})[0], parameters)
-    session = onnxruntime.InferenceSession(policy.policy_graph().model)
+    session = onnxruntime.InferenceSession(export_graph(policy).model)
     assert CRITIC_PATH not in str([node.name for node in session.get_inputs()])
 
 

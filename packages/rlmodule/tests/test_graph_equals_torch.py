@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from outrider.rlmodule import ModuleSettings, build_policy, export_standalone
+from outrider.rlmodule import ModuleSettings, build_policy, export_graph, export_standalone
 from outrider.wire import (
     BoxSpace,
     DictSpace,
@@ -96,7 +96,7 @@ def check(policy: Any, fixtures: Any, tolerance: float = 2e-5) -> None:
     """Compare three steps at three numbers of rows, among them the one that the trace saw."""
     sample, run_graph, tensors, shake = fixtures
     shake(policy)
-    graph, weights = policy.policy_graph(), policy.weights(0)
+    graph, weights = export_graph(policy), policy.weights(0)
     for num_rows in (1, 2, 5):
         state = {k: np.zeros((num_rows, *spec.shape), spec.dtype) for k, spec in policy.state_spec.items()}
         for seed in range(3 if state else 1):
@@ -149,7 +149,7 @@ def test_graph_masks_as_torch_does(action: str, fixtures: Any) -> None:
 def test_graph_holds_no_weights_and_not_the_value() -> None:
     settings = ModuleSettings(normalize_observations=True)
     policy = build_policy(box(4), box(2), settings, seed=1)
-    session = onnxruntime.InferenceSession(policy.policy_graph().model)
+    session = onnxruntime.InferenceSession(export_graph(policy).model)
     assert [node.name for node in session.get_inputs()] == [
         "observation",
         "weights/network.policy_encoder.0.weight",
@@ -168,8 +168,8 @@ def test_graph_follows_new_weights(sample: Any, run_graph: Any) -> None:
     policy = build_policy(box(4), box(2), ModuleSettings(), seed=1)
     other = build_policy(box(4), box(2), ModuleSettings(), seed=2)
     observations = sample(policy.observation_space, 3)
-    first = run_graph(policy.policy_graph(), other.weights(1), observations, {})
-    second = run_graph(other.policy_graph(), other.weights(1), observations, {})
+    first = run_graph(export_graph(policy), other.weights(1), observations, {})
+    second = run_graph(export_graph(other), other.weights(1), observations, {})
     np.testing.assert_array_equal(first["action_parameters"], second["action_parameters"])
 
 

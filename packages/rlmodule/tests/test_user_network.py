@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from outrider.rlmodule import ModuleSettings, Policy, PolicyNotExportable, build_policy
+from outrider.rlmodule import ModuleSettings, Policy, PolicyNotExportable, build_policy, export_graph
 from outrider.wire import BoxSpace, DiscreteSpace
 
 BOX = BoxSpace(low=np.full(4, -1, np.float32), high=np.full(4, 1, np.float32))
@@ -64,7 +64,7 @@ def test_an_own_network_trains_and_exports(sample: Any, run_graph: Any) -> None:
     observations = sample(BOX, 5)
     parameters, values = policy({"": torch.from_numpy(observations[""])})
     values.sum().backward()
-    outputs = run_graph(policy.policy_graph(), policy.weights(0), observations, {})
+    outputs = run_graph(export_graph(policy), policy.weights(0), observations, {})
     np.testing.assert_allclose(outputs["action_parameters"], parameters.detach(), atol=1e-5)
 
 
@@ -76,7 +76,7 @@ def test_an_own_recurrent_network_is_walked_step_by_step(sample: Any, run_graph:
     steps = (parameters - policy.network.policy.bias)[..., 0]
     torch.testing.assert_close(steps, torch.tensor([[11.0, 12.0, 13.0], [1.0, 2.0, 1.0]]))
     state = {"steps": np.full((1, 1), 4, np.float32)}
-    outputs = run_graph(policy.policy_graph(), policy.weights(0), sample(BOX, 1), state)
+    outputs = run_graph(export_graph(policy), policy.weights(0), sample(BOX, 1), state)
     assert outputs["next_state/steps"].tolist() == [[5.0]]
 
 
@@ -181,20 +181,20 @@ class Attentive(Plain):
 )
 def test_a_network_that_a_graph_cannot_say_is_not_exportable(network: Any, reason: str) -> None:
     with pytest.raises(PolicyNotExportable, match=reason):
-        make(network).policy_graph()
+        export_graph(make(network))
 
 
 @pytest.mark.parametrize("mode", [True, False])
 def test_exporting_leaves_the_mode_as_it_was(mode: bool) -> None:
     policy = make(Attentive).train(mode)
-    policy.policy_graph()
+    export_graph(policy)
     assert {module.training for module in policy.modules()} == {mode}
 
 
 def test_attention_and_cells_export_without_their_dropout(sample: Any, run_graph: Any) -> None:
     policy = make(Attentive)
     observations = sample(BOX, 5)
-    outputs = run_graph(policy.policy_graph(), policy.weights(0), observations, {})
+    outputs = run_graph(export_graph(policy), policy.weights(0), observations, {})
     with torch.no_grad():
         expected, _ = policy.eval()({"": torch.from_numpy(observations[""])})
     np.testing.assert_allclose(outputs["action_parameters"], expected, atol=1e-5)

@@ -8,6 +8,7 @@ from outrider.rlmodule.recipe import PolicyRecipe
 from outrider.rlmodule.settings import ModuleSettings
 
 if TYPE_CHECKING:
+    from outrider.rlmodule.building import build_policy
     from outrider.rlmodule.distribution import Distribution
     from outrider.rlmodule.export import (
         PolicyNotExportable,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
         moments,
         stacked_moments,
     )
-    from outrider.rlmodule.policy import Policy, build_policy
+    from outrider.rlmodule.policy import Policy
     from outrider.rlmodule.protocols import (
         RecurrentRLModule,
         RLModule,
@@ -80,7 +81,7 @@ _HOMES = {
     "StackRoom": "stack_room",
     "StackedSequences": "stacked_sequences",
     "WeightGradient": "stacked_product",
-    "build_policy": "policy",
+    "build_policy": "building",
     "export_graph": "export",
     "export_stacked_graph": "export",
     "export_standalone": "export",

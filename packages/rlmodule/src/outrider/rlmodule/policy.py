@@ -6,27 +6,22 @@ Axes: B rows; S streams; T time; k action parameters.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from outrider.rlmodule.action_mask import ActionMask, action_mask
-from outrider.rlmodule.catalog import catalog_network
 from outrider.rlmodule.central_critic import CentralCritic, critic_leaves
 from outrider.rlmodule.distribution import Distribution
 from outrider.rlmodule.fingerprint import fingerprint
-from outrider.rlmodule.first_weights import draw_weights, gains
-from outrider.rlmodule.ignored_settings import warn_of_ignored
-from outrider.rlmodule.network_check import check_network, require_factory, require_module
 from outrider.rlmodule.normalizer import ObservationNormalizer, RunningNormalizer
 from outrider.rlmodule.paths import CRITIC_PATH
 from outrider.rlmodule.protocols import RecurrentRLModule, SequenceRLModule, forward_by_steps
 from outrider.wire import (
     BoxSpace,
     DictSpace,
-    PolicyGraph,
     Space,
     TensorSpec,
     TupleSpace,
@@ -43,50 +38,6 @@ if TYPE_CHECKING:
     from outrider.rlmodule.recurrent_network import RecurrentNetwork
     from outrider.rlmodule.settings import ModuleSettings
     from outrider.rlmodule.stacked_sequences import StackedSequences
-
-
-class NetworkFactory(Protocol):
-    """Makes a user's network; a class of torch.nn.Module with this `__init__` is one."""
-
-    def __call__(
-        self, observation_space: Space, action_space: Space, num_action_parameters: int, /
-    ) -> nn.Module:
-        """Make a module that obeys `RLModule` or `RecurrentRLModule`."""
-        ...
-
-
-def build_policy(
-    observation_space: Space,
-    action_space: Space,
-    settings: ModuleSettings,
-    *,
-    network: NetworkFactory | None = None,
-    seed: int,
-    critic_space: Space | None = None,
-) -> Policy:
-    """Make a policy with the catalogue's network or the user's; equal seeds give equal weights.
-
-    `critic_space` is what a central critic sees besides the observation, if the value has one.
-    Raises ValueError for spaces and settings that do not fit, and for a user's network that returns
-    anything but what its Protocol promises.
-    """
-    heads = action_heads(action_space, box=settings.box_distribution)
-    warn_of_ignored(settings, heads, is_own_network=network is not None)
-    if network is None:
-        module = catalog_network(observation_space, heads, settings, critic_space)
-        policy = Policy(observation_space, action_space, module, settings, critic_space)
-        alone = {name: parameter.unsqueeze(0) for name, parameter in policy.named_parameters()}
-        draw_weights(gains(policy), [seed], alone)
-        return policy
-    require_factory(network)
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which also notes for each other kind of device where it was called: 0.5 ms.
-        torch.default_generator.manual_seed(seed)
-        module = network(observation_space, action_space, heads[-1].stop)
-        require_module(module, network)
-        policy = Policy(observation_space, action_space, module, settings, critic_space)
-        check_network(policy)
-        return policy
 
 
 class Policy(nn.Module):
@@ -227,12 +178,6 @@ class Policy(nn.Module):
             )
         for name, tensor in self.state_dict().items():
             tensor.copy_(torch.from_numpy(np.array(weights.tensors[name])))
-
-    def policy_graph(self) -> PolicyGraph:
-        """Export what acts; see `outrider.rlmodule.export_graph`."""
-        from outrider.rlmodule.export import export_graph
-
-        return export_graph(self)
 
 
 def _paths(space: Space, path: str = "") -> Any:  # noqa: ANN401 - as nested as the space

@@ -9,7 +9,9 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from outrider.wire import Space
 
 Observation: TypeAlias = Any
 """A tensor for a leaf space; a dict or tuple of observations for a nested one."""
@@ -59,6 +61,16 @@ class SequenceRLModule(RecurrentRLModule, Protocol):
         Observations are [S, T, ...], `state` [S, ...] is that before the first row, and where
         `starts` [S, T] is true the state is zeroed before that row.
         """
+        ...
+
+
+class NetworkFactory(Protocol):
+    """Makes a user's network; a class of torch.nn.Module with this `__init__` is one."""
+
+    def __call__(
+        self, observation_space: Space, action_space: Space, num_action_parameters: int, /
+    ) -> nn.Module:
+        """Make a module that obeys `RLModule` or `RecurrentRLModule`."""
         ...
 
 

@@ -10,7 +10,8 @@ from outrider.rlmodule.settings import ModuleSettings
 from outrider.wire import decode_settings, decode_space, encode_settings, encode_space
 
 if TYPE_CHECKING:
-    from outrider.rlmodule.policy import NetworkFactory, Policy
+    from outrider.rlmodule.policy import Policy
+    from outrider.rlmodule.protocols import NetworkFactory
     from outrider.wire import Space
 
 
@@ -34,7 +35,7 @@ class PolicyRecipe:
 
     def build(self) -> Policy:
         """Make the policy; raises ValueError where spaces, settings and network do not fit."""
-        from outrider.rlmodule.policy import build_policy
+        from outrider.rlmodule.building import build_policy
 
         return build_policy(
             self.observation_space,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from outrider.envrunner import OnnxPolicy, TorchPolicy
-from outrider.rlmodule import PolicyNotExportable
+from outrider.rlmodule import PolicyNotExportable, export_graph
 
 if TYPE_CHECKING:
     from outrider.envrunner import ActingPolicy
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def exported(policy: Policy) -> PolicyGraph | None:
     """Return how the policy acts without torch, or None, and say so, where that cannot be exported."""
     try:
-        return policy.policy_graph()
+        return export_graph(policy)
     except PolicyNotExportable as error:
         log.warning("the policy acts through torch, which is slower: %s", error)
         return None
