@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+from ray.exceptions import ObjectLostError
 
 from outrider.learner import (
     LearnerGroupSettings,
@@ -246,6 +247,28 @@ def test_an_update_is_left_out_where_its_fragments_went_with_a_rank(
     learn(fresh, [1])
 
 
+@ray.remote(num_cpus=0)
+def gone() -> None:
+    """Leave an object behind that is as lost as with its node, to who asks for it and who is handed it."""
+    raise ObjectLostError("ab" * 28, None, "")
+
+
+def test_a_fragment_that_went_with_its_node_is_left_out_and_counted_and_ranks_live(
+    fresh: RayLearnerGroup, caplog: pytest.LogCaptureFixture
+) -> None:
+    processes, before = rank_processes(), fresh.statistics()
+    there, other = (LocalFragment(each) for each in update_input(0))
+    lost, lost_too = (RayFragment(gone.remote(), other.summary) for _ in range(2))
+    assert fresh.update([there, lost])["num_env_steps_trained"] == there.summary.num_rows
+    assert fresh.update([lost_too]) == {}
+    assert fresh.statistics() == replace(
+        before, num_lost_rows=before.num_lost_rows + 2 * other.summary.num_rows
+    )
+    assert rank_processes() == processes
+    assert fresh.publish().version == 1
+    assert "too few of its fragments are left" in caplog.text
+
+
 def test_a_rank_that_dies_while_fragments_are_looked_for_is_a_lost_rank(fresh: RayLearnerGroup) -> None:
     held = [LocalFragment(each) for each in update_input(0)]
     for process in rank_processes():
@@ -333,6 +356,19 @@ def test_ranks_that_train_by_themselves_stay_in_step_and_survive_a_death(run: As
     assert before.num_rows >= 100 * before.num_updates
     assert sum(report.num_lost_updates for report in run.reports) <= 4
     assert not lost & run.processes
+
+
+def test_ranks_that_train_by_themselves_leave_out_and_count_what_went_with_its_node(run: AsyncRun) -> None:
+    def num_lost() -> tuple[int, int]:
+        return sum(each.num_lost_rows for each in run.reports), sum(each.num_restarts for each in run.reports)
+
+    num_rows, num_restarts = num_lost()
+    run.until(lambda: run.group.room > 1)
+    made = LocalFragment(fragment(0, [6, 4], version=run.group.publish().version))
+    run.group.put([RayFragment(gone.remote(), made.summary)])
+    run.until(lambda: num_lost() == (num_rows + 10, num_restarts))
+    done = run.num_updates
+    run.until(lambda: run.num_updates >= done + 3)
 
 
 def test_an_error_in_a_ranks_background_thread_reaches_the_driver_with_its_traceback(run: AsyncRun) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import ray
 import torch
+from ray.exceptions import ObjectLostError
 
 from outrider.algorithm import Algorithm, IMPALAConfig, PPOConfig
 from outrider.learner import (
@@ -26,6 +27,7 @@ from outrider.learner import (
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
 from outrider.learner.groups.learned_policies import LearnedPolicies, PoliciesHere
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.groups.ray_policies import RayPolicies
 from outrider.learner.groups.ray_ranks import RayRanks
@@ -193,6 +195,22 @@ def test_policies_come_and_go_as_in_one_process_and_a_killed_rank_takes_back_onl
         for seed in (4, 5):
             learn(pair, [seed], (0, 2, 3, 6), 7)
         assert pair.publish().version == weights.version + 2
+
+
+def test_weights_that_went_with_their_node_are_asked_for_again_and_who_is_gone_is_named() -> None:
+    @ray.remote(num_cpus=0)
+    def gone() -> None:
+        raise ObjectLostError("ab" * 28, None, "")
+
+    group = made(PLAN, 2)
+    with closing(SliceLearnerGroup(group, PLAN)) as pair:
+        weights, version = group._published()
+        joined = group.joined_weights([weights[0], gone.remote()], version).load()
+        assert_close(dict(joined.tensors), dict(pair.publish().load().tensors))
+        ray.kill(group._actors[1])
+        with pytest.raises(LostRankError) as caught:
+            group.joined_weights([weights[0], gone.remote()], version)
+        assert caught.value.rank == 1
 
 
 def of_policies(weights: Weights, numbers: set[int]) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import pytest
 
 from outrider.learner import LearnerGroupSettings
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.groups.policy_slices import join_states, state_of_rank
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.policy_slices import join_states
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.sharing import SHARED_POLICIES
 from outrider.learner.groups.slice_learners import SliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
@@ -126,6 +127,8 @@ class Ranks:
         self.made: list[int] = []
         self.deaths: dict[tuple[int, str], int] = {}
         """After so many calls of this name a rank dies, before it answers."""
+        self.lost: set[int] = set()
+        """Fragments that went with their node."""
         self.slow: set[int] = set()
         """Those that do nothing for now."""
         self._answers: dict[object, Any] = {}
@@ -141,8 +144,12 @@ class Ranks:
             if not left:
                 del self.deaths[rank, name]
                 one.is_alive = False
-        lost = LostRankError(f"learner {rank} is gone", rank=rank)
-        self._answers[ref] = one.call(name, *args) if one.is_alive else lost
+        if not one.is_alive:
+            self._answers[ref] = LostRankError(f"learner {rank} is gone", rank=rank)
+        elif self.lost.intersection({"update": args[1:], "put": args[2:]}.get(name, ())):
+            self._answers[ref] = LostObjectError(f"learner {rank} lacks a fragment", rank=rank)
+        else:
+            self._answers[ref] = one.call(name, *args)
         return ref, one.publish()
 
     def report(self, rank: int, timeout_s: float) -> tuple[object, Any]:
@@ -164,7 +171,7 @@ class Ranks:
         answer = self._answers.pop(ref)
         if self._reports.pop(ref, None) is not None:
             answer = self._learned(rank, answer)
-        if isinstance(answer, LostRankError):
+        if isinstance(answer, Exception):
             raise answer
         return answer
 
@@ -174,14 +181,10 @@ class Ranks:
     def answers(self, refs: Sequence[object]) -> list[Any]:
         return [self.read(ref, 0) for ref in refs]
 
-    def settled(self, refs: Mapping[int, object]) -> tuple[dict[int, Any], list[LostRankError]]:
+    def settled(self, refs: Mapping[int, object]) -> tuple[dict[int, Any], list[Any]]:
         found = {rank: self._answers.pop(ref) for rank, ref in refs.items()}
-        lost = [answer for answer in found.values() if isinstance(answer, LostRankError)]
-        return {rank: x for rank, x in found.items() if not isinstance(x, LostRankError)}, lost
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        for rank, one in enumerate(self.ranks):
-            one.call("set_state", {}, state_of_rank(state, rank, 2))
+        lost = [answer for answer in found.values() if isinstance(answer, Exception)]
+        return {rank: x for rank, x in found.items() if not isinstance(x, Exception)}, lost
 
     def get_state(self, method: str, *args: Any) -> dict[str, Any]:
         answers = self.answers([self.call(rank, method, None, *args) for rank in range(2)])
@@ -203,7 +206,7 @@ class Ranks:
 
     def still_there(self, fragments: Sequence[Any], *, rank: int = 0) -> list[Any]:
         self.answer(rank, self.call(rank, "fetch"))
-        return list(fragments)
+        return [fragment for fragment in fragments if fragment.ref not in self.lost]
 
     def make_anew(self, rank: int) -> None:
         self.made.append(rank)
@@ -335,6 +338,50 @@ def test_a_rank_that_dies_right_after_a_state_was_set_goes_back_to_that_state(ki
     assert in_step(ranks)
 
 
+@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
+def test_a_rank_that_dies_while_a_state_is_set_goes_on_from_that_state(kind: str) -> None:
+    before, _ = group()
+    learn(before, 1, 2)
+    ranks = Ranks()
+    learners = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
+    ranks.deaths[0, "set_state"] = 0
+    learners.set_state(before.get_state())
+    assert ranks.made == [0]
+    assert sums(learners) == dict.fromkeys(range(4), 3.0)
+    assert learners.statistics().num_lost_updates == 0
+    assert in_step(ranks)
+
+
+@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
+def test_a_state_of_other_policies_is_refused_and_nothing_is_gone_back_to(kind: str) -> None:
+    ranks = Ranks()
+    learners: Any = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
+    state = learners.get_state()
+    state["stacks"]["s"]["numbers"] = np.arange(1, 5)
+    with pytest.raises(ValueError, match="other policies"):
+        learners.set_state(state)
+    assert learners._recovery.version == 0
+
+
+def test_a_fragment_that_went_with_its_node_is_left_out_and_counted_once_and_every_rank_lives() -> None:
+    learners, ranks = group()
+    ranks.lost = {2}
+    learners.update([Numbered(1), Numbered(2)])
+    assert sums(learners) == dict.fromkeys(range(4), 1.0)
+    assert learners.statistics() == LearnerGroupStatistics(num_lost_rows=10)
+    assert ranks.made == []
+    assert in_step(ranks)
+
+
+def test_a_rank_that_dies_where_a_fragment_went_with_its_node_learns_from_the_others() -> None:
+    learners, ranks = group()
+    ranks.lost, ranks.deaths[1, "update"] = {2}, 1
+    learners.update([Numbered(1), Numbered(2)])
+    assert sums(learners) == dict.fromkeys(range(4), 1.0)
+    assert (learners.statistics().num_lost_rows, ranks.made) == (10, [1])
+    assert in_step(ranks)
+
+
 def test_a_snapshot_is_what_a_rank_goes_back_to() -> None:
     ranks = Ranks()
     plan = replace(PLAN, settings=LearnerGroupSettings(num_updates_between_snapshots=2))
@@ -391,6 +438,19 @@ def test_a_rank_that_dies_gets_again_what_it_had_not_learned_from_and_the_other_
     assert learned["numbers"].tolist() == [0, 1, 2, 3]
     assert learned["learner"]["sum"].tolist() == [7.0, 6.0, 7.0, 6.0]
     assert all(busy.group.publish().sums[policy][0] > before for policy in (1, 3))
+    assert in_step(busy.ranks)
+
+
+def test_ranks_that_train_by_themselves_leave_out_and_count_once_what_went_with_its_node() -> None:
+    busy = Busy()
+    busy.ranks.lost = {2}
+    busy.put(1, 2, 4)
+    busy.group.get_state()
+    reports = busy.group.reports(0.0)
+    assert sum(report.num_updates for report in reports) == 3
+    assert sum(report.num_lost_rows for report in reports) == 10
+    assert sums(busy.group) == dict.fromkeys(range(4), 5.0)
+    assert busy.ranks.made == []
     assert in_step(busy.ranks)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from outrider.learner.groups.group import UpdateReport
 from outrider.learner.groups.learner_loop import LearnerLoop
@@ -72,14 +73,11 @@ class LocalAsyncLearnerGroup:
         self._weights = max(self._weights, report.weights, key=attrgetter("version"))
         learned = self._portions.learned(report.num_updates)
         return [
-            UpdateReport(
-                num_updates=report.num_updates,
-                num_rows=sum(portion.num_rows for portion in learned),
+            report_of(
+                learned,
+                self._portions,
                 metrics=report.metrics,
                 weights=report.weights,
-                staleness=staleness_of(learned),
-                num_fragments=sum(portion.num_taken for portion in learned),
-                num_stale_rows=self._portions.take_num_stale_rows(),
                 work_s=report.work_s,
                 wait_s=report.wait_s,
                 queue_depth=report.queue_depth,
@@ -120,9 +118,49 @@ def check_room(num_fragments: int, room: int) -> None:
         )
 
 
-def staleness_of(portions: Sequence[Portion]) -> dict[int, int]:
-    """Return the number of fragments by their age, over all portions."""
+def report_of(learned: Sequence[Portion], portions: Portions, **told: Any) -> UpdateReport:  # noqa: ANN401
+    """Report updates, of which `told` is all that `portions`, which they were cut from, do not know."""
     staleness: Counter[int] = Counter()
-    for portion in portions:
+    for portion in learned:
         staleness.update(portion.staleness)
-    return dict(staleness)
+    return UpdateReport(
+        num_updates=len(learned),
+        num_rows=sum(portion.num_rows for portion in learned),
+        staleness=dict(staleness),
+        num_fragments=sum(portion.num_taken for portion in learned),
+        num_stale_rows=portions.take_num_stale_rows(),
+        **told,
+    )
+
+
+def hear_first(
+    hear: Callable[[float], bool], unread: list[UpdateReport], timeout_s: float
+) -> list[UpdateReport]:
+    """Take the unread reports, once there is one, and wait for it up to `timeout_s`.
+
+    `hear` waits up to so many seconds for one answer of the ranks, which may add a report, and tells
+    whether one came.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not unread:
+        left_s = deadline - time.monotonic()
+        if not hear(max(0.0, left_s)) and left_s <= 0:
+            break
+    reports = unread.copy()
+    unread.clear()
+    return reports
+
+
+def hear_all(hear: Callable[[float], bool], portions: Portions, timeout_s: float) -> None:
+    """Wait until every portion is learned from. Raises TimeoutError where an update takes longer."""
+    deadline = time.monotonic() + timeout_s
+    while portions.num_dealt:
+        before = portions.num_dealt
+        hear(max(0.0, deadline - time.monotonic()))
+        if portions.num_dealt < before:
+            deadline = time.monotonic() + timeout_s
+        elif time.monotonic() >= deadline:
+            raise TimeoutError(
+                f"the learners finished no update within {timeout_s:g} s; raise learner_timeout_s, or see to "
+                "their processes"
+            )

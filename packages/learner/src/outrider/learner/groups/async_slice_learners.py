@@ -15,12 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from outrider.learner.groups.async_group import check_room, staleness_of
-from outrider.learner.groups.dealt_calls import HeldFragment, deal, num_rows_of
+from outrider.learner.groups.async_group import check_room, hear_all, hear_first, report_of
+from outrider.learner.groups.dealt_calls import HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.rank_state import copied
+from outrider.learner.groups.slice_changes import SliceChanges
 from outrider.learner.groups.slice_progress import SliceProgress
 from outrider.learner.groups.slice_ranks import Answer, SliceRanks
 from outrider.learner.groups.slice_recovery import SliceRecovery
@@ -70,14 +71,13 @@ class AsyncSliceLearnerGroup:
         self._work = SliceWork(num_ranks)
         self._told = self.statistics()
         """Those that reports have told."""
-        self._calls: dict[Any, int] = {}
-        """Answers of `put` and the like that are under way, and the rank of each."""
+        self._calls: dict[Any, tuple[int, Portion | None]] = {}
+        """Answers of `put` and the like that are under way: the rank of each, and what it was handed."""
         self._asked: dict[int, tuple[Any, Any]] = {}
         """Reports under way, by rank: references of the answer and of its weights."""
         self._newest: list[Any] = [None] * num_ranks
         """Each rank's newest weights, as a reference."""
-        self._changes: dict[int, list[tuple[Any, ...]]] = {}
-        """Calls that changed a rank, and are in no snapshot of it."""
+        self._changes = SliceChanges(ranks)
         self._unread: list[UpdateReport] = []
         for rank in range(num_ranks):
             self._begin(rank)
@@ -101,13 +101,7 @@ class AsyncSliceLearnerGroup:
 
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         """Return what was learned; see `AsyncLearnerGroup`. Takes longer where a rank is made anew."""
-        deadline = time.monotonic() + timeout_s
-        while not self._unread:
-            left_s = deadline - time.monotonic()
-            if not self._hear(max(0.0, left_s)) and left_s <= 0:
-                break
-        reports, self._unread = self._unread, []
-        return reports
+        return hear_first(self._hear, self._unread, timeout_s)
 
     def publish(self) -> WeightsReference:
         return self._weights
@@ -128,16 +122,7 @@ class AsyncSliceLearnerGroup:
         """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
         self._learn_what_was_put()
         try:
-            for at_once in calls:
-                left = list(at_once)
-                while left:
-                    found, lost = self._ranks.settled({call[0]: self._ranks.call(*call) for call in left})
-                    for call in left:
-                        if call[0] in found:
-                            self._changes.setdefault(call[0], []).append(call)
-                    for error in lost:
-                        self._go_back(error)
-                    left = [call for call in left if call[0] not in found]
+            self._changes.make(calls, self._go_back_of)
             self._keep_all(plan)
         finally:
             self._changes.clear()
@@ -152,9 +137,9 @@ class AsyncSliceLearnerGroup:
                 self._go_back(error)
 
     def set_state(self, state: StateTree) -> None:
-        self._ranks.set_state(state)
-        self._recovery.set_state(state, self._ranks.sharing)
+        lost = self._recovery.hand_out(state, self._ranks)
         self._progress.restart(self._recovery.version)
+        self._go_back_of(lost)
         self._keep_all(self._ranks.plan)
         self._portions.restart(self._recovery.version)
 
@@ -172,7 +157,14 @@ class AsyncSliceLearnerGroup:
     def _hand(self, rank: int, portion: Portion, held: Sequence[HeldFragment]) -> None:
         sharing, num_ranks = self._ranks.sharing, self.num_ranks
         shard = deal(held, sharing, num_ranks, max(portion.staleness, default=0))[rank]
-        self._calls[self._ranks.call(rank, "put", *shard)] = rank
+        self._calls[self._ranks.call(rank, "put", *shard)] = (rank, portion)
+
+    def _hand_rest(self, rank: int, portion: Portion) -> None:
+        """Hand a rank what it can fetch of a portion; raises LostRankError."""
+        held = self._held(portion)
+        there = self._ranks.still_there(held, rank=rank)
+        self._recovery.lost(held, there)
+        self._hand(rank, portion, there)
 
     def _hear(self, timeout_s: float) -> bool:
         """Take one answer, if one comes in time; return whether one did."""
@@ -183,16 +175,24 @@ class AsyncSliceLearnerGroup:
         first = self._ranks.first([*reports, *self._calls], timeout_s)
         if first is None:
             return False
-        rank = reports.get(first, -1)
         try:
-            if rank < 0:
-                self._ranks.read(first, self._calls.pop(first))
+            if first in self._calls:
+                self._read(first, *self._calls.pop(first))
             else:
+                rank = reports[first]
                 _, weights = self._asked.pop(rank)
                 self._take_in(rank, self._ranks.read(first, rank), weights)
         except LostRankError as error:
             self._go_back(error)
         return True
+
+    def _read(self, answer: Any, rank: int, portion: Portion | None) -> None:  # noqa: ANN401 - a reference
+        """Read a rank's answer, which may be that it lacks some of a portion; then it gets the rest."""
+        try:
+            self._ranks.read(answer, rank)
+        except LostObjectError:
+            assert portion is not None, "fragments come with portions"
+            self._hand_rest(rank, portion)
 
     def _take_in(self, rank: int, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401
         """Read what a rank learned; of no update, only how much of what was put waits no longer."""
@@ -212,14 +212,11 @@ class AsyncSliceLearnerGroup:
     def _report(self, learned: Sequence[Portion]) -> UpdateReport:
         told, self._told = self._told, self.statistics()
         work = self._work.take()
-        return UpdateReport(
-            num_updates=len(learned),
-            num_rows=sum(portion.num_rows for portion in learned),
+        return report_of(
+            learned,
+            self._portions,
             metrics=self._ranks.sharing.join_metrics(work.metrics),
             weights=self._weights,
-            staleness=staleness_of(learned),
-            num_fragments=sum(portion.num_taken for portion in learned),
-            num_stale_rows=self._portions.take_num_stale_rows(),
             work_s=work.work_s,
             wait_s=work.wait_s,
             queue_depth=work.queue_depth,
@@ -263,17 +260,11 @@ class AsyncSliceLearnerGroup:
 
     def _learn_what_was_put(self) -> None:
         """Wait until all ranks have learned from every portion; reports are kept."""
-        deadline = time.monotonic() + self._timeout_s
-        while self._portions.num_dealt:
-            before = self._portions.num_dealt
-            self._hear(max(0.0, deadline - time.monotonic()))
-            if self._portions.num_dealt < before:
-                deadline = time.monotonic() + self._timeout_s
-            elif time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"the learners finished no update within {self._timeout_s:g} s; raise learner_timeout_s, "
-                    "or see to their processes"
-                )
+        hear_all(self._hear, self._portions, self._timeout_s)
+
+    def _go_back_of(self, lost: Sequence[LostRankError]) -> None:
+        for error in lost:
+            self._go_back(error)
 
     def _go_back(self, error: LostRankError) -> None:
         """Make a rank anew from its snapshot, and hand it what it had not learned from; the others go on."""
@@ -283,23 +274,18 @@ class AsyncSliceLearnerGroup:
         first, version = self._progress.made_anew(rank)
         while True:
             self._asked.pop(rank, None)
-            self._calls = {call: other for call, other in self._calls.items() if other != rank}
+            self._calls = {call: other for call, other in self._calls.items() if other[0] != rank}
             state = self._recovery.go_back(rank, str(error), version=version)
             try:
-                self._ranks.make_anew(rank)
-                for call in [(rank, "set_state", {}, state), *self._changes.get(rank, ())]:
-                    self._ranks.answer(rank, self._ranks.call(*call))
+                self._changes.restore(rank, state)
                 self._begin(rank)
                 for portion in self._portions.dealt[first:]:
-                    held = self._held(portion)
-                    there = self._ranks.still_there(held, rank=rank)
-                    self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
-                    self._hand(rank, portion, there)
+                    self._hand_rest(rank, portion)
                 break
             except LostRankError as again:
                 error = again
         _LOGGER.warning("learner %d is back after %.1f s", rank, time.monotonic() - began)
         for other in range(self.num_ranks):
             if other != rank:
-                self._calls[self._ranks.call(other, "count_change")] = other
+                self._calls[self._ranks.call(other, "count_change")] = (other, None)
         self._portions.count_change()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from outrider.learner.groups.sharing import Sharing
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
+from outrider.learner.groups.sharing import SHARED_ROWS, Sharing
 from outrider.transport import FragmentReference
 
 
@@ -18,14 +19,57 @@ class HeldFragment(FragmentReference, Protocol):
         ...
 
 
-def deal(held: Sequence[HeldFragment], sharing: Sharing, num_ranks: int, *staleness: int) -> list[list[Any]]:
-    """Return for each rank the arguments of its call: shards, what else there is, the shards' fragments."""
+def deal(
+    held: Sequence[HeldFragment],
+    sharing: Sharing,
+    num_ranks: int,
+    *staleness: int,
+    without: Collection[Any] = (),
+) -> list[list[Any]]:
+    """Return for each rank the arguments of its call: shards, what else there is, the shards' fragments.
+
+    Fragments `without` are left out, by reference; the others go to whom they would.
+    """
     dealt = []
     for shards in sharing.deal([each.summary.num_streams for each in held], num_ranks):
-        used = sorted({shard.fragment for shard in shards})
-        plain = [(used.index(shard.fragment), shard.first, shard.stop) for shard in shards]
+        left = [shard for shard in shards if held[shard.fragment].ref not in without]
+        used = sorted({shard.fragment for shard in left})
+        plain = [(used.index(shard.fragment), shard.first, shard.stop) for shard in left]
         dealt.append([plain, *staleness, *(held[number].ref for number in used)])
     return dealt
+
+
+def rest_of(
+    held: Sequence[HeldFragment],
+    there: Sequence[HeldFragment],
+    sharing: Sharing,
+    num_ranks: int,
+    *staleness: int,
+    error: LostObjectError,
+) -> list[Any]:
+    """Return what `deal` returns of a rank that could not begin, of those fragments that are there.
+
+    Raises LostRankError where it cannot train on less than the others know of, which wait for it in a sum.
+    """
+    gone = {each.ref for each in held} - {each.ref for each in there}
+    rest = deal(held, sharing, num_ranks, *staleness, without=gone)[error.rank]
+    if sharing is not SHARED_ROWS or not rest[0]:
+        raise LostRankError(f"{error}, and others wait for it in a sum", rank=error.rank) from error
+    return rest
+
+
+class LostFragments:
+    """Fragments that went with the node that held them."""
+
+    def __init__(self) -> None:
+        self.refs: set[Any] = set()
+
+    def count(self, held: Sequence[HeldFragment], there: Sequence[HeldFragment]) -> int:
+        """Note those that are no longer there; return their rows, of each once, whoever misses it."""
+        known = {each.ref for each in there} | self.refs
+        lost = [each for each in held if each.ref not in known]
+        self.refs.update(each.ref for each in lost)
+        return num_rows_of(lost)
 
 
 def num_rows_of(fragments: Sequence[FragmentReference]) -> int:

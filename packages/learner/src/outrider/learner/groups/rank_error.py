@@ -16,6 +16,15 @@ class LostRankError(ConnectionError):
         self.rank = rank
 
 
+class LostObjectError(ConnectionError):
+    """What a rank was handed is gone with the node that held it; the rank is there, and did nothing."""
+
+    def __init__(self, text: str, *, rank: int) -> None:
+        """Say which rank could not have it."""
+        super().__init__(text)
+        self.rank = rank
+
+
 def error_message(error: BaseException) -> dict[str, Any]:
     """Write an error down: its kind, its text, and where it was raised."""
     lines = traceback.format_exception(error)

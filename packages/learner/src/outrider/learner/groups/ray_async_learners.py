@@ -19,11 +19,11 @@ from typing import Any
 
 import ray
 
-from outrider.learner.groups.async_group import check_room, staleness_of
-from outrider.learner.groups.dealt_calls import deal, num_rows_of
+from outrider.learner.groups.async_group import check_room, hear_all, hear_first, report_of
+from outrider.learner.groups.dealt_calls import LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.rank_state import copied, for_all
 from outrider.learner.groups.ray_learners import made_anew, recovery_from, statistics_of
 from outrider.learner.groups.ray_rank import Answer
@@ -31,7 +31,7 @@ from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, raise_cau
 from outrider.learner.learner import StateTree
 from outrider.learner.rows.portions import Portion, Portions
 from outrider.transport import FragmentReference, WeightsReference
-from outrider.transport.ray_references import RayWeights, put_fragment
+from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
 _POLL_S = 5.0
 """How long a rank holds back the answer that nothing was learned."""
@@ -73,6 +73,7 @@ class RayAsyncLearnerGroup:
             num_ranks=self._ranks.sharing.min_num_streams(num_learners),
             num_steps_per_fragment=num_steps_per_fragment,
         )
+        self._lost = LostFragments()
         self._others = _Times(num_learners)
         self._statistics = self.statistics()
         """Those that reports have told."""
@@ -89,18 +90,7 @@ class RayAsyncLearnerGroup:
 
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         """Return what was learned; see `AsyncLearnerGroup`. Takes longer where ranks are made anew."""
-        deadline = time.monotonic() + timeout_s
-        while not self._unread:
-            left_s = deadline - time.monotonic()
-            try:
-                heard = self._hear(max(0.0, left_s))
-            except LostRankError as error:
-                self._go_back(error)
-                continue
-            if not heard and left_s <= 0:
-                break
-        reports, self._unread = self._unread, []
-        return reports
+        return hear_first(self._hear, self._unread, timeout_s)
 
     def publish(self) -> WeightsReference:
         return self._weights
@@ -111,16 +101,21 @@ class RayAsyncLearnerGroup:
     def get_state(self) -> StateTree:
         """Return the state after all that was put; of the newest snapshot, where a rank is lost meanwhile."""
         while True:
+            self._learn_what_was_put()
             try:
-                self._learn_what_was_put()
                 return self._ranks.get_state("state_after_all", self._timeout_s)
             except LostRankError as error:
                 self._go_back(error)
 
     def set_state(self, state: StateTree) -> None:
-        self._ranks.set_state(state)
+        while True:
+            try:
+                self._ranks.set_state(state)
+                self._weights = self._ranks.publish()
+                break
+            except LostRankError as error:
+                self._go_back(error)
         self._recovery.set_state(copied(for_all(state)))
-        self._weights = self._ranks.publish()
         self._portions.restart(self._weights.version)
 
     @property
@@ -131,8 +126,8 @@ class RayAsyncLearnerGroup:
     def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Return a rank's answer to a call that changes nothing, after all that was put."""
         while True:
+            self._learn_what_was_put()
             try:
-                self._learn_what_was_put()
                 return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
             except LostRankError as error:
                 self._go_back(error)
@@ -140,8 +135,8 @@ class RayAsyncLearnerGroup:
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
         """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
         while True:
+            self._learn_what_was_put()
             try:
-                self._learn_what_was_put()
                 for at_once in calls:
                     self._ranks.answers([self._ranks.call(*call) for call in at_once])
                 state = copied(self._ranks.get_state("state_after_all", self._timeout_s))
@@ -158,8 +153,8 @@ class RayAsyncLearnerGroup:
 
     def _begin(self) -> None:
         """Let all ranks train by themselves, from the state that they have."""
-        self._calls: dict[Any, int] = {}
-        """Answers of `put` that are under way, and the rank of each."""
+        self._calls: dict[Any, tuple[int, Portion]] = {}
+        """Answers of `put` that are under way: the rank of each, and what it was handed."""
         self._asked: dict[Any, tuple[int, Any]] = {}
         """Reports under way: the rank of each, and the reference of its weights."""
         self._ask_next_s = [0.0] * self._ranks.num_ranks
@@ -172,11 +167,17 @@ class RayAsyncLearnerGroup:
 
     def _deal(self, portions: Iterable[Portion]) -> None:
         for portion in portions:
-            held = [put_fragment(fragment) for fragment in portion.fragments]
-            for rank, shard in enumerate(
-                deal(held, self._ranks.sharing, self._ranks.num_ranks, max(portion.staleness))
-            ):
-                self._calls[self._ranks.call(rank, "put", *shard)] = rank
+            sharing, num_ranks = self._ranks.sharing, self._ranks.num_ranks
+            for rank, shards in enumerate(deal(_held(portion), sharing, num_ranks, max(portion.staleness))):
+                self._calls[self._ranks.call(rank, "put", *shards)] = (rank, portion)
+
+    def _deal_rest(self, portion: Portion, error: LostObjectError) -> None:
+        """Hand a rank what it can fetch of a portion, for which the others wait; raises LostRankError."""
+        held, ranks = _held(portion), self._ranks
+        there = ranks.still_there(held, rank=error.rank)
+        rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, max(portion.staleness), error=error)
+        self._recovery.num_lost_rows += self._lost.count(held, there)
+        self._calls[ranks.call(error.rank, "put", *rest)] = (error.rank, portion)
 
     def _ask(self) -> None:
         """Have a question under way to rank 0 at all times, and to the others now and then."""
@@ -193,19 +194,34 @@ class RayAsyncLearnerGroup:
         ready, _ = ray.wait([*self._asked, *self._calls], num_returns=1, timeout=timeout_s)
         if not ready:
             return False
-        (ref,) = ready
-        rank, weights = self._asked.pop(ref) if ref in self._asked else (self._calls.pop(ref), None)
         try:
-            answer = read_answer(ref, rank)
+            self._read(ready[0])
         except LostRankError as error:
-            others = {ref: other for ref, (other, _) in self._asked.items()} | self._calls
+            self._go_back(error)
+        return True
+
+    def _read(self, ref: Any) -> None:  # noqa: ANN401 - a reference
+        """Read an answer that is there. Raises LostRankError for the rank that is the cause."""
+        asked, called = self._asked.pop(ref, None), self._calls.pop(ref, None)
+        try:
+            if asked is None:
+                assert called is not None
+                read_answer(ref, called[0])
+                return
+            rank, weights = asked
+            answer = read_answer(ref, rank)
+        except LostObjectError as error:
+            assert called is not None, "fragments come with portions"
+            self._deal_rest(called[1], error)
+            return
+        except LostRankError as error:
+            others = {ref: other for ref, (other, _) in [*self._asked.items(), *self._calls.items()]}
             raise_cause(error, others)
-        if weights is not None and rank:
+        if rank:
             self._ask_next_s[rank] = time.monotonic() + _OTHERS_EVERY_S
             self._others.add(answer)
-        elif weights is not None:
+        else:
             self._take_in(answer, weights)
-        return True
 
     def _take_in(self, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401 - a reference
         """Read what rank 0 learned; of no update, only how much of what was put waits no longer."""
@@ -221,14 +237,11 @@ class RayAsyncLearnerGroup:
             self._recovery.keep(copied(answer["snapshot"]))
         told, self._statistics = self._statistics, self.statistics()
         work_s, wait_s = self._others.mean_with(answer)
-        report = UpdateReport(
-            num_updates=num_updates,
-            num_rows=sum(portion.num_rows for portion in learned),
+        report = report_of(
+            learned,
+            self._portions,
             metrics=answer["metrics"],
             weights=self._weights,
-            staleness=staleness_of(learned),
-            num_fragments=sum(portion.num_taken for portion in learned),
-            num_stale_rows=self._portions.take_num_stale_rows(),
             work_s=work_s,
             wait_s=wait_s,
             queue_depth=answer["queue_depth"],
@@ -240,28 +253,18 @@ class RayAsyncLearnerGroup:
 
     def _learn_what_was_put(self) -> None:
         """Wait until every portion is learned from; reports are kept. Errors of all ranks are heard."""
-        deadline = time.monotonic() + self._timeout_s
-        while self._portions.num_dealt:
-            before = self._portions.num_dealt
-            self._hear(max(0.0, deadline - time.monotonic()))
-            if self._portions.num_dealt < before:
-                deadline = time.monotonic() + self._timeout_s
-            elif time.monotonic() >= deadline:
-                raise TimeoutError(
-                    f"the learners finished no update within {self._timeout_s:g} s; raise learner_timeout_s, "
-                    "or see to their processes"
-                )
+        hear_all(self._hear, self._portions, self._timeout_s)
 
     def _go_back(self, error: LostRankError) -> None:
         """Make the ranks anew, and deal to them what the lost ones had not learned from."""
-        waiting: list[FragmentReference] = []
+        waiting: list[RayFragment] = []
         while True:
             self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
-            waiting += self._portions.restart(self._recovery.version)
+            waiting += map(put_fragment, self._portions.restart(self._recovery.version))
             try:
                 self._begin()
                 there = self._ranks.still_there(waiting)
-                self._recovery.num_lost_rows += num_rows_of(waiting) - num_rows_of(there)
+                self._recovery.num_lost_rows += self._lost.count(waiting, there)
                 self._portions.lost(len(waiting) - len(there))
                 waiting = []
                 self._deal(self._portions.add(there))
@@ -269,6 +272,10 @@ class RayAsyncLearnerGroup:
                 error = again
                 continue
             return
+
+
+def _held(portion: Portion) -> list[RayFragment]:
+    return [put_fragment(fragment) for fragment in portion.fragments]
 
 
 class _Times:

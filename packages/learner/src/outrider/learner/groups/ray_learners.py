@@ -20,9 +20,9 @@ from typing import Any
 
 import ray
 
-from outrider.learner.groups.dealt_calls import deal, num_rows_of
+from outrider.learner.groups.dealt_calls import LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.rank_state import copied, for_all
 from outrider.learner.groups.ray_rank import Answer
 from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, read_answer
@@ -46,6 +46,7 @@ class RayLearnerGroup:
         self._ranks = self._start()
         state = copied(self._ranks.get_state("get_state"))
         self._recovery = recovery_from(state, plan)
+        self._lost = LostFragments()
         self._snapshot: list[Any] = []
         """A snapshot under way, as references."""
         self._weights = self._ranks.publish()
@@ -53,8 +54,8 @@ class RayLearnerGroup:
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
         """Train on all ranks. After the loss of a rank, train again from the newest snapshot.
 
-        Fragments that were lost with it are left out and counted. Returns nothing, after no training,
-        where too few are left to go round.
+        Fragments that were lost with their node are left out and counted. Returns nothing, after no
+        training, where too few are left to go round.
         """
         held = [put_fragment(fragment) for fragment in fragments]
         while True:
@@ -62,12 +63,14 @@ class RayLearnerGroup:
                 metrics, self._weights = self._update(held)
             except LostRankError as error:
                 held = self._go_back_with(held, error)
-                if not held:
-                    return {}
-                continue
-            self._recovery.learned(self._weights.version)
-            self._take_snapshot()
-            return metrics
+            except LostObjectError:
+                held = self._left_of(held)
+            else:
+                self._recovery.learned(self._weights.version)
+                self._take_snapshot()
+                return metrics
+            if not held:
+                return {}
 
     @property
     def num_ranks(self) -> int:
@@ -112,10 +115,15 @@ class RayLearnerGroup:
                 self._go_back(error)
 
     def set_state(self, state: StateTree) -> None:
+        while True:
+            try:
+                self._ranks.set_state(state)
+                self._weights = self._ranks.publish()
+                break
+            except LostRankError as error:
+                self._go_back(error)
         self._snapshot = []
-        self._ranks.set_state(state)
         self._recovery.set_state(copied(for_all(state)))
-        self._weights = self._ranks.publish()
 
     def close(self) -> None:
         self._ranks.kill()
@@ -130,24 +138,38 @@ class RayLearnerGroup:
             self._go_back(error)
             try:
                 self._weights = self._ranks.publish()
-                there = self._ranks.still_there(held)
+                return self._left_of(held)
             except LostRankError as again:
                 error = again
-                continue
-            num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
-            if sum(each.summary.num_streams for each in there) < num_needed:
-                _LOGGER.warning("this update is left out: too few of its fragments are left")
-                there = []
-            self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
-            return there
+
+    def _left_of(self, held: Sequence[RayFragment]) -> list[RayFragment]:
+        """Return the fragments that are left, or none where they do not go round; count the others."""
+        there = self._ranks.still_there(held)
+        num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
+        if sum(each.summary.num_streams for each in there) < num_needed:
+            _LOGGER.warning("this update is left out: too few of its fragments are left")
+            there = []
+        self._recovery.num_lost_rows += self._lost.count(held, there)
+        return there
 
     def _update(self, held: Sequence[RayFragment]) -> tuple[dict[str, float], RayWeights]:
+        """Train once. Raises LostObjectError where no rank could begin, because fragments are gone."""
         ranks = self._ranks
-        calls = [
-            ranks.call_with_weights(rank, "update", *shard)
-            for rank, shard in enumerate(deal(held, ranks.sharing, ranks.num_ranks))
-        ]
-        answers = ranks.answers([answer for answer, _ in calls])
+        dealt = deal(held, ranks.sharing, ranks.num_ranks)
+        calls = [ranks.call_with_weights(rank, "update", *shards) for rank, shards in enumerate(dealt)]
+        while True:
+            try:
+                answers = ranks.answers([answer for answer, _ in calls])
+                break
+            except LostObjectError:
+                lacking = ranks.lacking([answer for answer, _ in calls])
+                if len(lacking) == ranks.num_ranks:
+                    raise
+                for each in lacking:
+                    there = ranks.still_there(held, rank=each.rank)
+                    rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, error=each)
+                    self._recovery.num_lost_rows += self._lost.count(held, there)
+                    calls[each.rank] = ranks.call_with_weights(each.rank, "update", *rest)
         weights = ranks.joined_weights([calls[rank][1] for rank in ranks.holders], answers[0]["version"])
         return ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in ranks.holders]), weights
 

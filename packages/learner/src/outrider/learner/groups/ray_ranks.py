@@ -24,13 +24,14 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayError,
+    RayTaskError,
     WorkerCrashedError,
 )
 
 from outrider.learner.groups.introduction import introduction
 from outrider.learner.groups.learner_plan import LearnerPlan
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.rank_error import LostRankError, read_error
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError, read_error
 from outrider.learner.groups.rank_state import join_ranks
 from outrider.learner.groups.ray_rank import REPORTS_GROUP, Answer, RankActor
 from outrider.learner.learner import StateTree
@@ -74,9 +75,9 @@ class RayRanks:
             raise
 
     def make_anew(self, rank: int) -> None:
-        """Put another in the place of a rank that sums nothing with the others; it has its first policies.
+        """Put another in the place of a rank that sums nothing with the others.
 
-        Raises what making all of them raises.
+        It has its policies of `plan` as they begin. Raises what making all of them raises.
         """
         ray.kill(self._actors[rank])
         self._actors[rank] = self._actor(rank)
@@ -109,7 +110,11 @@ class RayRanks:
         return answer, weights
 
     def answers(self, refs: Sequence[Any]) -> list[Answer]:
-        """Wait for one answer of each rank. Raises a rank's own error, LostRankError or TimeoutError."""
+        """Wait for one answer of each rank.
+
+        Raises a rank's own error, LostRankError, TimeoutError, or LostObjectError where a rank could not
+        begin, because what it was handed is gone.
+        """
         return settle(dict(enumerate(refs)), self._timeout_s)
 
     def answer(self, rank: int, ref: Any) -> Answer:  # noqa: ANN401 - a reference of Ray's
@@ -131,15 +136,17 @@ class RayRanks:
         """Put fragments where ranks can fetch them."""
         return [put_fragment(fragment) for fragment in fragments]
 
-    def settled(self, refs: Mapping[int, Any]) -> tuple[dict[int, Answer], list[LostRankError]]:
-        """Wait for answers of some ranks that sum nothing; return them, and who gives none, being lost.
+    def settled(
+        self, refs: Mapping[int, Any]
+    ) -> tuple[dict[int, Answer], list[LostRankError | LostObjectError]]:
+        """Wait for answers of some ranks that sum nothing; return them, and who gives none, and why.
 
         Raises a rank's own error.
         """
         refs = dict(refs)
         _, late = ray.wait(list(refs.values()), num_returns=len(refs), timeout=self._timeout_s)
         answers: dict[int, Answer] = {}
-        lost = []
+        lost: list[LostRankError | LostObjectError] = []
         for rank, ref in refs.items():
             if ref in late:
                 sentence = f"learner {rank} did not answer within {self._timeout_s:.0f} s"
@@ -147,9 +154,24 @@ class RayRanks:
                 continue
             try:
                 answers[rank] = read_answer(ref, rank)
-            except LostRankError as error:
+            except (LostRankError, LostObjectError) as error:
                 lost.append(error)
         return answers, lost
+
+    def lacking(self, refs: Sequence[Any]) -> list[LostObjectError]:
+        """Say which of all ranks could not begin, because what they were handed is gone.
+
+        The others may be waiting for them in a sum. Raises LostRankError.
+        """
+        ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=_GRACE_S)
+        lacking = []
+        for rank, ref in enumerate(refs):
+            if ref in ready:
+                try:
+                    read_answer(ref, rank)
+                except LostObjectError as error:
+                    lacking.append(error)
+        return lacking
 
     def set_state(self, state: StateTree) -> None:
         """Let all ranks go on from a group's state, each with its part."""
@@ -166,17 +188,23 @@ class RayRanks:
         return join_ranks(whole, [part["state"] for part in parts])
 
     def joined_weights(self, weights: Sequence[Any], version: int) -> RayWeights:
-        """Return the group's weights, where the holders' are under these references."""
+        """Return the group's weights, where the holders' are under these references.
+
+        Where one went with its node, those are asked for theirs again: who is gone is found out then.
+        Raises what `answers` raises.
+        """
         if len(weights) == 1:
             return RayWeights(weights[0], version)
-        answer, joined = self.call_with_weights(0, "join_weights", *weights)
-        return RayWeights(joined, int(self.answer(0, answer)["version"]))
+        while True:
+            answer, joined = self.call_with_weights(0, "join_weights", *weights)
+            try:
+                return RayWeights(joined, int(self.answer(0, answer)["version"]))
+            except LostObjectError:
+                weights, _ = self._published()
 
     def publish(self) -> RayWeights:
         """Return the group's weights. Raises what `answers` raises."""
-        calls = [self.call_with_weights(rank, "publish") for rank in self.holders]
-        answers = self.answers([answer for answer, _ in calls])
-        return self.joined_weights([weights for _, weights in calls], int(answers[0]["version"]))
+        return self.joined_weights(*self._published())
 
     def still_there(self, fragments: Sequence[FragmentReference], *, rank: int = 0) -> list[RayFragment]:
         """Return those fragments that a rank can fetch; others went with the node that held them.
@@ -205,6 +233,12 @@ class RayRanks:
             return
         for actor in actors:
             ray.kill(actor)
+
+    def _published(self) -> tuple[list[Any], int]:
+        """Return references of the holders' weights, and rank 0's version."""
+        calls = [self.call_with_weights(rank, "publish") for rank in self.holders]
+        answers = self.answers([answer for answer, _ in calls])
+        return [weights for _, weights in calls], int(answers[0]["version"])
 
     def _actor(self, rank: int) -> Any:  # noqa: ANN401 - a handle of Ray's
         remote: Any = ray.remote  # whose overloads know no concurrency groups
@@ -275,7 +309,11 @@ def raise_cause(error: LostRankError, waiting: Mapping[Any, int]) -> NoReturn:
 
 
 def read_answer(ref: Any, rank: int) -> Any:  # noqa: ANN401 - a reference of Ray's, and what it holds
-    """Return an answer that is there. Raises the rank's own error, and LostRankError for one that is gone."""
+    """Return an answer that is there.
+
+    Raises the rank's own error, LostRankError for one that is gone, and LostObjectError for what it was
+    handed.
+    """
     try:
         answer = ray.get(ref)
     except _NEVER as error:
@@ -285,6 +323,10 @@ def read_answer(ref: Any, rank: int) -> Any:  # noqa: ANN401 - a reference of Ra
             raise RuntimeError(
                 f"learner {rank}'s process could not load its part; install outrider-learner[ray] where it "
                 f"runs, or correct the learners' runtime environment: {error}"
+            ) from error
+        if isinstance(error, RayTaskError):  # of a call that was never made
+            raise LostObjectError(
+                f"what learner {rank} was handed is gone with the node that held it", rank=rank
             ) from error
         raise LostRankError(f"learner {rank} is gone ({type(error).__name__})", rank=rank) from error
     if isinstance(answer, dict) and "error" in answer:

@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outrider.learner.groups.dealt_calls import HeldFragment, deal, num_rows_of
+from outrider.learner.groups.dealt_calls import HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.rank_state import copied
-from outrider.learner.groups.slice_ranks import Answer, SliceRanks
+from outrider.learner.groups.slice_changes import SliceChanges
+from outrider.learner.groups.slice_ranks import Answer, SliceRanks, lost_ranks
 from outrider.learner.groups.slice_recovery import SliceRecovery
 from outrider.learner.learner import StateTree
 from outrider.transport import FragmentReference, WeightsReference
@@ -40,8 +41,7 @@ class SliceLearnerGroup:
         )
         self._snapshots: dict[int, Any] = {}
         """Snapshots under way, as references, by rank."""
-        self._changes: dict[int, list[tuple[Any, ...]]] = {}
-        """Calls that changed a rank, and are in no snapshot of it."""
+        self._changes = SliceChanges(ranks)
         self._weights = self._ranks.publish()
 
     @property
@@ -52,23 +52,23 @@ class SliceLearnerGroup:
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
         """Train each rank on the rows of its policies; a rank that dies meanwhile, anew, again.
 
-        Fragments that were lost with it are left out for its policies and counted.
+        Fragments that were lost with their node are left out and counted.
         """
         held = self._ranks.held(fragments)
         answers: dict[int, Answer] = {}
         weights: dict[int, Any] = {}
-        again: set[int] = set()
+        went_back = False
         while left := [rank for rank in range(self.num_ranks) if rank not in answers]:
-            calls = {
-                rank: self._train(rank, self._left_of(held, rank) if rank in again else held) for rank in left
-            }
+            calls = {rank: self._train(rank, held) for rank in left}
             weights |= {rank: call[1] for rank, call in calls.items()}
             found, lost = self._ranks.settled({rank: call[0] for rank, call in calls.items()})
             answers |= found
-            for rank in self._go_back_of(lost):
-                again.add(rank)
+            made = self._go_back_of(lost_ranks(lost))
+            went_back |= bool(made)
+            for rank in made.union(error.rank for error in lost if error.rank is not None):
                 answers.pop(rank, None)
-        self._learned({} if again else weights, answers[0]["version"])
+                held = self._left_of(held, rank)
+        self._learned({} if went_back else weights, answers[0]["version"])
         self._take_snapshots()
         return self._ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in sorted(answers)])
 
@@ -83,15 +83,7 @@ class SliceLearnerGroup:
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
         """See `outrider.learner.groups.ray_policies.ChangingRanks`."""
         try:
-            for at_once in calls:
-                left = list(at_once)
-                while left:
-                    found, lost = self._ranks.settled({call[0]: self._ranks.call(*call) for call in left})
-                    for call in left:
-                        if call[0] in found:
-                            self._changes.setdefault(call[0], []).append(call)
-                    self._go_back_of(lost)
-                    left = [call for call in left if call[0] not in found]
+            self._changes.make(calls, self._go_back_of)
             self._keep_all(plan)
         finally:
             self._changes.clear()
@@ -111,9 +103,9 @@ class SliceLearnerGroup:
                 self._go_back_and_publish(error)
 
     def set_state(self, state: StateTree) -> None:
+        lost = self._recovery.hand_out(state, self._ranks)
         self._snapshots.clear()
-        self._ranks.set_state(state)
-        self._recovery.set_state(state, self._ranks.sharing)
+        self._go_back_of(lost)
         self._keep_all(self._ranks.plan)
 
     def close(self) -> None:
@@ -152,12 +144,12 @@ class SliceLearnerGroup:
             self._recovery.learned(rank, self._weights.version)
 
     def _left_of(self, held: Sequence[HeldFragment], rank: int) -> Sequence[HeldFragment]:
-        """Return the fragments that a rank which was made anew can still fetch."""
+        """Return the fragments that a rank can still fetch."""
         try:
             there = self._ranks.still_there(held, rank=rank)
         except LostRankError:  # its update will say so
-            return []
-        self._recovery.num_lost_rows += num_rows_of(held) - num_rows_of(there)
+            return held
+        self._recovery.lost(held, there)
         return there
 
     def _go_back_and_publish(self, error: LostRankError) -> None:
@@ -190,16 +182,14 @@ class SliceLearnerGroup:
             self._snapshots.pop(rank, None)
             state = self._recovery.go_back(rank, str(error), version=version)
             try:
-                self._ranks.make_anew(rank)
-                for call in [(rank, "set_state", {}, state), *self._changes.get(rank, ())]:
-                    self._ranks.answer(rank, self._ranks.call(*call))
+                self._changes.restore(rank, state)
                 break
             except LostRankError as again:
                 error = again
         _LOGGER.warning("learner %d is back after %.1f s", rank, time.monotonic() - began)
         others = [other for other in range(self.num_ranks) if other != rank]
         _, lost = self._ranks.settled({other: self._ranks.call(other, "count_change") for other in others})
-        return {rank} | self._go_back_of(lost)
+        return {rank} | self._go_back_of(lost_ranks(lost))
 
     def _take_snapshots(self) -> None:
         """Ask for snapshots where it is time, and keep those before once they are here."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from outrider.learner.groups.dealt_calls import HeldFragment
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.sharing import Sharing
 from outrider.learner.learner import StateTree
 from outrider.transport import FragmentReference, WeightsReference
@@ -19,7 +19,8 @@ Ref: TypeAlias = Any
 class SliceRanks(Protocol):
     """Processes that are asked by name, as `outrider.learner.groups.ray_rank` says; `RayRanks` is one.
 
-    What waits for an answer raises the rank's own error, or LostRankError that says which is gone.
+    What waits for an answer raises the rank's own error; LostRankError, which says which one is gone; or
+    LostObjectError, where a fragment or weights that it was handed are.
     """
 
     plan: Any
@@ -41,11 +42,12 @@ class SliceRanks(Protocol):
         """Return one that has come, once one has; None where none does in time."""
         ...
 
-    def settled(self, refs: Mapping[int, Ref]) -> tuple[dict[int, Answer], list[LostRankError]]:
-        """Wait for answers of some ranks; return them, and who gives none, being lost."""
+    def settled(
+        self, refs: Mapping[int, Ref]
+    ) -> tuple[dict[int, Answer], list[LostRankError | LostObjectError]]:
+        """Wait for answers of some ranks; return them, and who gives none, and why."""
         ...
 
-    def set_state(self, state: StateTree) -> None: ...
     def get_state(self, method: str, *args: Any) -> StateTree: ...  # noqa: ANN401 - plain values
     def publish(self) -> WeightsReference: ...
     def joined_weights(self, weights: Sequence[Ref], version: int) -> WeightsReference: ...
@@ -58,7 +60,12 @@ class SliceRanks(Protocol):
         ...
 
     def make_anew(self, rank: int) -> None:
-        """Put another in the place of a rank; it has the first policies of `plan`."""
+        """Put another in the place of a rank, which has its policies of `plan` as they begin."""
         ...
 
     def kill(self) -> None: ...
+
+
+def lost_ranks(lost: Sequence[LostRankError | LostObjectError]) -> list[LostRankError]:
+    """Return those that say that a rank is gone."""
+    return [error for error in lost if isinstance(error, LostRankError)]

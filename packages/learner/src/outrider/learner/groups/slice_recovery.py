@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from outrider.learner.groups.dealt_calls import HeldFragment, LostFragments
 from outrider.learner.groups.group import LearnerGroupStatistics
+from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.recovery import Recovery
-from outrider.learner.groups.sharing import Sharing
+from outrider.learner.groups.slice_ranks import SliceRanks, lost_ranks
 from outrider.learner.learner import StateTree
 
 
@@ -28,8 +30,8 @@ class SliceRecovery:
             for state in states
         ]
         self._num_policies = [_num_policies(state) for state in states]
-        self.num_lost_rows = 0
-        """Counted by whoever finds them lost."""
+        self._num_lost_rows = 0
+        self._lost = LostFragments()
 
     @property
     def version(self) -> int:
@@ -49,16 +51,26 @@ class SliceRecovery:
         """Take a newer state of a rank for its snapshot."""
         self._ranks[rank].keep(state)
 
-    def set_state(self, state: StateTree, sharing: Sharing) -> None:
-        """Let each rank go back to its part of a state that the group was given."""
-        _, parts = sharing.deal_state(state, len(self._ranks))
+    def hand_out(self, state: StateTree, ranks: SliceRanks) -> list[LostRankError]:
+        """Give each rank its part of a group's state, to go on from now and whenever it goes back.
+
+        Returns who was lost meanwhile. Raises ValueError where the state does not fit.
+        """
+        for_all, parts = ranks.sharing.deal_state(state, len(self._ranks))
+        calls = {rank: ranks.call(rank, "set_state", for_all, part) for rank, part in enumerate(parts)}
+        _, lost = ranks.settled(calls)
         self.set_states([copied(part) for part in parts])
+        return lost_ranks(lost)
 
     def set_states(self, states: Sequence[StateTree]) -> None:
         """Let all go on from states that the user chose, or that have other policies."""
         for rank, state in zip(self._ranks, states, strict=True):
             rank.set_state(state)
         self._num_policies = [_num_policies(state) for state in states]
+
+    def lost(self, held: Sequence[HeldFragment], there: Sequence[HeldFragment]) -> None:
+        """Count the rows of fragments that are no longer there."""
+        self._num_lost_rows += self._lost.count(held, there)
 
     def go_back(self, rank: int, reason: str, *, version: int) -> StateTree:
         """Return the state of a rank that is made anew; raises RuntimeError after too many in a row.
@@ -74,7 +86,7 @@ class SliceRecovery:
         return LearnerGroupStatistics(
             num_restarts=sum(rank.num_restarts for rank in self._ranks),
             num_lost_updates=sum(rank.num_lost_updates for rank in self._ranks),
-            num_lost_rows=self.num_lost_rows,
+            num_lost_rows=self._num_lost_rows,
         )
 
 
