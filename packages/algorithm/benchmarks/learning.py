@@ -4,7 +4,7 @@
 
 Two figures for each seed, because publications differ in what they report: the mean return of the
 last 100 training episodes, with exploration, and that of 100 evaluation episodes without. HalfCheetah
-needs the extra `outrider-envrunner[mujoco]`.
+needs the extra `outrider-envrunner[mujoco]`. --anew trains with recompute_advantages=True.
 """
 
 from __future__ import annotations
@@ -87,11 +87,12 @@ TASKS: dict[str, tuple[Callable[[], PPOConfig], int]] = {
 """What is trained and for how many environment steps."""
 
 
-def learn(task: str, seed: int) -> tuple[float, float]:
+def learn(task: str, seed: int, *, anew: bool) -> tuple[float, float]:
     """Train one seed; return the mean training and evaluation returns at the end."""
     make_config, num_env_steps = TASKS[task]
     start_s, cpu_start_s = time.perf_counter(), time.process_time()
-    with make_config().debugging(seed=seed).build() as algorithm:
+    config = make_config().debugging(seed=seed).training(recompute_advantages=anew)
+    with config.build() as algorithm:
         metrics = algorithm.train()
         while metrics["num_env_steps"] < num_env_steps:
             metrics = algorithm.train()
@@ -122,13 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="+", choices=TASKS)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--anew", action="store_true")
     arguments = parser.parse_args()
     versions = {
         name: metadata.version(name) for name in ("outrider-algorithm", "torch", "gymnasium", "numpy")
     }
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {versions}")
     for task in arguments.tasks:
-        results = [learn(task, seed) for seed in range(arguments.seeds)]
+        results = [learn(task, seed, anew=arguments.anew) for seed in range(arguments.seeds)]
         print(
             f"{task}, {arguments.seeds} seeds, last 100 training episodes: {spread([r[0] for r in results])}"
         )

@@ -13,11 +13,18 @@ outrider ippo          values from what an agent sees; all else the same
 rllib                  PPO with the settings of examples/multi_agent/pettingzoo_parameter_sharing.py:
                        vf_loss_coeff=0.005, one network for policy and values, and PPO's defaults otherwise
                        (batches of 4,000 environment steps, 30 epochs, minibatches of 128, lr 5e-5)
-..., its settings      outrider with those settings, but values have layers of their own: with shared ones and
-                       rewards that are not scaled, values so far from 0 take over the layers. RLlib's do not
-                       learn: its clip of their squared error stops the gradient of nearly all
 rllib, our settings    the settings of outrider ippo as far as RLlib has them; its rewards are not scaled, so
                        its clip of the squared value error is lifted and the gradients are clipped the same
+
+..., its settings      outrider with those of RLlib, but values have layers of their own: with shared ones and
+                       rewards that are not scaled, values so far from 0 take over the layers. RLlib's do not
+                       learn: its clip of their squared error stops the gradient of nearly all
+..., anew              likewise, and recompute_advantages=True
+..., limit ends        likewise, not anew, and the time limit of 25 steps is a termination: nothing is worth
+                       anything after it. RLlib takes it for one wherever there are several agents
+..., no values         likewise, truncated, and values stay near 0 (vf_loss_coeff=0)
+rllib, values learn    its clip of the value error is lifted, and values have layers of their own
+..., and bootstrap     likewise, and what is truncated has the value of what followed, as with one agent
 """
 
 from __future__ import annotations
@@ -98,14 +105,29 @@ def uniform(observations: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.zeros((len(observations), 5), np.float32)
 
 
-def train_outrider(seed: int, critic: str, *, has_its_settings: bool) -> Training:
+def limit_that_ends(**options: Any) -> Any:  # noqa: ANN401 - a parallel environment of mpe2's
+    """Make simple_spread whose time limit is a termination."""
+    from mpe2.simple_spread_v3 import parallel_env
+    from pettingzoo.utils import BaseParallelWrapper
+
+    class Ending(BaseParallelWrapper):  # type: ignore[misc, type-arg, unused-ignore]
+        def step(self, actions: dict[str, Any]) -> Any:  # noqa: ANN401
+            observations, rewards, _, truncations, infos = super().step(actions)
+            return observations, rewards, truncations, dict.fromkeys(truncations, False), infos
+
+    return Ending(parallel_env(**options))
+
+
+def train_outrider(
+    seed: int, critic: str, *, has_its_settings: bool, limit_ends: bool = False, **training: float
+) -> Training:
     import torch
 
     from outrider.algorithm import PPOConfig
 
     config: Any = (
         PPOConfig()
-        .environment("mpe2.simple_spread_v3:parallel_env")
+        .environment(limit_that_ends if limit_ends else "mpe2.simple_spread_v3:parallel_env")
         .env_runners(num_envs_per_env_runner=8 if has_its_settings else NUM_ENVS)
         .multi_agent(policies="shared", critic=critic)
         .debugging(seed=seed)
@@ -121,6 +143,7 @@ def train_outrider(seed: int, critic: str, *, has_its_settings: bool) -> Trainin
             gamma=GAMMA,
             lambda_=LAMBDA,
         )
+    config.training(**training)
     with config.build() as algorithm:
 
         def logits(observations: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,7 +162,9 @@ def train_outrider(seed: int, critic: str, *, has_its_settings: bool) -> Trainin
             yield int(metrics["num_env_steps"]), logits
 
 
-def train_rllib(seed: int, *, has_our_settings: bool) -> Training:
+def train_rllib(
+    seed: int, *, has_our_settings: bool = False, values_learn: bool = False, bootstraps: bool = False
+) -> Training:
     import logging
 
     import ray
@@ -184,6 +209,11 @@ def train_rllib(seed: int, *, has_our_settings: bool) -> Training:
         model = DefaultModelConfig(fcnet_hiddens=[64, 64], fcnet_activation="tanh", vf_share_layers=False)
     else:
         config.training(vf_loss_coeff=0.005)
+    if values_learn:
+        config.training(vf_clip_param=float("inf"))
+        model = DefaultModelConfig(vf_share_layers=False)
+    if bootstraps:
+        _let_truncated_agents_bootstrap()
     config.rl_module(
         rl_module_spec=MultiRLModuleSpec(rl_module_specs={"p0": RLModuleSpec()}), model_config=model
     )
@@ -205,6 +235,22 @@ def train_rllib(seed: int, *, has_our_settings: bool) -> Training:
         yield int(metrics["env_runners"]["num_env_steps_sampled_lifetime"]), logits
 
 
+def _let_truncated_agents_bootstrap() -> None:
+    """Undo that agents which are all truncated count as terminated (MultiAgentEpisode.add_env_step)."""
+    from ray.rllib.connectors.learner import general_advantage_estimation as estimation
+
+    estimate = estimation.compute_value_targets
+
+    def bootstrapped(
+        *, terminateds: NDArray[Any], truncateds: NDArray[Any], **columns: NDArray[Any] | float
+    ) -> NDArray[Any]:
+        terminateds = terminateds * (1 - truncateds)
+        targets: NDArray[Any] = estimate(terminateds=terminateds, truncateds=truncateds, **columns)
+        return targets
+
+    estimation.compute_value_targets = bootstrapped
+
+
 def _filtered(algorithm: Any, observations: NDArray[np.float32]) -> NDArray[np.float32]:  # noqa: ANN401
     """Normalize as RLlib's runner does: with the statistics of each agent."""
     from ray.rllib.connectors.env_to_module.mean_std_filter import MeanStdFilter
@@ -220,12 +266,26 @@ def _filtered(algorithm: Any, observations: NDArray[np.float32]) -> NDArray[np.f
     ).astype(np.float32)
 
 
+ITS = partial(train_outrider, has_its_settings=True)
+
 CONTENDERS: dict[str, Callable[[int], Training]] = {
     "outrider mappo": partial(train_outrider, critic="central", has_its_settings=False),
     "outrider ippo": partial(train_outrider, critic="own", has_its_settings=False),
-    "outrider mappo, its settings": partial(train_outrider, critic="central", has_its_settings=True),
-    "outrider ippo, its settings": partial(train_outrider, critic="own", has_its_settings=True),
-    "rllib": partial(train_rllib, has_our_settings=False),
+    "outrider mappo, anew": partial(
+        train_outrider, critic="central", has_its_settings=False, recompute_advantages=True
+    ),
+    "outrider ippo, anew": partial(
+        train_outrider, critic="own", has_its_settings=False, recompute_advantages=True
+    ),
+    "outrider mappo, its settings": partial(ITS, critic="central"),
+    "outrider ippo, its settings": partial(ITS, critic="own"),
+    "outrider mappo, its settings, anew": partial(ITS, critic="central", recompute_advantages=True),
+    "outrider ippo, its settings, anew": partial(ITS, critic="own", recompute_advantages=True),
+    "outrider ippo, its settings, limit ends": partial(ITS, critic="own", limit_ends=True),
+    "outrider ippo, its settings, no values": partial(ITS, critic="own", vf_loss_coeff=0.0),
+    "rllib": train_rllib,
+    "rllib, values learn": partial(train_rllib, values_learn=True),
+    "rllib, values learn and bootstrap": partial(train_rllib, values_learn=True, bootstraps=True),
     "rllib, our settings": partial(train_rllib, has_our_settings=True),
 }
 
@@ -282,11 +342,11 @@ def main() -> None:
             result = train_in_own_process(name, seed, given.steps, given.evaluations)
             ends[name].append(result["curve"][-1])
             curve = "  ".join(map(str, result["curve"]))
-            print(f"{name:28} seed {seed}  {curve}  {result['cpu_s']:.0f} CPU-s", flush=True)
+            print(f"{name:39} seed {seed}  {curve}  {result['cpu_s']:.0f} CPU-s", flush=True)
     for name, points in ends.items():
         likely, drawn = [point.likely for point in points], [point.drawn for point in points]
         print(
-            f"{name:28} return {mean(likely):6.1f} [{min(likely):.1f}, {max(likely):.1f}], "
+            f"{name:39} return {mean(likely):6.1f} [{min(likely):.1f}, {max(likely):.1f}], "
             f"gain over random {mean(likely) - random_return:5.1f}, of drawn actions {mean(drawn):6.1f}"
         )
 

@@ -33,6 +33,8 @@ def test_a_setting_out_of_range_is_refused_in_a_sentence(setting: dict[str, obje
 def test_a_setting_without_effect_is_warned_about() -> None:
     with pytest.warns(UserWarning, match="kl_target is ignored; set use_kl_loss=True"):
         PPOSettings(kl_target=0.02)
+    with pytest.warns(UserWarning, match="recompute_advantages is ignored; set num_epochs above 1"):
+        PPOSettings(recompute_advantages=True, num_epochs=1)
 
 
 def test_a_negative_number_of_learners_is_refused() -> None:

@@ -54,7 +54,8 @@ class PPOSettings:
     recompute_advantages: bool = False
     """Whether each pass but the first begins with advantages and targets of values estimated anew, with the
     values as they are by then: values that depend on values come true in fewer updates. Each such pass
-    takes about a third longer. Andrychowicz et al. 2021 (arXiv 2006.05990), section 3.5."""
+    takes about a third longer. Ignored where there is one pass. Andrychowicz et al. 2021
+    (arXiv 2006.05990), section 3.5."""
     max_seq_len: int = 20
     """Rows through which gradients flow back in time; at least 1. Ignored by modules without memory."""
     max_consecutive_skipped_steps: int = 1000
@@ -77,6 +78,8 @@ class PPOSettings:
                 check_number(name, getattr(self, name), above=0)
         if not self.use_kl_loss:
             warn_of_ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")
+        if self.num_epochs == 1:
+            warn_of_ignored(self, "recompute_advantages", cure="set num_epochs above 1 to use it")
         check_schedule("lr", self.lr, low=0)
         check_schedule("clip_param", self.clip_param, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
