@@ -17,6 +17,7 @@ from outrider.envrunner.agents.independent_agents import IndependentAgents
 from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_trial import try_agents
 from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentVector
+from outrider.envrunner.agents.native_trial import try_native
 from outrider.envrunner.agents.sync_agents import SyncAgents
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.creator import (
@@ -80,7 +81,11 @@ def multi_agent_spaces(
         return described_agents(environment, num_agents)
     if settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT:
         vector = _make_native(environment, 1, num_agents)
-        close_all(vector)
+        try:
+            if num_agents is None:
+                try_native(vector, environment.name)
+        finally:
+            close_all(vector)
         return vector.agents, vector.groups, vector.state_space
     if num_agents is not None:
         return _independent_spaces(environment, num_agents)

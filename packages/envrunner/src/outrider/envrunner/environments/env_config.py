@@ -34,6 +34,11 @@ def check_env_config(
             raise ValueError(f"env_config has {key!r}, which {name} does not take; it takes {listed}")
     needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
     missing = sorted(needed - given - env_config.keys())
+    if "num_envs" in missing:
+        raise ValueError(
+            f"{name} needs num_envs, as what makes many copies at once does; use vectorize mode "
+            "VECTOR_ENTRY_POINT"
+        )
     if missing:
         raise ValueError(f"{name} needs {', '.join(missing)}; give a value for each in env_config")
 
