@@ -104,7 +104,7 @@ def test_an_episode_that_is_over_and_leaves_somebody_in_it_names_who() -> None:
 
 def test_a_native_vector_in_another_mode_is_told_its_mode() -> None:
     make = partial(StoryVector, SCRIPTS)
-    with pytest.raises(ValueError, match="needs num_envs.*; use vectorize mode VECTOR_ENTRY_POINT"):
+    with pytest.raises(ValueError, match=r"needs num_envs.*; use vectorize mode VECTOR_ENTRY_POINT"):
         multi_agent_spaces(EnvironmentSettings(make), EnvRunnerSettings(), None)
 
 
