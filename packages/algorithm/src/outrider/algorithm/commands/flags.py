@@ -15,7 +15,7 @@ from outrider.algorithm.settings.field_docs import field_docs
 from outrider.algorithm.settings.setting_value import describe, field_types, from_text, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 USAGE_ERROR = 2
 """Exit code of a command that was typed wrongly."""
@@ -45,14 +45,18 @@ class Parser(argparse.ArgumentParser):
         sys.stderr.write(f"{self.prog}: {in_our_words(message, self.prog)}\n")
         raise SystemExit(USAGE_ERROR)
 
-    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse, and name the nearest flag to one that does not exist."""
+    def parse(
+        self, arguments: Sequence[str], instead: Callable[[str, Sequence[str]], str | None] = lambda *_: None
+    ) -> argparse.Namespace:
+        """Parse, and say what a flag that does not exist should be: what `instead` knows, or the nearest."""
         namespace, unknown = self.parse_known_args(arguments)
         for word in unknown:
             if word.startswith("-"):
                 flags = [flag for action in self._actions for flag in action.option_strings]
                 name = word.partition("=")[0]
-                self.error(f"unknown flag {name}; {_nearest_flag(name, flags, self.prog)}")
+                self.error(
+                    f"unknown flag {name}; {instead(name, flags) or _nearest_flag(name, flags, self.prog)}"
+                )
             self.error(f"unexpected argument {word!r}; see {self.prog} --help")
         return namespace
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.algorithms import ALGORITHMS, config_class
 from outrider.algorithm.commands.flags import FlagGroup, Parser, add_flags, given_settings
+from outrider.algorithm.commands.flags_elsewhere import said_elsewhere
 from outrider.algorithm.settings.setting_value import field_types
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     except ValueError as error:
         Parser(prog="outrider train").error(str(error))
     parser, groups = _parser(name, config)
-    typed = parser.parse(rest)
+    typed = parser.parse(rest, said_elsewhere)
     config = _configure(config, parser, typed, groups)
     return _train(name, config, typed)
 
