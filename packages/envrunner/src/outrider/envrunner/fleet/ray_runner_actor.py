@@ -158,7 +158,7 @@ class RunnerProcess:
         return {}
 
     def _newer(self, present: GivenWeights | None, version: int, weights: WeightsRefs) -> GivenWeights | None:
-        """Return the newer of two sets; of the same version that which came last may have more."""
+        """Return the newer of two sets of weights; of one version the later, which may hold more policies."""
         if not weights or (present is not None and present.version > version):
             return present
         return GivenWeights(weights[0], version, self._source.read)

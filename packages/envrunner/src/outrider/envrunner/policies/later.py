@@ -19,7 +19,7 @@ class Later:
         self._thread: threading.Thread | None = None
 
     def do(self, work: Work) -> None:
-        """Do this after what is waiting, and return at once. It raises nothing. For one thread."""
+        """Queue work, which must raise nothing, and return at once. To be called by one thread."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
