@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from outrider.algorithm import (
     load_policy,
 )
 from outrider.algorithm.settings.multi_agent_settings import PolicySpec
+from outrider.testing.duel import Duel
 
 
 def config(**multi_agent: Any) -> PPOConfig:
@@ -62,6 +64,26 @@ def test_agents_are_trained_and_their_policies_reported() -> None:
     assert 96 < result["num_agent_steps"] <= 288
     assert result["num_policies"] == 3
     assert metrics["entropy"].shape == metrics["episode_return_mean"].shape == (3,)
+
+
+class Stateless(Duel):
+    """Its global state breaks with the second step, as some do when a game is over."""
+
+    def state(self) -> Any:
+        assert self._now < 2, "nobody has to know"
+        return super().state()
+
+
+def test_global_states_are_asked_for_only_by_central_critics_and_never_to_evaluate() -> None:
+    duel = config(num_agents=None).environment(partial(Stateless, state_size=3))
+    with duel.build() as algorithm:
+        assert algorithm.train()["num_env_restarts"] == 0
+        assert algorithm.evaluate(num_episodes=2)["num_episodes"] == 2
+    central = duel.multi_agent(policies="per_agent", critic="central").env_runners(max_env_restarts=0)
+    with central.build() as algorithm:
+        assert algorithm.evaluate(num_episodes=2)["num_episodes"] == 2
+        with pytest.raises(RuntimeError, match="nobody has to know"):
+            algorithm.train()
 
 
 @pytest.mark.parametrize("module", [{}, {"use_lstm": True}, {"normalize_observations": True}])

@@ -139,7 +139,7 @@ def _parts(
 def _evaluator(blueprint: MultiAgentBlueprint) -> MultiAgentEvaluator:
     return MultiAgentEvaluator(
         blueprint.settings,
-        blueprint.make_vector,
+        blueprint.make_vector_to_act_in,
         lambda name, policies: blueprint.assemblies[policies[0].planned].acting(name, policies),
         blueprint.mapping,
         blueprint.book,

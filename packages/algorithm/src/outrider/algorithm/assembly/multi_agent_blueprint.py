@@ -63,15 +63,24 @@ class MultiAgentBlueprint:
         return self.num_steps * self.settings.env_runners.num_envs_per_env_runner
 
     def make_vector(self, num_envs: int, on_failure: OnFailure) -> MultiAgentVector:
-        """Make copies of the environment, with a global state where critics are central."""
-        vector = make_multi_agent_vector(
+        """Make copies of the environment to learn from, with a global state where critics are central."""
+        is_central = self.settings.multi_agent.critic == "central"
+        vector = self._copies(num_envs, on_failure, with_states=is_central)
+        return central_state(vector) if is_central else vector
+
+    def make_vector_to_act_in(self, num_envs: int, on_failure: OnFailure) -> MultiAgentVector:
+        """Make copies of the environment in which nobody looks at a global state."""
+        return self._copies(num_envs, on_failure, with_states=False)
+
+    def _copies(self, num_envs: int, on_failure: OnFailure, *, with_states: bool) -> MultiAgentVector:
+        return make_multi_agent_vector(
             self.settings.environment,
             self.settings.env_runners,
             num_envs=num_envs,
             num_agents=self.settings.multi_agent.num_agents,
             on_failure=on_failure,
+            with_states=with_states,
         )
-        return central_state(vector) if self.settings.multi_agent.critic == "central" else vector
 
 
 def plan_policies(
