@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, RunnerFleet
+from outrider.envrunner import AsyncRunnerFleet, EnvironmentSettings, EnvRunnerSettings, RunnerFleet
+from outrider.envrunner.agents.agent_slots import wire_agents
+from outrider.envrunner.agents.multi_agent_environment import multi_agent_spaces
 from outrider.envrunner.farm.assigned_runner import FarmEnvironment
-from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.fleet.pool import LocalRunnerPool
 from outrider.envrunner.fleet.remote_runners import Lost, Sampled
 from outrider.envrunner.gateway.gateway import ACT, Gateway
@@ -23,10 +25,19 @@ from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.raw_runner import RawRunner
+from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.transport.connection import Connection
 from outrider.transport.security import ServerSecurity
-from outrider.wire import Fragment, Hello, all_parts, decode_act_response, decode_tree, decode_weights
+from outrider.wire import (
+    Fragment,
+    Hello,
+    PolicyGraph,
+    all_parts,
+    decode_act_response,
+    decode_tree,
+    decode_weights,
+)
 from outrider.wire.session import (
     Acknowledgement,
     Ask,
@@ -340,3 +351,43 @@ def test_a_state_is_asked_for_once_a_runner_has_heard_of_other_policies(scene: S
     with pytest.raises(TimeoutError):
         scene.gateway.get_state(0, 0.01)
     assert peer.heard(StateRequest) == [StateRequest(1)]
+
+
+def test_episodes_under_way_in_a_state_go_on_where_its_matchups_are_over() -> None:
+    cartpole = EnvironmentSettings("CartPole-v1")
+    graph = poles_of({}).stacks[0].policy
+    assert isinstance(graph, PolicyGraph)
+    given = LocalWeights(stacked_mlp_weights(graph, "mlp", [0, 1]))
+    states, played = [], []
+    for names in ({"0": "a", "1": "a"}, {"0": "b", "1": "b"}):
+        scene = Scene(num_seats=1, plan=poles_of(names))
+        scene.join(FarmEnvironment(environment=cartpole))
+        fleet = RunnerFleet(scene.gateway, scene.settings, num_steps=2)
+        for state in states:
+            fleet.set_state(state)
+        played.append(policies_in(sampled(fleet, given)))
+        states.append(fleet.get_state())
+        assert scene.gateway.admission.num_cut_off == 0
+        scene.close()
+    assert played == [{0}, {0}]
+
+
+def poles_of(names: dict[str, str]) -> MultiAgentPlan:
+    """Return a plan for two agents with a pole each, and two policies of one stack."""
+    environment = EnvironmentSettings("CartPole-v1")
+    settings = EnvRunnerSettings(num_envs_per_env_runner=1, runner_start_timeout_s=DEADLINE_S)
+    agents = wire_agents(*multi_agent_spaces(environment, settings, 2))
+    (group,) = agents.groups
+    graph = stacked_mlp_graph(group.observation_space, group.action_space, num_hidden=4)
+    return MultiAgentPlan(
+        environment=environment,
+        settings=settings,
+        agents=agents.names,
+        num_agents=2,
+        stacks=(StackPlan(name="mlp", policy=graph),),
+        policies=tuple(PolicyEntry(name=name, number=at, stack="mlp") for at, name in enumerate("ab")),
+        mapping=Matchups([(1.0, names or {"0": "a", "1": "a"})]),
+        num_steps=2,
+        seed=7,
+        environment_agents=agents,
+    )

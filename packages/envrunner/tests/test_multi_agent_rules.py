@@ -208,3 +208,32 @@ def test_strangers_stay_out_where_a_run_does_not_listen() -> None:
     assert refusal is not None
     assert "takes no runners but its own" in refusal.sentence
     assert invitation().welcome(join, is_stranger=False).refusal is None
+
+
+def test_who_plays_in_a_state_that_a_runner_is_given_may_play_on() -> None:
+    rules = Invitation(replace(IDLE, mapping=THREE.mapping), PLAN.settings, Limits()).rules
+    state = {"policy": np.array([0, 1, 0, 1])}
+    with pytest.raises(ValueError, match="its streams let policy 1 play agent '1', and no matchup"):
+        rules.check(FRAGMENT, runner=1)
+    with pytest.raises(
+        ValueError, match="its episodes under way let policy 1 play agent '1', and no matchup"
+    ):
+        rules.check_state(state)
+    rules.go_on_from(state)
+    rules.check_state(state)
+    rules.check(FRAGMENT, runner=1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "sentence"),
+    [
+        (np.array([0, 1]), "no 4 whole numbers"),
+        ("red", "no 4 whole"),
+        (np.array([0, 9, 0, 1]), "policy 9 plays"),
+    ],
+)
+def test_a_state_in_which_nobody_could_play_is_refused(policy: Any, sentence: str) -> None:
+    rules = invitation().rules
+    rules.check_state({"environment": None})
+    with pytest.raises(ValueError, match=sentence):
+        rules.check_state({"policy": policy})

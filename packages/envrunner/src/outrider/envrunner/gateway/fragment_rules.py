@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from outrider.envrunner.gateway.column_rules import ColumnRules
 from outrider.wire import ActionHead, Fragment, Limits, Space, TensorSpec
@@ -65,6 +66,12 @@ class FragmentRules:
             given = f"only {newest}" if oldest == newest else f"{oldest} to {newest}"
             raise ValueError(f"versions {first} to {last} of the weights acted, and {given} may")
         return last
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Let any state be: nothing in it says what rows will be like."""
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Expect the same rows as before."""
 
     def _check_counts(self, fragment: Fragment) -> None:
         if fragment.num_rows > self._num_rows:

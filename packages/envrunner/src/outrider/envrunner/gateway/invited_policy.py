@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,14 @@ class Rules(Protocol):
 
         Raises ValueError where others acted than those asked for.
         """
+        ...
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Raise ValueError for a runner's state of which rows would come that `check` refuses."""
+        ...
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Let rows in that come of a state which a runner is given."""
         ...
 
 

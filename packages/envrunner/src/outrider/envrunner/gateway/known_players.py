@@ -46,10 +46,15 @@ class KnownPlayers:
         self._pairs = np.unique(np.concatenate([self._pairs, *(_paired(slots, each) for each in assigned)]))
 
     def also_playing(self, policy_S: Numbers) -> None:
-        """Let what plays in an episode that goes on, slot after slot of all copies, go on."""
+        """Let these go on, slot after slot of all copies, with the episodes that they are in."""
         if self._pairs is not None:
-            slots = np.arange(len(policy_S)) % len(self._agents)
-            self._pairs = np.union1d(self._pairs, _paired(slots, policy_S)[policy_S >= 0])
+            self._pairs = np.union1d(self._pairs, self._playing(policy_S))
+
+    def check_playing(self, policy_S: Numbers) -> None:
+        """Raise ValueError where these play, slot after slot of all copies, and no matchup has that."""
+        unknown = [] if self._pairs is None else np.setdiff1d(self._playing(policy_S), self._pairs).tolist()
+        if unknown:
+            raise ValueError(self._unknown("episodes under way", unknown[0]))
 
     def check(self, name: str, stack: str, agent: Numbers, policy: Numbers) -> None:
         """Raise ValueError for an agent whom no matchup gives its policy, all of which are of one stack.
@@ -65,13 +70,20 @@ class KnownPlayers:
             )
         if self._pairs is None:
             return
-        unknown = np.flatnonzero(~np.isin(_paired(agent, policy), self._pairs))
-        if len(unknown):
-            slot, number = int(agent[unknown[0]]), int(policy[unknown[0]])
-            raise ValueError(
-                f"its {name} let policy {number} play agent {self._agents[slot]!r}, and no matchup of the "
-                "run does; let each episode be played by one of the matchups"
-            )
+        pairs = _paired(agent, policy)
+        unknown = pairs[~np.isin(pairs, self._pairs)].tolist()
+        if unknown:
+            raise ValueError(self._unknown(name, unknown[0]))
+
+    def _playing(self, policy_S: Numbers) -> NDArray[np.int64]:
+        return _paired(np.arange(len(policy_S)) % len(self._agents), policy_S)
+
+    def _unknown(self, name: str, pair: int) -> str:
+        slot, number = divmod(pair, 1 << _SHIFT)
+        return (
+            f"its {name} let policy {number} play agent {self._agents[slot]!r}, and no matchup of the run "
+            "does; let each episode be played by one of the matchups"
+        )
 
 
 def fitting(agents: Agents, space: Space, heads: Sequence[ActionHead]) -> Flags:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +114,35 @@ class MultiAgentRules:
         if not 0 <= first <= last <= newest:
             raise ValueError(f"versions {first} to {last} of the weights acted, and {newest} is the newest")
         return last
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Raise ValueError for a runner's state in which somebody plays whose rows `check` would refuse."""
+        self._players.check_playing(self._playing(state))
+
+    def go_on_from(self, state: Mapping[str, Any]) -> None:
+        """Let those who play in a state that a runner is given hand in what comes of it.
+
+        It may be older than the matchups that there are now.
+        """
+        self._players.also_playing(self._playing(state))
+
+    def _playing(self, state: Mapping[str, Any]) -> NDArray[np.int32]:
+        """Return who plays in the slots of all copies; nobody where the state has no environments."""
+        policy_S = state.get("policy")
+        if policy_S is None:
+            return np.zeros(0, np.int32)
+        num_slots = self._num_environments * self._num_agents
+        if (
+            not isinstance(policy_S, np.ndarray)
+            or policy_S.dtype.kind != "i"
+            or policy_S.shape != (num_slots,)
+        ):
+            raise ValueError(
+                f"its policies are no {num_slots} whole numbers, one for each agent of each copy"
+            )
+        if unknown := set(np.unique(policy_S).tolist()) - self._stack_of.keys():
+            raise ValueError(f"policy {min(unknown)} plays, which the run does not have")
+        return policy_S.astype(np.int32)
 
     def _by_stack(self, policy_K: NDArray[np.int32]) -> dict[str, NDArray[np.bool_]]:
         """Return for each stack which of these policies belong to it."""

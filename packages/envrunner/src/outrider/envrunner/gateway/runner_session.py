@@ -211,16 +211,19 @@ class RunnerSession:
         answer = self._call((), timeout_s)
         try:
             state = None if answer is None else decode_tree(answer, self._invitation.state_limits)
-        except WireError as error:
-            state = error
-        if not isinstance(state, Mapping):
-            with self._changed:
-                self.break_rule(f"its state cannot be read: {state or 'none is attached'}")
-            raise ConnectionError(f"the state of {self._name} cannot be read")
-        return state
+            if isinstance(state, Mapping):
+                self._invitation.rules.check_state(state)
+                return state
+            wrong: object = "none is attached" if state is None else "it is no map"
+        except (WireError, ValueError) as error:
+            wrong = error
+        with self._changed:
+            self.break_rule(f"its state cannot be read: {wrong}")
+        raise ConnectionError(f"the state of {self._name} cannot be read")
 
     def set_state(self, state: Mapping[str, Any], timeout_s: float) -> None:
         """Send a state and wait until the runner has taken it over; its weights are sent again after it."""
+        self._invitation.rules.go_on_from(state)
         self._call(encode_tree(dict(state)).pieces(), timeout_s)
         with self._changed:
             self._weights.begin_anew(self.seated.num_asked)
