@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from outrider.rlmodule.stacked_product import weight_gradient
+from outrider.rlmodule.stacked_tanh import quick_tanh
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,7 +48,7 @@ class StackedLstm(torch.autograd.Function):
         """Return outputs [P, B, H], and the states h and c after each place [P, L, H], without gradient."""
         gates_PLG = sequences.in_places(gates_PBG)
         size = weight_PGH.shape[2]
-        h_PLH, c_PLH = (gates_PLG.new_empty((*gates_PLG.shape[:2], size)) for _ in range(2))
+        h_PLH, c_PLH, tanh_c_PLH = (gates_PLG.new_empty((*gates_PLG.shape[:2], size)) for _ in range(3))
         for part in _parts(weight_PGH):
             gates, weight = gates_PLG[part], weight_PGH[part].transpose(1, 2)
             h, c = h_PQH[part], c_PQH[part]
@@ -57,14 +60,16 @@ class StackedLstm(torch.autograd.Function):
                     # Overwrite and not multiply: a state that is not a number ends here too.
                     h, c = h.masked_fill(starts, 0), c.masked_fill(starts, 0)
                 now = gates[:, places]
-                now.baddbmm_(h, weight)
-                now[..., : 2 * size].sigmoid_()
-                now[..., 2 * size : 3 * size].tanh_()
-                now[..., 3 * size :].sigmoid_()
+                # Not in place, which would be a product for each policy where these do not lie together.
+                before = torch.baddbmm(now, h, weight)
+                before[..., 2 * size : 3 * size].mul_(2.0)
+                torch.sigmoid(before, out=now)
                 i, f, g, o = torch.split(now, size, 2)
+                g.mul_(2.0).sub_(1.0)  # see `quick_tanh`
                 c = torch.mul(f, c, out=c_PLH[part, places]).addcmul_(i, g)
-                h = torch.mul(o, c.tanh(), out=h_PLH[part, places])
-        ctx.save_for_backward(gates_PLG, weight_PGH, h_PQH, c_PQH, h_PLH, c_PLH)
+                tanh_c_PLH[part, places] = quick_tanh(c)
+                h = torch.mul(o, tanh_c_PLH[part, places], out=h_PLH[part, places])
+        ctx.save_for_backward(gates_PLG, weight_PGH, h_PQH, c_PQH, h_PLH, c_PLH, tanh_c_PLH)
         ctx.sequences = sequences
         ctx.mark_non_differentiable(h_PLH, c_PLH)
         ctx.set_materialize_grads(False)
@@ -75,15 +80,14 @@ class StackedLstm(torch.autograd.Function):
         """Return the gradients of gates and weight."""
         if gradients[0] is None:
             return None, None, None, None, None
-        gates_PLG, weight_PGH, h_PQH, c_PQH, h_PLH, c_PLH = ctx.saved_tensors
+        gates_PLG, weight_PGH, h_PQH, c_PQH, h_PLH, c_PLH, tanh_c_PLH = ctx.saved_tensors
         sequences: StackedSequences = ctx.sequences
         size, steps = weight_PGH.shape[2], list(sequences.steps())
         from_rows_PLH = sequences.in_places(gradients[0])
         from_rows_PLH.masked_fill_(~sequences.is_row_PL.unsqueeze(2), 0)
-        to_gates_PLG, to_weight_PGH = torch.empty_like(gates_PLG), torch.empty_like(weight_PGH)
+        to_gates_PLG = torch.empty_like(gates_PLG)
+        h_before_PLH, c_before_PLH = _before(h_PQH, h_PLH, sequences), _before(c_PQH, c_PLH, sequences)
         for part in _parts(weight_PGH):
-            h_before = _before(h_PQH[part], h_PLH[part], part, sequences)
-            c_before = _before(c_PQH[part], c_PLH[part], part, sequences)
             to_h, to_c = torch.zeros_like(h_PQH[part]), torch.zeros_like(c_PQH[part])
             to_gates, weight = to_gates_PLG[part], weight_PGH[part]
             for places, has_start in reversed(steps):
@@ -91,12 +95,12 @@ class StackedLstm(torch.autograd.Function):
                 i, f, g, o = torch.split(gates_PLG[part, places], size, 2)
                 dh, dc = to_h[:, :num_running], to_c[:, :num_running]
                 dh.add_(from_rows_PLH[part, places])
-                tanh_c = c_PLH[part, places].tanh()
+                tanh_c = tanh_c_PLH[part, places]
                 dc.add_(_tanh_backward(dh * o, tanh_c))
                 now = to_gates[:, places]
                 di, df, dg, do = torch.split(now, size, 2)
                 _sigmoid_backward(dc * g, i, grad_input=di)
-                _sigmoid_backward(dc * c_before[:, places], f, grad_input=df)
+                _sigmoid_backward(dc * c_before_PLH[part, places], f, grad_input=df)
                 _tanh_backward(dc * i, g, grad_input=dg)
                 _sigmoid_backward(dh * tanh_c, o, grad_input=do)
                 dc.mul_(f)
@@ -105,10 +109,9 @@ class StackedLstm(torch.autograd.Function):
                     starts = sequences.starts_PL[part, places].unsqueeze(2)
                     dh.masked_fill_(starts, 0)
                     dc.masked_fill_(starts, 0)
-            torch.bmm(to_gates.transpose(1, 2), h_before, out=to_weight_PGH[part])
         to_gates_PBG = sequences.in_rows(to_gates_PLG)
         to_gates_PBG.masked_fill_(~sequences.is_placed_PB.unsqueeze(2), 0)
-        return to_gates_PBG, to_weight_PGH, None, None, None
+        return to_gates_PBG, weight_gradient(weight_PGH, to_gates_PLG, h_before_PLH), None, None, None
 
 
 def _parts(weight_PGH: Tensor) -> Iterator[slice]:
@@ -120,7 +123,7 @@ def _parts(weight_PGH: Tensor) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, num_policies, max(1, size)))
 
 
-def _before(first_PQH: Tensor, after_PLH: Tensor, part: slice, sequences: StackedSequences) -> Tensor:
+def _before(first_PQH: Tensor, after_PLH: Tensor, sequences: StackedSequences) -> Tensor:
     """Return the state before each place [P, L, H]."""
     befores, before = [first_PQH], slice(0, 0)
     for places, _ in sequences.steps():
@@ -128,4 +131,4 @@ def _before(first_PQH: Tensor, after_PLH: Tensor, part: slice, sequences: Stacke
             befores.append(after_PLH[:, before.start : before.start + places.stop - places.start])
         before = places
     result = torch.cat(befores, 1)
-    return result.masked_fill_(sequences.starts_PL[part].unsqueeze(2), 0)
+    return result.masked_fill_(sequences.starts_PL.unsqueeze(2), 0)

@@ -68,6 +68,15 @@ def weight_gradients_left_out() -> Iterator[WeightGradients]:
         _left_out.reset(token)
 
 
+def weight_gradient(weight_POI: Tensor, gradient_PBO: Tensor, rows_PBI: Tensor) -> Tensor | None:
+    """Return the gradient of weights whose product with rows has this gradient; None where it is left out."""
+    of_weight, left_out = WeightGradient(gradient_PBO, rows_PBI), _left_out.get()
+    if left_out is None:
+        return of_weight.of(slice(None))
+    left_out.add(weight_POI, of_weight)
+    return None
+
+
 class StackedProduct(torch.autograd.Function):
     """rows @ weight.T + bias for each policy, with gradients that lie as what they are gradients of.
 
@@ -91,13 +100,8 @@ class StackedProduct(torch.autograd.Function):
         wants_rows, wants_weight, wants_bias = ctx.needs_input_grad
         of_rows = _multiply(gradient_PBO, weight_POI) if wants_rows else None
         of_bias = gradient_PBO.sum(1) if wants_bias else None
-        if not wants_weight:
-            return of_rows, None, of_bias
-        of_weight, left_out = WeightGradient(gradient_PBO, rows_PBI), _left_out.get()
-        if left_out is None:
-            return of_rows, of_weight.of(slice(None)), of_bias
-        left_out.add(weight_POI, of_weight)
-        return of_rows, None, of_bias
+        of_weight = weight_gradient(weight_POI, gradient_PBO, rows_PBI) if wants_weight else None
+        return of_rows, of_weight, of_bias
 
 
 def _multiply(rows_PBI: Tensor, matrix_PIO: Tensor, bias_PO: Tensor | None = None) -> Tensor:
