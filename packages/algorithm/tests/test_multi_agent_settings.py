@@ -40,6 +40,7 @@ def test_policies_are_typed_and_recorded(typed: str, policies: object) -> None:
         ({"policies": ["red", "blue"], "policies_to_train": ["rad"]}, "there is no policy 'rad'; did"),
         ({"policies": "shared", "policies_to_train": ["blue"]}, "known are shared"),
         ({"policies": "shared", "policies_to_train": "shared"}, r"give one, such as \['shared'\]"),
+        ({"policies": "shared", "policies_to_train": len}, r'give one, such as \["red", "blue"\]'),
         ({"policies": "shared", "num_agents": 0}, "num_agents=0 is out of range"),
         ({"policies": "shared", "num_agents": 1.5}, "num_agents=1.5 is out of range; give a whole number"),
         ({"policies": "shared", "critic": "centre"}, 'choose "own" or "central"'),
@@ -48,6 +49,13 @@ def test_policies_are_typed_and_recorded(typed: str, policies: object) -> None:
 def test_mistakes_end_in_one_sentence(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         PPOConfig().multi_agent(**settings)
+
+
+def test_a_set_has_the_same_order_in_every_process() -> None:
+    names = [f"policy {letter}" for letter in "abcdefgh"]
+    settings = MultiAgentSettings(policies=set(names), policies_to_train=frozenset(names))
+    assert settings.policies == tuple(names)
+    assert settings.policies_to_train == tuple(names)
 
 
 def test_a_specification_holds_settings_by_name() -> None:

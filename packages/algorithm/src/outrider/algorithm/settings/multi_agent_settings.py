@@ -112,8 +112,10 @@ def _policies(policies: object) -> Any:  # noqa: ANN401 - as the field has it
 
 def _names(field_name: str, names: object) -> tuple[str, ...]:
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise ValueError(f"{field_name}={names!r} is no list of names; give one, such as [{names!r}]")
-    found = tuple(names)
+        such = repr(names) if isinstance(names, str) else '"red", "blue"'
+        raise ValueError(f"{field_name}={names!r} is no list of names; give one, such as [{such}]")
+    # A set has another order in each process, and numbers, seeds with them, go by the order.
+    found = tuple(sorted(names, key=str) if isinstance(names, set | frozenset) else names)
     if not found:
         raise ValueError(f"{field_name} is empty; give at least one name, or leave it out")
     for name in found:
