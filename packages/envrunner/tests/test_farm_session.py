@@ -172,7 +172,7 @@ def test_a_fragment_goes_out_with_its_number_and_its_bytes(stage: Stage) -> None
     stage.give_weights(0)
     stage.say(session.Ask(1))
     stage.deliver(stage.sample())
-    assert stage.gateway.heard == [session.FragmentDelivery(1)]
+    assert stage.gateway.heard == [session.FragmentDelivery(1, weights_version=0)]
     assert stage.gateway.attached[-1] == b"fragment 1"
 
 

@@ -19,7 +19,11 @@ from outrider.envrunner.fleet.planned_runner import PlannedRunner
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.envrunner.policies.some_policies import of_policies
-from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
+from outrider.testing.stacked_mlp_graph import (
+    stacked_mlp_graph,
+    stacked_mlp_log_probs,
+    stacked_mlp_weights,
+)
 from outrider.wire import Fragment, Weights
 
 CARTPOLE = EnvironmentSettings("CartPole-v1")
@@ -128,6 +132,21 @@ def test_what_is_sampled_is_what_a_runner_with_everything_samples(updates: list[
         assert_same(source.runner.sample(), everything.sample())
     source.runner.close()
     everything.close()
+
+
+def test_rows_of_a_policy_that_came_newer_than_the_rest_say_so() -> None:
+    source = Source()
+    seen: set[int] = set()
+    for version in range(0, 20, 2):
+        source.update(weights(version, dict.fromkeys(range(NUM_POLICIES), version)))
+        source.newest = weights(version + 1, dict.fromkeys(range(NUM_POLICIES), version + 1))
+        fragment = source.runner.sample()
+        for part in (fragment, *fragment.others):
+            seen |= {int(each) - version for each in part.policy_version}
+            expected = stacked_mlp_log_probs(GRAPH, part)
+            np.testing.assert_allclose(part.action_log_probs, expected, atol=1e-5)
+    assert seen == {0, 1}
+    source.runner.close()
 
 
 def test_all_that_begin_in_a_step_are_fetched_in_one_call(source: Source) -> None:

@@ -27,9 +27,19 @@ from outrider.testing.dialled_gateway import FarmPeer, MemoryPort
 from outrider.testing.duel import Duel, duel_plan, duel_weights
 from outrider.testing.fragments import assert_same_fragment
 from outrider.testing.raw_runner import RawRunner
+from outrider.testing.stacked_mlp_graph import stacked_mlp_log_probs
 from outrider.transport import LocalWeights, WeightsReference
 from outrider.transport.security import ServerSecurity
-from outrider.wire import Hello, Weights, decode_weights, session
+from outrider.wire import (
+    Fragment,
+    Hello,
+    PolicyGraph,
+    Weights,
+    all_parts,
+    decode_weights,
+    encode_fragment,
+    session,
+)
 from outrider.wire.session import GoodbyeReason
 
 FARM = FarmEnvironment(environment=EnvironmentSettings(Duel))
@@ -207,9 +217,48 @@ def test_runners_that_never_wait_play_with_all(scene: Scene) -> None:
         fleet.offer(weights(version))
         version += 1
         for reference in fleet.collect(at_most=2, timeout_s=DEADLINE_S):
-            for part in (fragment := reference.load(), *fragment.others):
+            for part in all_parts(reference.load()):
                 played |= set(part.streams.policy.tolist())
+                assert_acted_with_what_it_says(part)
     assert scene.gateway.admission.num_cut_off == 0
+
+
+def assert_acted_with_what_it_says(part: Fragment) -> None:
+    (graph,) = (
+        stack.policy
+        for stack in PLAN.stacks
+        if stack.name == ("reds" if part.streams.policy[:1].tolist() == [0] else "blues")
+    )
+    assert isinstance(graph, PolicyGraph)
+    np.testing.assert_allclose(part.action_log_probs, stacked_mlp_log_probs(graph, part), atol=1e-5)
+
+
+def test_who_fetched_newer_policies_is_sent_what_changed_of_the_others_since_it_began(scene: Scene) -> None:
+    peer = scene.up()
+    scene.gateway.offer(weights(0))
+    scene.gateway.ask(0, None)
+    peer.say(wants(1, 9))
+    answered(peer)
+    scene.gateway.offer(weights(1, {9: 1}))
+    runner = PLAN.make_runner(0, 0, lambda wanted, _: of_policies(weights(1, {9: 1}).load(), wanted))
+    runner.set_weights(of_policies(weights(0).load(), np.array([9], np.int32)))
+    fragment = runner.sample()
+    assert max(part.policy_version.max() for part in all_parts(fragment)) == 1
+    peer.say(session.FragmentDelivery(1, weights_version=0), encode_fragment(fragment).pieces())
+    scene.gateway.events(0)
+    assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)]
+    scene.gateway.offer(weights(2, {9: 1}))
+    assert came(peer, session.WeightsDelivery)[-1] == (session.WeightsDelivery(2), {9: 1})
+
+
+def test_who_says_that_it_began_with_weights_that_nobody_sent_is_cut_off(scene: Scene) -> None:
+    peer = scene.up()
+    scene.gateway.ask(0, weights(0))
+    runner = PLAN.make_runner(0, 0)
+    runner.set_weights(weights(0).load())
+    peer.say(session.FragmentDelivery(1, weights_version=1), encode_fragment(runner.sample()).pieces())
+    scene.gateway.events(0)
+    assert "it began with weights version 1, and 0 is the newest it may have" in parting(peer)
 
 
 def test_a_runner_is_sent_nothing_that_it_did_not_ask_for(scene: Scene) -> None:

@@ -70,6 +70,7 @@ def test_trees_are_read(release: str) -> None:
 SAID_SINCE_02 = {
     "join_of_agents",
     "policies_wanted",
+    "fragment_with_weights",
     "nothing_wanted",
     "assignment_of_team",
     "policies",

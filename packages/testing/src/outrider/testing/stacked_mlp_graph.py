@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from outrider.wire import (
+    Fragment,
     PolicyGraph,
     Space,
     Weights,
@@ -82,6 +83,27 @@ def stacked_mlp_weights(
     )
     tensors = {f"{name}/{key}": np.stack(each) for key, each in drawn.items()}
     return Weights(version=version, fingerprint=graph.fingerprint, tensors=tensors, stacks=(stack,))
+
+
+def stacked_mlp_log_probs(graph: PolicyGraph, part: Fragment) -> np.ndarray:
+    """Return what the actions of a part's rows should have for log-probabilities: of discrete actions.
+
+    The weights are those that `stacked_mlp_weights` draws for each row's policy and version.
+    """
+    policy_N = np.repeat(part.streams.policy, part.streams.lengths)
+    version_N = np.broadcast_to(part.policy_version, part.num_rows)
+    found = np.zeros(part.num_rows, np.float32)
+    for number, version in set(zip(policy_N.tolist(), version_N.tolist(), strict=True)):
+        rows = (policy_N == number) & (version_N == version)
+        tensors = stacked_mlp_weights(graph, "mlp", [number], version=version).tensors
+        hidden = next(iter(part.observations.values()))[rows]
+        for layer in range(3):
+            hidden = hidden @ tensors[f"mlp/{layer}.weight"][0] + tensors[f"mlp/{layer}.bias"][0]
+            hidden = np.tanh(hidden) if layer < 2 else hidden
+        log_probs = hidden - np.log(np.exp(hidden).sum(1, keepdims=True))
+        actions = next(iter(part.actions.values()))[rows]
+        found[rows] = log_probs[np.arange(len(actions)), actions]
+    return found
 
 
 def _tensor(name: str, *shape: int | str) -> onnx.ValueInfoProto:

@@ -139,6 +139,7 @@ DIRECTIONS: dict[str, Direction] = {
             "fragment": session.FragmentDelivery(9),
             "state": session.StateDelivery(1),
             "no_state": session.StateDelivery(2, "the environment has no state"),
+            "fragment_with_weights": session.FragmentDelivery(9, 4),
             "policies_wanted": session.PoliciesWanted(request=2, policies=(7, 0, 2**31 - 1), dropped=(3,)),
             "nothing_wanted": session.PoliciesWanted(request=1, policies=()),
             "leaving": session.Leaving("drained"),

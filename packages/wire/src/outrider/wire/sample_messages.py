@@ -129,6 +129,21 @@ def _check_assignment(assignment: session.Assignment) -> None:
             raise ValueError(f"{name} is {getattr(assignment, name)}; it is at least 1")
 
 
+def write_fragment(message: runner_service_pb2.FragmentDelivery, delivery: session.FragmentDelivery) -> None:
+    """Fill a message."""
+    message.sequence = number(delivery.sequence, "sequence", 1)
+    if delivery.weights_version is not None:
+        message.weights_version = number(delivery.weights_version, "weights_version")
+
+
+def read_fragment(message: runner_service_pb2.FragmentDelivery, _: Limits) -> session.FragmentDelivery:
+    """Return what a message says."""
+    sequence = number(message.sequence, "sequence", 1)
+    if not message.HasField("weights_version"):
+        return session.FragmentDelivery(sequence)
+    return session.FragmentDelivery(sequence, number(message.weights_version, "weights_version"))
+
+
 def write_ask(message: runner_service_pb2.Ask, ask: session.Ask) -> None:
     """Fill a message."""
     message.sequence = number(ask.sequence, "sequence", 1)

@@ -156,6 +156,8 @@ class FragmentDelivery:
 
     sequence: int
     """Of the `Ask` that it answers."""
+    weights_version: int | None = None
+    """Of those that the runner held when it began; None: that of its newest row."""
 
 
 @dataclass(frozen=True, slots=True)

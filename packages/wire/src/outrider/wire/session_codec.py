@@ -28,7 +28,9 @@ _SAMPLE_REQUEST: OneOfCodec[session.SampleRequest] = OneOfCodec(
     {
         "join": _JOIN,
         "ready": plain(session.Ready),
-        "fragment": plain(session.FragmentDelivery, sequence=1),
+        "fragment": Kind(
+            session.FragmentDelivery, sample_messages.write_fragment, sample_messages.read_fragment
+        ),
         "state": Kind(session.StateDelivery, sample_messages.write_state, sample_messages.read_state),
         "policies_wanted": Kind(session.PoliciesWanted, write_wanted, read_wanted),
         "leaving": Kind(session.Leaving, sample_messages.write_leaving, sample_messages.read_leaving),

@@ -314,9 +314,10 @@ class FarmSession:
     def deliver(self, life: int, sequence: int, pieces: Sequence[Bytes]) -> None:
         """Hand in a fragment, now or as soon as there is a connection."""
         size = sum(memoryview(piece).nbytes for piece in pieces)
-        head = encode_sample_request(session.FragmentDelivery(sequence), attachment_bytes=size)
         with self._changed:
             if life == self._life:
+                delivery = session.FragmentDelivery(sequence, self._held)
+                head = encode_sample_request(delivery, attachment_bytes=size)
                 self._unacknowledged.append((sequence, head, pieces))
                 self._send(life, head, pieces)
 

@@ -133,8 +133,8 @@ class RunnerSession:
         match message:
             case session.Ready():
                 self._take_ready()
-            case session.FragmentDelivery(sequence):
-                self._take_fragment(sequence, attachment)
+            case session.FragmentDelivery(sequence, version):
+                self._take_fragment(sequence, version, attachment)
             case session.StateDelivery(number, error):
                 self._take_state(number, error, attachment)
             case session.PoliciesWanted():
@@ -270,7 +270,7 @@ class RunnerSession:
             return
         self.seated.ready()
 
-    def _take_fragment(self, sequence: int, attachment: memoryview | None) -> None:
+    def _take_fragment(self, sequence: int, version: int | None, attachment: memoryview | None) -> None:
         before, self._last_delivered = self._last_delivered, sequence
         if sequence <= self._arrived:
             self._tally.num_duplicates += 1
@@ -289,7 +289,7 @@ class RunnerSession:
             return
         self._arrived = sequence
         ask = next(each for each in self._asks if each.sequence == sequence)
-        self.seated.unchecked(sequence, lambda: self._check(ask, attachment))
+        self.seated.unchecked(sequence, lambda: self._check(ask, version, attachment))
 
     def _take_state(self, number: int, error: str, attachment: memoryview | None) -> None:
         request = self._request
@@ -413,11 +413,14 @@ class RunnerSession:
 
     # On the driver's thread, without the lock.
 
-    def _check(self, ask: _Ask, message: memoryview) -> FragmentReference | None:
-        """Return the fragment and acknowledge it; None for a bad one, whose sender is cut off."""
+    def _check(self, ask: _Ask, version: int | None, message: memoryview) -> FragmentReference | None:
+        """Return the fragment and acknowledge it; None for a bad one, whose sender is cut off.
+
+        `version` is that of the weights which the sender says that it held when it began.
+        """
         try:
             fragment = ReceivedFragment(message, self._invitation.fragment_limits)
-            newest_acted = self._check_rows(ask, fragment)
+            newest_acted = self._check_rows(ask, version, fragment)
         except (WireError, ValueError) as error:
             with self._changed:
                 if not self.is_over:
@@ -425,22 +428,25 @@ class RunnerSession:
             return None
         with self._changed:
             self._newest_acted = newest_acted
-            self._weights.acted(ask.sequence, newest_acted)
+            self._weights.acted(ask.sequence, newest_acted if version is None else version)
             self.acknowledged = ask.sequence
             self._asks.popleft()
             self._send(session.Acknowledgement(ask.sequence))
         return fragment
 
-    def _check_rows(self, ask: _Ask, reference: ReceivedFragment) -> int:
+    def _check_rows(self, ask: _Ask, version: int | None, reference: ReceivedFragment) -> int:
         """Raise ValueError for rows that nobody asked for; return the newest version that acted."""
         assert self.seated.index is not None
         fragment = reference.load()
         rules = self._invitation.rules
         rules.check(fragment, runner=self._invitation.runner(self.seated.index))
-        if ask.weights is None:
-            acted = rules.check_versions(fragment, self._newest_acted, self._weights.newest_version)
-        else:
-            acted = rules.check_versions(fragment, ask.weights.version, ask.weights.version)
+        newest = self._weights.newest_version if ask.weights is None else ask.weights.version
+        oldest = self._newest_acted if ask.weights is None else newest
+        acted = rules.check_versions(fragment, oldest, newest)
+        if version is not None and version > newest:
+            raise ValueError(
+                f"it began with weights version {version}, and {newest} is the newest it may have"
+            )
         return self._newest_acted if acted is None else acted
 
     def _call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:

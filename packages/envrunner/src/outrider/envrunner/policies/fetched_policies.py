@@ -35,6 +35,8 @@ class FetchedPolicies:
         self._at_most = at_most
         self._held = HeldPolicies(at_most)
         self._stacks: Sequence[ActingStack] = ()
+        self._fetched_at = np.zeros(0, np.int64)
+        """By number, the version at which each was fetched last."""
 
     @property
     def held(self) -> NDArray[np.int32]:
@@ -62,6 +64,20 @@ class FetchedPolicies:
         for stack in self._stacks:
             stack.set_weights(kept)
 
+    def versions(self, policy: NDArray[np.int32], version: int) -> NDArray[np.int64]:
+        """Return of which version each of these policies acts, where all are of `version` at least.
+
+        Those that were fetched may be newer.
+        """
+        known = policy < len(self._fetched_at)
+        fetched_at = np.zeros(len(policy), np.int64)
+        fetched_at[known] = self._fetched_at[policy[known]]
+        return np.maximum(fetched_at, version)
+
+    def forget_versions(self) -> None:
+        """Take the next weights whatever their version."""
+        self._fetched_at[:] = 0
+
     def play(self, policy_S: NDArray[np.int32], version: int) -> None:
         """Fetch those of the players that are not held, in one call; some that rest are dropped for it.
 
@@ -80,6 +96,9 @@ class FetchedPolicies:
                 "of it; publish it before it plays"
             )
         assert weights.version >= version, f"version {weights.version} came, and {version} acts"
+        num_more = int(wanted.max()) + 1 - len(self._fetched_at)
+        self._fetched_at = np.append(self._fetched_at, np.zeros(max(0, num_more), np.int64))
+        self._fetched_at[wanted] = weights.version
         for stack in self._stacks:
             stack.set_weights(weights)
 

@@ -52,9 +52,8 @@ class MultiAgentBuffer:
         self._no_states_E = np.zeros(num_envs, np.intp)
         self._first_states = [0]
         """The first of the global states [E] before each step, and after the last."""
-        self._version = 0
         self._number = 0
-        self.streams = StreamLog(np.zeros(0, np.int32), np.zeros(0, np.intp))
+        self.streams = StreamLog(np.zeros(0, np.int32), np.zeros(0, np.intp), np.zeros(0, np.int64))
         self._kept = KeptObservations(slots, num_steps + 1)
 
     # -- what happens within a fragment ---------------------------------------------------------------
@@ -66,12 +65,18 @@ class MultiAgentBuffer:
         self._states = StateLog()
         self._first_states = [self._states.add(states)]
 
-    def begin(self, acting: Flags, policy_S: NDArray[np.int32], stack_S: Indices, version: int) -> None:
-        """Begin a fragment of a version, in which those act first that are `acting` [E, A].
+    def begin(
+        self,
+        acting: Flags,
+        policy_S: NDArray[np.int32],
+        stack_S: Indices,
+        version_S: NDArray[np.int64],
+    ) -> None:
+        """Begin a fragment, in which those act first that are `acting` [E, A], with weights of versions [S].
 
         Open rows stay, every slot with the stream that it has the number of.
         """
-        self._version, self._number = version, 0
+        self._number = 0
         self.planes.begin(acting)
         for index, stack in enumerate(self.stacks):
             slots = np.flatnonzero(self._is_open_S & (stack_S == index))
@@ -82,7 +87,7 @@ class MultiAgentBuffer:
             self._states.keep_only(np.concatenate([self._state_S[slots], now]))
             self._state_S[slots] = np.arange(len(slots))
             self._first_states = [len(slots)]
-        self.streams = StreamLog(policy_S, stack_S)
+        self.streams = StreamLog(policy_S, stack_S, version_S)
         self._kept = KeptObservations(self._slots, self.planes.num_steps + 1)
 
     def record(self, step: MultiAgentStep) -> Flags:
@@ -96,9 +101,11 @@ class MultiAgentBuffer:
         acting_S: Flags = planes.acting_TS[number + 1]
         return acting_S
 
-    def change_policy(self, slots: Indices, policy: NDArray[np.int32], stack: Indices) -> None:
-        """Begin new streams for slots whose policy is another one from now on."""
-        self.streams.change(self._number, slots, policy, stack)
+    def change_policy(
+        self, slots: Indices, policy: NDArray[np.int32], stack: Indices, version: NDArray[np.int64]
+    ) -> None:
+        """Begin new streams for slots whose policy is another one from now on, with weights of versions."""
+        self.streams.change(self._number, slots, policy, stack, version)
 
     def fold(self) -> FragmentRows:
         """Make rows of what happened. Those that are open travel with the next fragment."""
@@ -115,7 +122,9 @@ class MultiAgentBuffer:
             rows=rows,
             parts=stream_rows(rows, self.streams, len(self.stacks)),
             places=place_SU[rows.cells],
-            versions=np.where(rows.steps < 0, self._version_S[rows.slots], self._version),
+            versions=np.where(
+                rows.steps < 0, self._version_S[rows.slots], self.streams.versions(rows.slots, rows.steps)
+            ),
             states=states,
             states_now_E=self._first_states[-1] + np.arange(self.planes.num_envs),
             log=self._states,

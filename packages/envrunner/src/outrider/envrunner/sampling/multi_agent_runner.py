@@ -155,7 +155,9 @@ class MultiAgentRunner:
             self._fetched.play(self._policies.policy_S, self._version)
         num_episodes_E = self._policies.num_episodes_E.copy()
         stack_S = self._policies.stacks()
-        self._buffer.begin(step.acting, self._policies.policy_S, stack_S, self._version)
+        self._buffer.begin(
+            step.acting, self._policies.policy_S, stack_S, self._versions(self._policies.policy_S)
+        )
         self._layouts.assign(self._policies.policy_S, stack_S)
         for actor in self._actors:
             actor.begin(self._num_steps)
@@ -238,6 +240,8 @@ class MultiAgentRunner:
         their episodes start afresh, and the log says so.
         """
         self._version = self._step = None
+        if self._fetched is not None:
+            self._fetched.forget_versions()
         for actor, saved in zip(self._actors, state["samplers"], strict=True):
             actor.stack.forget()
             actor.sampler.set_state(saved)
@@ -304,11 +308,19 @@ class MultiAgentRunner:
         changed = self._policies.begin_episodes(starts_E.nonzero()[0], self._running.incarnation)
         if len(changed):
             policy_S, stack_S = self._policies.policy_S, self._policies.stacks()
-            self._buffer.change_policy(changed, policy_S[changed], stack_S[changed])
-            self._layouts.assign(policy_S, stack_S)
             if self._fetched is not None and number + 1 < self._num_steps:  # then newer ones may come
                 assert self._version is not None
                 self._fetched.play(policy_S, self._version)
+            versions = self._versions(policy_S[changed])
+            self._buffer.change_policy(changed, policy_S[changed], stack_S[changed], versions)
+            self._layouts.assign(policy_S, stack_S)
+
+    def _versions(self, policy: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return of which version the weights of policies are: a fetched one may be newer than the rest."""
+        assert self._version is not None
+        if self._fetched is not None:
+            return self._fetched.versions(policy, self._version)
+        return np.full(len(policy), self._version, np.int64)
 
     def _forget(self, number: int, starts_E: Flags) -> None:
         """Begin with a new recurrent state where an agent's episode ended, or a copy's begins."""

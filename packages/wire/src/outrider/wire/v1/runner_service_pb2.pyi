@@ -150,10 +150,12 @@ class Ask(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., weights_version: _Optional[int] = ...) -> None: ...
 
 class FragmentDelivery(_message.Message):
-    __slots__ = ("sequence",)
+    __slots__ = ("sequence", "weights_version")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_VERSION_FIELD_NUMBER: _ClassVar[int]
     sequence: int
-    def __init__(self, sequence: _Optional[int] = ...) -> None: ...
+    weights_version: int
+    def __init__(self, sequence: _Optional[int] = ..., weights_version: _Optional[int] = ...) -> None: ...
 
 class Acknowledgement(_message.Message):
     __slots__ = ("sequence",)
