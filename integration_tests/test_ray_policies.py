@@ -25,11 +25,11 @@ from outrider.learner import (
     UpdateReport,
 )
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.groups.group_policies import GroupPolicies
 from outrider.learner.groups.learned_policies import LearnedPolicies, PoliciesHere
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.groups.ray_policies import RayPolicies
 from outrider.learner.groups.ray_ranks import RayRanks
 from outrider.learner.groups.slice_learners import SliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
@@ -128,6 +128,10 @@ def made(plan: MultiAgentPlan, num_ranks: int) -> RayRanks:
     return RayRanks(plan, num_ranks=num_ranks, options=no_cpu, run="")
 
 
+def changing(group: Any, plan: MultiAgentPlan) -> GroupPolicies:
+    return GroupPolicies(group, plan, StackPlan.to_message)
+
+
 def no_cpu(rank: int) -> dict[str, Any]:
     return {"num_cpus": 0}
 
@@ -156,7 +160,7 @@ def test_two_ranks_learn_what_one_does_and_one_process_and_each_goes_on_from_wha
     with closing(ranks(2)) as pair, closing(ranks(1)) as alone:
         metrics, expected = learn(pair, range(4)), learn(local, range(4))
         assert without_seconds(metrics) == pytest.approx(without_seconds(expected), abs=1e-5)
-        assert_close(RayPolicies(pair, PLAN).policy_metrics(), policies.policy_metrics())
+        assert_close(changing(pair, PLAN).policy_metrics(), policies.policy_metrics())
         assert_equal_groups(pair, local)
         state = pair.get_state()
         for group in (alone, local):
@@ -172,7 +176,7 @@ def test_policies_come_and_go_as_in_one_process_and_a_killed_rank_takes_back_onl
 ) -> None:
     local, policies_here = here()
     with closing(ranks(2)) as pair:
-        policies = RayPolicies(pair, PLAN)
+        policies = changing(pair, PLAN)
         for group, changed in ((local, policies_here), (pair, policies)):
             learn(group, [0])
             change(changed)
@@ -260,7 +264,7 @@ class Feeding:
             self.group = RayAsyncLearnerGroup(plan, num_learners=2, options=no_cpu, **taken_in)
         else:
             self.group = AsyncSliceLearnerGroup(made(plan, 2), plan, **taken_in)
-        self.policies = RayPolicies(self.group, plan)
+        self.policies = changing(self.group, plan)
         self.learner = replace(plan, shares_rows=False).make_learner(OneRank(), CPU)
         self.here = LocalLearnerGroup(self.learner)
         self.policies_here = PoliciesHere(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,13 +29,9 @@ from outrider.learner.groups.multi_agent_plan import Intake
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message, stack_message
 from outrider.learner.service.service_policies import ServicePolicies
-from outrider.learner.service.torchrun_groups import TorchrunGroups
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import BoxSpace, DiscreteSpace, decode_tree, encode_tree, session
-
-if TYPE_CHECKING:
-    from outrider.learner.service.torchrun_link import Link
 
 CPU = torch.device("cpu")
 LONG = 20.0
@@ -331,6 +327,18 @@ def test_what_cannot_be_changed_is_said_and_training_goes_on(network: Any, put_i
     assert there.group.update(put_in(0))["num_env_steps_trained"] == 40.0
 
 
+def test_learners_that_train_by_themselves_go_on_where_a_change_cannot_be_made(
+    network: Any, put_in: Any
+) -> None:
+    group = network.async_group(plan("impala", intake=INTAKE))
+    policies = ServicePolicies(group)
+    with pytest.raises(ValueError, match="there is no policy 7"):
+        policies.remove(7)
+    policies.freeze([0])
+    group.put(put_in(0))
+    assert group.reports(20.0)
+
+
 def test_networks_go_by_their_names_with_each_stack(network: Any) -> None:
     lone = recurrent(1)
     nameless = replace(lone, policy=replace(lone.policy, network=lambda *_: torch.nn.Identity()))
@@ -367,20 +375,6 @@ def test_a_run_of_the_previous_release_is_trained(
     one = LearnerPlan(algorithm="ppo", training=many.training, policy=many.policy, settings=SETTINGS, seed=1)
     group = network.group(one)
     assert group.update([LocalFragment(lab.fragment(many.policy.build(), [30]))])
-
-
-def test_learners_under_torchrun_say_that_one_trains_policies(network: Any) -> None:
-    network.stop()
-    network.start(TorchrunGroups(cast("Link", TwoRanks())))
-    for make in (network.group, network.async_group):
-        with pytest.raises(
-            ValueError, match="there are 2 learners here, and one trains all policies of a run"
-        ):
-            make(plan())
-
-
-class TwoRanks:
-    num_ranks = 2
 
 
 def test_ppo_of_several_policies_does_not_train_by_itself(network: Any) -> None:

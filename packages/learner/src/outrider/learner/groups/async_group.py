@@ -96,11 +96,11 @@ class LocalAsyncLearnerGroup:
 
     def between_updates(self, function: Callable[[], R]) -> R:
         """Call `function`, which may change the learner, after all that was put; return its result."""
-        result, self._weights = self._loop.between_updates(
-            lambda: (function(), LocalWeights(self._learner.publish())), self._timeout_s
+        done, self._weights = self._loop.between_updates(
+            lambda: (_outcome(function), LocalWeights(self._learner.publish())), self._timeout_s
         )
         self._portions.go_on_at(self._weights.version)
-        return result
+        return done()
 
     def close(self) -> None:
         self._loop.close()
@@ -108,6 +108,20 @@ class LocalAsyncLearnerGroup:
     def _take_over(self, state: StateTree) -> LocalWeights:
         self._learner.set_state(state)
         return LocalWeights(self._learner.publish())
+
+
+def _outcome(function: Callable[[], R]) -> Callable[[], R]:
+    """Call `function`; return what returns its result, or raises what it raised, to who asked for it."""
+    try:
+        result = function()
+    except Exception as error:  # noqa: BLE001 - it would end the thread that trains
+        raised = error
+
+        def fail() -> R:
+            raise raised
+
+        return fail
+    return lambda: result
 
 
 def check_room(num_fragments: int, room: int) -> None:

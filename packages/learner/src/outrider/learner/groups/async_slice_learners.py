@@ -119,7 +119,7 @@ class AsyncSliceLearnerGroup:
                 self._go_back(error)
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
-        """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
+        """See `outrider.learner.groups.group_policies.ChangingRanks`; after all that was put."""
         self._learn_what_was_put()
         try:
             self._changes.make(calls, self._go_back_of)

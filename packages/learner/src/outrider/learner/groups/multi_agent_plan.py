@@ -201,6 +201,10 @@ class MultiAgentPlan:
         numbers = {number for stack in self.stacks for number in stack.seeds} - self.frozen
         return len({rank_of(number, num_ranks) for number in numbers}) < num_ranks
 
+    def for_ranks(self, num_ranks: int) -> MultiAgentPlan:
+        """Return the plan in which so many ranks all have something to train."""
+        return replace(self, shares_rows=self.would_idle(num_ranks))
+
     def of_rank(self, rank: int, num_ranks: int) -> MultiAgentPlan:
         """Return the plan of those policies that belong to a rank, of all architectures it has any of."""
         return self.only(lambda number: rank_of(number, num_ranks) == rank)

@@ -27,14 +27,14 @@ class RankPolicies:
         *,
         device: torch.device,
         ranks: Ranks | None = None,
-        load: Callable[[bytes], Any] | None = None,
+        read: Callable[[Mapping[str, Any]], StackPlan] | None = None,
     ) -> None:
-        """Take the learner that `plan` made; `load` unpickles a network of the user's.
+        """Take the learner that `plan` made; `read` reads plans of policies that are added.
 
         With `ranks` they share the rows of every policy.
         """
         self._learner = learner
-        self._read = partial(StackPlan.from_message, algorithm=plan.algorithm, load=load)
+        self._read = read or partial(StackPlan.from_message, algorithm=plan.algorithm)
         self._take_in = partial(
             take_in, learner, algorithm=plan.algorithm, seed=plan.seed, device=device, ranks=ranks
         )

@@ -133,7 +133,7 @@ class RayAsyncLearnerGroup:
                 self._go_back(error)
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
-        """See `outrider.learner.groups.ray_policies.ChangingRanks`; after all that was put."""
+        """See `outrider.learner.groups.group_policies.ChangingRanks`; after all that was put."""
         while True:
             self._learn_what_was_put()
             try:

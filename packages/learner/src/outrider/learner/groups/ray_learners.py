@@ -86,7 +86,7 @@ class RayLearnerGroup:
                 self._go_back(error)
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: Plan) -> None:
-        """See `outrider.learner.groups.ray_policies.ChangingRanks`."""
+        """See `outrider.learner.groups.group_policies.ChangingRanks`."""
         while True:
             try:
                 for at_once in calls:

@@ -61,7 +61,7 @@ from outrider.learner.groups.introduction import introduction
 from outrider.learner.groups.learner_loop import LearnerLoop
 from outrider.learner.groups.learner_plan import LearnerPlan
 from outrider.learner.groups.mesh_ranks import MeshRanks
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
+from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.rank_error import error_message
 from outrider.learner.groups.rank_policies import RankPolicies
 from outrider.learner.groups.rank_state import digests, own_part
@@ -330,7 +330,8 @@ class RankProcess:
         device = choose_device(plan.settings)
         learner = plan.make_learner(ranks, device)
         shared = ranks if plan.shares_rows else None
-        policies = RankPolicies(learner, plan, device=device, ranks=shared, load=cloudpickle.loads)
+        read = partial(StackPlan.from_message, algorithm=plan.algorithm, load=cloudpickle.loads)
+        policies = RankPolicies(learner, plan, device=device, ranks=shared, read=read)
         self._policy_calls = policies.calls
         return self._begin(learner, ranks, plan, run)
 

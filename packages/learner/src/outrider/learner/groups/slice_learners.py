@@ -81,7 +81,7 @@ class SliceLearnerGroup:
                 self._go_back_and_publish(error)
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
-        """See `outrider.learner.groups.ray_policies.ChangingRanks`."""
+        """See `outrider.learner.groups.group_policies.ChangingRanks`."""
         try:
             self._changes.make(calls, self._go_back_of)
             self._keep_all(plan)

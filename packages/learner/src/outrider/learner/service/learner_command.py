@@ -81,7 +81,7 @@ def _serve(flags: argparse.Namespace) -> int:
         TorchrunRank(link, network_modules=flags.network_module).serve()
         code = 0
     else:
-        code = _listen(flags, security, TorchrunGroups(link))
+        code = _listen(flags, security, TorchrunGroups(link, network_modules=flags.network_module))
     link.close()
     return code
 

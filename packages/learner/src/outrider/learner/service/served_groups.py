@@ -111,11 +111,6 @@ def intake_of(plan: MultiAgentPlan) -> Intake:
     return plan.intake
 
 
-def one_trains_all(num_learners: int, cure: str) -> ValueError:
-    """Return what is raised where several learners would train several policies, and cannot."""
-    return ValueError(f"there are {num_learners} learners here, and one trains all policies of a run; {cure}")
-
-
 def _learner(plan: LearnerPlan) -> Learner:
     torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
     return plan.make_learner(OneRank(), choose_device(plan.settings))

@@ -19,30 +19,34 @@ from outrider.learner.groups.group import (
     AsyncLearnerGroup,
     LearnerGroup,
     LearnerGroupStatistics,
+    LocalLearnerGroup,
     UpdateReport,
 )
-from outrider.learner.groups.learned_policies import LearnedPolicies
+from outrider.learner.groups.group_policies import GroupPolicies
+from outrider.learner.groups.learned_policies import BetweenUpdates, LearnedPolicies
 from outrider.learner.groups.learner_plan import LearnerPlan
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_state import digests, for_all, join_ranks, part_for
 from outrider.learner.learner import Learner, StateTree
 from outrider.learner.rows.portions import Portion
 from outrider.learner.rows.shards import deal_streams
-from outrider.learner.service.served_groups import asynchronous, one_trains_all
-from outrider.learner.service.service_plan import plan_message
+from outrider.learner.service.served_groups import asynchronous, intake_of
+from outrider.learner.service.service_plan import plan_message, stack_message
 from outrider.learner.service.torchrun_link import Link
+from outrider.learner.service.torchrun_policies import TorchrunChanges, TorchrunLearner
+from outrider.learner.service.torchrun_policy_rank import PolicyRank
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Fragment, encode_fragment, take_streams
-
-_WITHOUT_TORCHRUN = "start the learner service without torchrun, or its learners on Ray (--num-learners)"
 
 
 class TorchrunGroups:
     """Makes learners on all ranks; obeys `ServedGroups`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, *, network_modules: Sequence[str]) -> None:
+        """Take the place of rank 0; networks of users come from `network_modules`."""
         self.num_learners = link.num_ranks
         self._link = link
+        self._network_modules = network_modules
 
     def make(self, plan: LearnerPlan) -> LearnerGroup:
         return TorchrunLearnerGroup(self._link, _make(self._link, plan, is_asynchronous=False))
@@ -52,13 +56,41 @@ class TorchrunGroups:
         return TorchrunAsyncLearnerGroup(self._link, _make(self._link, plan, is_asynchronous=True), plan)
 
     def make_policies(self, plan: MultiAgentPlan) -> tuple[LearnerGroup, LearnedPolicies]:
-        raise one_trains_all(self.num_learners, _WITHOUT_TORCHRUN)
+        plan = plan.for_ranks(self.num_learners)
+        learner = self._make_policies(plan)
+        group = LocalLearnerGroup(learner)
+        return group, self._changing(plan, learner, group)
 
     def make_async_policies(self, plan: MultiAgentPlan) -> tuple[AsyncLearnerGroup, LearnedPolicies]:
-        raise one_trains_all(self.num_learners, _WITHOUT_TORCHRUN)
+        plan, intake = plan.for_ranks(self.num_learners), intake_of(plan)
+        learner = self._make_policies(plan)
+        group = LocalAsyncLearnerGroup(
+            learner,
+            train_batch_size=intake.train_batch_size * self.num_learners,
+            max_staleness=intake.max_staleness,
+            queue_capacity=intake.queue_capacity,
+            timeout_s=plan.settings.learner_timeout_s,
+            num_steps_per_fragment=intake.num_env_steps_per_fragment,
+        )
+        return group, self._changing(plan, learner, group)
 
     def close(self) -> None:
-        self._link.call("exit")
+        with self._link.exchange:
+            self._link.call("exit")
+
+    def _make_policies(self, plan: MultiAgentPlan) -> TorchrunLearner:
+        with self._link.exchange:
+            self._link.call("make_policies", plan=plan_message(plan), shares_rows=plan.shares_rows)
+            try:
+                own = PolicyRank(self._link, plan, self._network_modules)
+            finally:
+                _check(self._link)
+        return TorchrunLearner(self._link, plan, own)
+
+    def _changing(
+        self, plan: MultiAgentPlan, learner: TorchrunLearner, group: BetweenUpdates
+    ) -> LearnedPolicies:
+        return GroupPolicies(TorchrunChanges(learner, group, self.num_learners), plan, stack_message)
 
 
 class TorchrunLearnerGroup:
@@ -136,12 +168,14 @@ class TorchrunAsyncLearnerGroup:
 
 
 def _make(link: Link, plan: LearnerPlan, *, is_asynchronous: bool) -> Learner:
-    link.call("make", plan=plan_message(plan), asynchronous=is_asynchronous)
-    torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
-    ranks, device = link.join_sums(plan.settings)
-    learner = plan.make_learner(ranks, device)
-    _check(link)
-    return learner
+    with link.exchange:
+        link.call("make", plan=plan_message(plan), asynchronous=is_asynchronous)
+        torch.set_num_threads(max(1, int(plan.settings.num_cpus_per_learner)))
+        try:
+            ranks, device = link.join_sums(plan.settings)
+            return plan.make_learner(ranks, device)
+        finally:  # what is not heard now would be taken for the answer to the next call
+            _check(link)
 
 
 def _check(link: Link) -> None:

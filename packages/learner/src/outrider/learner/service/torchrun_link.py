@@ -63,6 +63,8 @@ class Link:
             "gloo", store=store, rank=self.rank, world_size=self.num_ranks, timeout=_WITHOUT_END
         )
         self._sums: Any = None
+        self.exchange = threading.RLock()
+        """Held by rank 0 from what it says to the last answer."""
 
     def send(self, rank: int, value: Any) -> None:  # noqa: ANN401 - a tree
         """Send a tree; blocks until it is on its way. Raises LostRankError where the rank is gone."""
@@ -95,18 +97,24 @@ class Link:
         Returns it with this rank's device. Raises ValueError where there is none.
         """
         self.leave_sums()
-        device = choose_device(settings)
+        device = self.choose_device(settings)
         backend, timeout = "gloo", timedelta(seconds=settings.learner_timeout_s)
-        if device.type == "cuda":
-            local_rank, num_devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-            device = torch.device("cuda", local_rank % num_devices)
-            # NCCL refuses two ranks on one GPU; gloo copies over the CPU and takes them.
-            if int(os.environ.get("LOCAL_WORLD_SIZE", str(self.num_ranks))) <= num_devices:
-                backend = "nccl"
-            torch.cuda.set_device(device)
+        # NCCL refuses two ranks on one GPU; gloo copies over the CPU and takes them.
+        num_ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", str(self.num_ranks)))
+        if device.type == "cuda" and num_ranks_here <= torch.cuda.device_count():
+            backend = "nccl"
         self._sums = distributed.new_group(backend=backend, timeout=timeout)
         mesh = DeviceMesh.from_group(self._sums, device.type, mesh_dim_names=("data",))
         return MeshRanks(mesh), device
+
+    def choose_device(self, settings: LearnerGroupSettings) -> torch.device:
+        """Return where this rank computes. Raises ValueError where there is no such device."""
+        device = choose_device(settings)
+        if device.type == "cuda":
+            local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+            device = torch.device("cuda", local_rank % torch.cuda.device_count())
+            torch.cuda.set_device(device)
+        return device
 
     def leave_sums(self) -> None:
         """Leave that group, if there is one."""

@@ -1,15 +1,14 @@
-"""Policies of ranks on Ray: each change goes to the ranks that have the policy, and is made there."""
+"""Policies of a group of ranks: each change goes to those that have the policy, and is made there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import cloudpickle
 from numpy.typing import NDArray
 
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.groups.ray_rank import Answer
+from outrider.learner.groups.slice_ranks import Answer
 from outrider.learner.learner import StateTree
 from outrider.learner.stacks.stack_metrics import by_policy
 
@@ -35,16 +34,22 @@ class ChangingRanks(Protocol):
         ...
 
 
-class RayPolicies:
+class GroupPolicies:
     """The policies of a group of ranks; obeys `LearnedPolicies`.
 
     A rank that dies costs no change: the group takes a snapshot after each.
     """
 
-    def __init__(self, group: ChangingRanks, plan: MultiAgentPlan) -> None:
-        """`plan` is the group's, which makes later ranks of the plans that come of it."""
+    def __init__(
+        self, group: ChangingRanks, plan: MultiAgentPlan, to_message: Callable[[StackPlan], dict[str, Any]]
+    ) -> None:
+        """`plan` is the group's, which makes later ranks of the plans that come of it.
+
+        `to_message` writes down the plan of a policy that is added, as ranks read it.
+        """
         self._group = group
         self._plan = plan
+        self._to_message = to_message
 
     @property
     def frozen(self) -> frozenset[int]:
@@ -62,8 +67,7 @@ class RayPolicies:
         (number,) = stack.seeds
         if like is not None:
             state = self.policy_state(like)
-        message = stack.to_message(cloudpickle.dumps)
-        self._change(number, "add_policy", message, state, plan=self._plan.with_policy(stack))
+        self._change(number, "add_policy", self._to_message(stack), state, plan=self._plan.with_policy(stack))
 
     def remove(self, number: int) -> None:
         self._change(number, "remove_policy", number, plan=self._plan.without(number))
