@@ -15,6 +15,7 @@ from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
 from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.policies.function_mapping import FunctionMapping
+from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
 from outrider.testing.agent_script import read_script
 from outrider.testing.story_environments import DictionaryStory, Five, SimultaneousStory
@@ -156,6 +157,14 @@ def test_who_cannot_be_played_is_named_with_policy_and_cure(
 ) -> None:
     sentence = refused(runner_of(DictionaryStory, mapping))
     assert all(word in sentence for word in words), sentence
+
+
+def test_a_mapping_that_wants_other_arguments_is_told_how_it_is_called() -> None:
+    mapping = FunctionMapping(lambda agent, episode, worker: "red 0", ["red_0"], {"red 0": 0})  # type: ignore[arg-type, misc]
+    with pytest.raises(
+        ValueError, match=r"missing 1 required.* for agent 'red_0'.*called as fn\(agent, episode\)"
+    ):
+        mapping.assign(Episode(id_="", environment=0, number=0))
 
 
 def test_the_scripts_are_fine_where_nothing_breaks_a_rule() -> None:
