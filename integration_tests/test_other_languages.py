@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,16 +24,27 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from outrider.algorithm import PPOConfig
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, OnnxPolicy
 from outrider.envrunner.environments.environment import spaces_of
+from outrider.envrunner.environments.spaces import space_from_gymnasium
+from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.fleet.remote_runners import Lost, Ready, RunnerEvent, Sampled
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway.gateway import Gateway
+from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.testing.fragments import assert_goes_on, assert_well_formed
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
+from outrider.testing.stacked_mlp_graph import (
+    stacked_mlp_graph,
+    stacked_mlp_log_probs,
+    stacked_mlp_weights,
+)
 from outrider.transport import LocalWeights
 from outrider.transport.security import ServerSecurity
-from outrider.wire import Fragment
+from outrider.wire import AgentGroup, Agents, Fragment, all_parts, joint_fingerprint
 
 PEERS = Path(__file__).parent / "node"
 GOAL = 450.0
@@ -39,6 +52,7 @@ TRAINING_S = 150.0
 LAST_WORDS_S = 20.0
 PATIENCE_S = 30.0
 NUM_ENVS, NUM_STEPS = 16, 50
+SETTINGS = EnvRunnerSettings(num_envs_per_env_runner=NUM_ENVS, record_action_parameters=True)
 CARTPOLE = EnvironmentSettings("CartPole-v1")
 ACROBOT = EnvironmentSettings("Acrobot-v1")
 GRAPH = mlp_graph(*spaces_of(CARTPOLE, "sync"), num_hidden=8)
@@ -132,16 +146,16 @@ def test_runners_in_javascript_alone_train_cartpole(node: str, program: str, tmp
         assert process.returncode == 0
 
 
+def cartpole_plan(environment: EnvironmentSettings = CARTPOLE) -> RunnerPlan:
+    policy = mlp_graph(*spaces_of(environment, "sync"), num_hidden=8)
+    return RunnerPlan(environment=environment, settings=SETTINGS, policy=policy, num_steps=NUM_STEPS, seed=0)
+
+
 class Run:
     """A gateway in this process with one seat."""
 
-    def __init__(self, environment: EnvironmentSettings = CARTPOLE) -> None:
-        settings = EnvRunnerSettings(num_envs_per_env_runner=NUM_ENVS, record_action_parameters=True)
-        policy = mlp_graph(*spaces_of(environment, "sync"), num_hidden=8)
-        plan = RunnerPlan(
-            environment=environment, settings=settings, policy=policy, num_steps=NUM_STEPS, seed=0
-        )
-        self.gateway = Gateway(plan, settings, num_seats=1, address="127.0.0.1:0", security=ServerSecurity())
+    def __init__(self, plan: RunnerPlan | MultiAgentPlan) -> None:
+        self.gateway = Gateway(plan, SETTINGS, num_seats=1, address="127.0.0.1:0", security=ServerSecurity())
         self.gateway.start(0, incarnation=0)
         self.num_lost = 0
         self._events: deque[RunnerEvent] = deque()
@@ -161,20 +175,72 @@ class Run:
         sampled = self.wait_for(Sampled)
         assert isinstance(sampled, Sampled)
         fragment = sampled.fragment.load()
-        assert_well_formed(fragment)
+        for part in all_parts(fragment):
+            assert_well_formed(part)
         return fragment
 
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    run = Run()
+    run = Run(cartpole_plan())
     yield run
     run.gateway.close()
 
 
+SEEN = gym.spaces.Box(0.0, 1.0, (2,), np.float32)
+MOVES = {"walker": gym.spaces.Discrete(3, start=-1), "rider": gym.spaces.Discrete(5, start=-2)}
+MET = 1.9
+"""Mean return of both agents, where an episode that ends well brings 2."""
+
+
+class Listening(logging.Handler):
+    """Knows where a run of this process listens."""
+
+    address = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = re.search(r"--connect (\S+)", record.getMessage())
+        self.address = found[1] if found else self.address
+
+
+def test_two_policies_learn_from_a_runner_in_javascript_that_steps_two_agents(node: str) -> None:
+    config = (
+        PPOConfig()
+        .environment(
+            None,
+            observation_space=gym.spaces.Dict([(name, SEEN) for name in MOVES]),
+            action_space=gym.spaces.Dict(list(MOVES.items())),
+        )
+        .multi_agent(policies="per_agent")
+        .env_runners(num_env_runners=1, num_envs_per_env_runner=16, listen="127.0.0.1:0")
+        .rl_module(fcnet_hiddens=(32, 32))
+        .training(train_batch_size_per_learner=1024, minibatch_size=128, num_epochs=6, lr=3e-3)
+        .debugging(seed=1)
+    )
+    listening, logger = Listening(), logging.getLogger("outrider.algorithm")
+    logger.addHandler(listening)
+    with ExitStack() as started:
+        started.callback(logger.removeHandler, listening)
+        algorithm = started.enter_context(config.build())
+        process = started.enter_context(peer(node, "team_acts_itself", listening.address))
+        deadline = time.monotonic() + TRAINING_S
+        before = algorithm.train()["episode_return_mean"]
+        while (result := algorithm.train())["episode_return_mean"] < MET:
+            assert time.monotonic() < deadline
+        assert before < 1.3
+        assert result["num_cut_off"] == 0
+        assert {name for name in result if name.endswith("/episode_return_mean")} == {
+            "policies/walker/episode_return_mean",
+            "policies/rider/episode_return_mean",
+        }
+        algorithm.stop()
+        words = process.communicate(timeout=LAST_WORDS_S)[0]
+    assert words.startswith("goodbye: the training run is over; "), words
+
+
 @pytest.mark.parametrize("program", ["acts_itself", "is_acted_for"])
 def test_a_run_for_another_environment_refuses_them_in_a_sentence(node: str, program: str) -> None:
-    run = Run(ACROBOT)
+    run = Run(cartpole_plan(ACROBOT))
     with peer(node, program, run.gateway.address) as refused:
         words = refused.communicate(timeout=LAST_WORDS_S)[0]
     run.gateway.close()
@@ -277,3 +343,108 @@ def test_a_runner_in_javascript_loses_nothing_and_sends_nothing_twice_when_its_c
     assert cable.num_connections > 1
     for before, after in pairwise(fragments):
         assert_goes_on(before, after)
+
+
+AGENTS = Agents(
+    names=tuple(MOVES),
+    groups=tuple(
+        AgentGroup(
+            slots=(slot,),
+            observation_space=space_from_gymnasium(SEEN),
+            action_space=space_from_gymnasium(moves),
+        )
+        for slot, moves in enumerate(MOVES.values())
+    ),
+)
+WALKERS, RIDERS = (
+    stacked_mlp_graph(group.observation_space, group.action_space, num_hidden=8) for group in AGENTS.groups
+)
+TEAM = MultiAgentPlan(
+    environment=EnvironmentSettings("only:there"),
+    settings=SETTINGS,
+    agents=AGENTS.names,
+    stacks=(StackPlan(name="walkers", policy=WALKERS), StackPlan(name="riders", policy=RIDERS)),
+    policies=(
+        PolicyEntry(name="walker", number=0, stack="walkers"),
+        PolicyEntry(name="old", number=1, stack="riders"),
+        PolicyEntry(name="new", number=2, stack="riders"),
+    ),
+    mapping=Matchups(
+        [(1.0, {"walker": "walker", "rider": "old"}), (2.0, {"walker": "walker", "rider": "new"})]
+    ),
+    num_steps=NUM_STEPS,
+    seed=0,
+    environment_agents=AGENTS,
+)
+
+
+def team_weights(version: int, *, num_riders: int = 2) -> LocalWeights:
+    parts = [
+        stacked_mlp_weights(WALKERS, "walkers", [0], version=version),
+        stacked_mlp_weights(RIDERS, "riders", range(1, 1 + num_riders), version=version),
+    ]
+    stacks = tuple(stack for part in parts for stack in part.stacks)
+    tensors = {name: tensor for part in parts for name, tensor in part.tensors.items()}
+    whole = replace(parts[0], fingerprint=joint_fingerprint(stacks), tensors=tensors, stacks=stacks)
+    return LocalWeights(whole)
+
+
+def assert_they_met_or_not(fragment: Fragment) -> None:
+    """Assert that what two agents are said to have seen and done is what the line of 9 places makes of it."""
+    both = {}
+    for part in all_parts(fragment):
+        seen = np.rint(8 * part.observations[""]).astype(int)
+        after = np.full_like(seen, -1)
+        after[:-1] = seen[1:]
+        after[part.next_rows] = np.rint(8 * part.next_observations[""]).astype(int)
+        agent_N = np.repeat(part.streams.agent, part.streams.lengths)
+        copy_N = np.repeat(part.streams.environment, part.streams.lengths)
+        for agent, copy in {*zip(agent_N.tolist(), copy_N.tolist(), strict=True)}:
+            rows = np.flatnonzero((agent_N == agent) & (copy_N == copy))
+            moves = part.actions[""][rows] + list(MOVES.values())[agent].start
+            assert (np.clip(seen[rows, 0] + moves, 0, 8) == after[rows, 0])[~part.terminated[rows]].all()
+            met = part.terminated[rows]
+            assert (part.rewards[rows] == met).all()
+            both[agent, copy] = len(rows), int(met.sum()), int(part.truncated[rows].sum())
+    assert len(both) == 2 * NUM_ENVS
+    for copy in range(NUM_ENVS):
+        assert both[0, copy] == both[1, copy] == (NUM_STEPS, *both[0, copy][1:])
+    assert sum(each[1] for each in both.values()) == 2 * int((fragment.episodes.returns == 2).sum())
+
+
+def test_the_rows_of_its_two_agents_are_what_happened_and_what_their_policies_would_draw(node: str) -> None:
+    run = Run(TEAM)
+    with peer(node, "team_acts_itself", run.gateway.address):
+        run.wait_for(Ready)
+        for version in range(3):
+            run.gateway.ask(0, team_weights(version))
+            fragment = run.next_fragment()
+            assert_they_met_or_not(fragment)
+            for part, graph in zip(all_parts(fragment), (WALKERS, RIDERS), strict=True):
+                assert part.policy_version.tolist() == [version]
+                np.testing.assert_allclose(
+                    part.action_log_probs, stacked_mlp_log_probs(graph, part), atol=1e-5
+                )
+            assert set(fragment.others[0].streams.policy.tolist()) == {1, 2}
+    assert run.gateway.admission.num_cut_off == 0
+    run.gateway.close()
+
+
+def test_it_plays_with_other_policies_once_it_is_told_of_them(node: str) -> None:
+    run = Run(TEAM)
+    cast = Cast(
+        stacks={"walkers": "walkers", "riders": "riders"},
+        policies=(*TEAM.policies, PolicyEntry(name="newest", number=3, stack="riders")),
+        mapping=Matchups([(1.0, {"walker": "walker", "rider": "newest"})]),
+    )
+    with peer(node, "team_acts_itself", run.gateway.address):
+        run.wait_for(Ready)
+        run.gateway.ask(0, team_weights(0))
+        run.next_fragment()
+        run.gateway.check_cast(cast)
+        run.gateway.recast(0, cast, PATIENCE_S)
+        for version in (1, 2):  # episodes under way go on as they are
+            run.gateway.ask(0, team_weights(version, num_riders=3))
+            fragment = run.next_fragment()
+        assert set(fragment.others[0].streams.policy.tolist()) == {3}
+    run.gateway.close()

@@ -6,126 +6,32 @@
 const ort = require('onnxruntime-node');
 const cartpole = require('./cartpole.js');
 const { Body, open } = require('./frames.js');
-const { Stream, join } = require('./stream.js');
+const { choose, loadGraph } = require('./policy.js');
+const { generator, seedOf } = require('./random.js');
+const { Sampling } = require('./sampling.js');
 
-const address = process.argv[2];
-const FEW_DIALS = 20;
-const NO_STATE = { root: { map: { entries: [] } } };
+let runner;
 
-// What is kept when a connection breaks.
-const unacknowledged = new Map(); // fragments by sequence, as they were sent
-const asks = []; // credits that are not used yet
-let session = '';
-let lastAsk = 0;
-let weights = null; // { version, tensors }
-let runner = null;
-let stream;
-let numDials = 0;
-let isOver = false;
-let isSampling = false;
-let numRows = 0;
-let samplingMs = 0;
+new Sampling(process.argv[2], {
+  introduction: cartpole.introduction,
+  begin,
+  weights: readWeights,
+  told: () => false, // a state that is given is left alone
+  sample: (weights) => sample(runner, weights),
+}).dial();
 
-dial();
-
-function dial() {
-  numDials += 1;
-  stream = new Stream('RunnerService', 'Sample', address, receive, dialAgain);
-  stream.send('join', join(`cartpole ${process.pid}`, cartpole, {
-    session,
-    last_ask: lastAsk,
-    next_weights_version: weights === null ? 0 : weights.version + 1,
-  }));
-}
-
-function dialAgain(reason) {
-  if (!isOver && numDials < FEW_DIALS) {
-    setTimeout(dial, 100);
-    return;
-  }
-  console.log(`${reason}; ${numRows} steps, ${Math.round((1000 * numRows) / samplingMs)} steps/s`);
-  process.exitCode = numRows > 0 ? 0 : 1;
-}
-
-function receive(kind, message, attachment) {
-  switch (kind) {
-    case 'welcome':
-      welcome(message);
-      break;
-    case 'assignment':
-      assign(message, attachment);
-      break;
-    case 'weights':
-      weights = readWeights(attachment);
-      sampleAll();
-      break;
-    case 'ask':
-      lastAsk = message.sequence;
-      asks.push(message);
-      sampleAll();
-      break;
-    case 'acknowledgement':
-      for (const sequence of unacknowledged.keys()) {
-        if (sequence <= message.sequence) unacknowledged.delete(sequence);
-      }
-      break;
-    case 'state':
-      tellState(message.request, attachment);
-      break;
-    case 'goodbye':
-      isOver = message.reason !== 'REASON_LATER';
-      stream.close(`goodbye: ${message.sentence}`);
-      break;
-    default: // a message of a newer release
-  }
-}
-
-function welcome(message) {
-  if (message.welcome.refusal) {
-    isOver = true;
-    stream.close(`refused: ${message.welcome.refusal.sentence}`);
-    return;
-  }
-  stream.keep(message.terms);
-  session = message.session;
-  if (!message.resumed) {
-    unacknowledged.clear();
-    asks.length = 0;
-    lastAsk = 0;
-    runner = null;
-    return;
-  }
-  for (const [sequence, fragment] of unacknowledged) {
-    if (sequence <= message.acknowledged) unacknowledged.delete(sequence);
-    else stream.send('fragment', { sequence }, fragment);
-  }
-}
-
-// An empty state is one, from which a runner starts afresh. One that is given is left alone.
-function tellState(request, given) {
-  stream.send('state', { request }, given === undefined ? new Body().serialize('Tree', NO_STATE) : undefined);
-}
-
-async function assign(assignment, attachment) {
+async function begin(assignment, attachment) {
   const { header, read } = open('PolicyGraph', attachment);
-  const graph = await ort.InferenceSession.create(read(header.model), {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: 1,
-    interOpNumThreads: 1,
-  });
-  const seed = assignment.seed + 7919 * assignment.runner + 104729 * assignment.incarnation;
-  const random = cartpole.generator(seed);
+  const random = generator(seedOf(assignment));
   runner = {
     assignment,
-    graph,
+    graph: await loadGraph(read(header.model)),
     head: header.action_heads[0],
     random,
     environments: new cartpole.CartPoles(assignment.num_environments, random),
     returns: new Float32Array(assignment.num_environments),
     lengths: new Int32Array(assignment.num_environments),
   };
-  stream.send('ready', {});
-  sampleAll();
 }
 
 function readWeights(attachment) {
@@ -135,23 +41,6 @@ function readWeights(attachment) {
     tensors[`weights/${name}`] = new ort.Tensor('float32', read(tensor), tensor.shape);
   }
   return { version: header.version, tensors };
-}
-
-// Answer asks in their order, as far as the weights that they name have come.
-async function sampleAll() {
-  if (isSampling || runner === null || weights === null) return;
-  isSampling = true;
-  while (asks.length > 0 && (asks[0].weights_version ?? 0) <= weights.version) {
-    const { sequence } = asks.shift();
-    const mine = session;
-    const startedAt = Date.now();
-    const fragment = await sample(runner, weights);
-    samplingMs += Date.now() - startedAt;
-    if (mine !== session) break; // it was for a session that is over
-    unacknowledged.set(sequence, fragment);
-    stream.send('fragment', { sequence }, fragment);
-  }
-  isSampling = false;
 }
 
 // Step all copies `num_steps` times. Rows lie copy after copy: row = copy * num_steps + step.
@@ -211,26 +100,8 @@ async function sample({ assignment, graph, head, random, environments, returns, 
       followed.set(row, environments.observations.slice(4 * copy, 4 * copy + 4));
     }
   }
-  numRows += total;
-  return fragmentMessage(assignment, head, version, columns, followed, episodes);
-}
-
-// Draw from a categorical distribution, or take the most likely action where there is nothing to draw with.
-function choose(logits, drawn) {
-  const highest = Math.max(...logits);
-  const odds = Array.from(logits, (logit) => Math.exp(logit - highest));
-  const sum = odds.reduce((before, each) => before + each, 0);
-  let action = 0;
-  if (drawn === null) {
-    action = logits.indexOf(highest);
-  } else {
-    let left = drawn * sum - odds[0];
-    while (left >= 0 && action < odds.length - 1) {
-      action += 1;
-      left -= odds[action];
-    }
-  }
-  return { action, logProb: logits[action] - highest - Math.log(sum) };
+  const message = fragmentMessage(assignment, head, version, columns, followed, episodes);
+  return { message, numRows: total };
 }
 
 function fragmentMessage({ num_environments: numCopies, num_steps: numSteps, ...assignment }, head, version, columns, followed, episodes) {

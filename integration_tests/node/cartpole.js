@@ -12,12 +12,17 @@ const MAX_POSITION = 2.4;
 const MAX_ANGLE = (12 * 2 * Math.PI) / 360;
 const MAX_STEPS = 500;
 
-// As `Space` messages: what an environment shows and takes.
+// What an environment shows and takes, and what its peers say of themselves.
 const bounds = Float32Array.of(2 * MAX_POSITION, Infinity, 2 * MAX_ANGLE, Infinity);
 const observationSpace = {
   box: { dtype: 'DTYPE_FLOAT32', shape: [4], low: bytes(bounds.map((each) => -each)), high: bytes(bounds) },
 };
-const actionSpace = { discrete: { num_values: 2, start: 0 } };
+const introduction = {
+  hello: { protocol: { major: 1, minor: 0 }, component: 'cartpole.js 1.0' },
+  name: `cartpole ${process.pid}`,
+  observation_space: observationSpace,
+  action_space: { discrete: { num_values: 2, start: 0 } },
+};
 
 class CartPoles {
   // `random` returns numbers from 0 to 1.
@@ -77,19 +82,8 @@ class CartPoles {
   }
 }
 
-// A generator of random numbers from 0 to 1 (mulberry32), so that a seed gives the same episodes again.
-function generator(seed) {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 function bytes(array) {
   return Buffer.from(array.buffer, array.byteOffset, array.byteLength);
 }
 
-module.exports = { CartPoles, actionSpace, generator, observationSpace };
+module.exports = { CartPoles, introduction };

@@ -47,4 +47,25 @@ function open(kind, message) {
   return { header, read };
 }
 
-module.exports = { Body, open };
+// Returns what a `Tree` holds: objects, lists, plain values and arrays.
+function openTree(message) {
+  const { header, read } = open('Tree', message);
+  const value = ({ kind, [kind]: found }) => {
+    switch (kind) {
+      case 'none':
+        return null;
+      case 'data':
+      case 'array':
+        return read(found);
+      case 'list':
+        return found.values.map(value);
+      case 'map':
+        return Object.fromEntries(found.entries.map((entry) => [entry.name, value(entry.value)]));
+      default:
+        return found;
+    }
+  };
+  return value(header.root);
+}
+
+module.exports = { Body, open, openTree };

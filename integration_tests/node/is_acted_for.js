@@ -4,10 +4,11 @@
 'use strict';
 
 const cartpole = require('./cartpole.js');
-const { Stream, join } = require('./stream.js');
+const { generator } = require('./random.js');
+const { Stream } = require('./stream.js');
 
 const [address, numCopies = '16'] = process.argv.slice(2);
-const environments = new cartpole.CartPoles(Number(numCopies), cartpole.generator(process.pid));
+const environments = new cartpole.CartPoles(Number(numCopies), generator(process.pid));
 const startedAt = Date.now();
 let numSteps = 0;
 
@@ -16,7 +17,7 @@ const stream = new Stream('ActService', 'Act', address, receive, (reason) => {
   console.log(`${reason}; ${numSteps * environments.numCopies} steps, ${perSecond} steps/s`);
   process.exitCode = numSteps > 0 ? 0 : 1;
 });
-stream.send('join', join(`cartpole ${process.pid}`, cartpole, { num_environments: environments.numCopies }));
+stream.send('join', { ...cartpole.introduction, num_environments: environments.numCopies });
 
 function receive(kind, message) {
   if (kind === 'welcome' && message.welcome.refusal) {

@@ -75,15 +75,4 @@ class Stream {
   }
 }
 
-// What every peer says of itself; what only some have is added.
-function join(name, environment, more) {
-  return {
-    hello: { protocol: { major: 1, minor: 0 }, component: 'cartpole.js 1.0' },
-    name,
-    observation_space: environment.observationSpace,
-    action_space: environment.actionSpace,
-    ...more,
-  };
-}
-
-module.exports = { Stream, join, messages };
+module.exports = { Stream, messages };
