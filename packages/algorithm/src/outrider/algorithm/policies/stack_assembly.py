@@ -1,7 +1,7 @@
 """Plans what trains and makes what acts for the policies of a planned stack.
 
-Where policies can be computed together they are one stack; where they cannot (recurrent networks, some of
-the user's own), each is a stack of one.
+Where policies can be computed together they are one stack; where they cannot, as with some networks of the
+user's, each is a stack of one.
 """
 
 from __future__ import annotations
