@@ -29,6 +29,7 @@ class FakeStream:
         self.gate = asyncio.Event()
         self.gate.set()
         self.write_error: ConnectionError | None = None
+        self.write_s = 0.0
 
     async def read(self) -> bytes | None:
         found = await self.incoming.get()
@@ -41,7 +42,7 @@ class FakeStream:
             raise self.write_error
         await self.gate.wait()
         self.written.append(message)
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.write_s)
 
     async def finish(self) -> None:
         self.is_finished = True
@@ -152,6 +153,33 @@ def test_a_close_waits_no_longer_than_allowed(monkeypatch: pytest.MonkeyPatch) -
     assert notes.told == ["opened", "this side closed the connection"]
 
 
+def test_a_close_goes_on_while_the_peer_takes_what_was_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_connection, "CLOSE_TIMEOUT_S", 0.2)
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        stream.write_s = 0.04
+        for _ in range(7):
+            connection.send(READY)
+        connection.close(DONE)
+
+    stream, _ = play(scene)
+    assert stream.written == [*[READY] * 7, DONE]
+
+
+def test_a_close_ends_some_time_however_slowly_the_peer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_connection, "CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(stream_connection, "LONGEST_CLOSE_S", 0.1)
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        stream.write_s = 0.04
+        for _ in range(7):
+            connection.send(READY)
+        connection.close(DONE)
+
+    stream, _ = play(scene)
+    assert DONE not in stream.written
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "sentence"),
     [
@@ -213,6 +241,24 @@ def test_a_goodbye_that_came_before_a_failed_write_is_received(monkeypatch: pyte
 
     _, notes = play(scene)
     assert notes.told[1:] == [(DONE, None), "the other side closed the connection"]
+
+
+def test_what_was_said_before_a_failed_write_is_received_as_long_as_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_connection, "CLOSE_TIMEOUT_S", 0.2)
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        stream.write_error = ConnectionError("broken pipe")
+        connection.send(READY)
+        for _ in range(7):
+            await asyncio.sleep(0.04)
+            stream.incoming.put_nowait(READY)
+        stream.incoming.put_nowait(DONE)
+        stream.incoming.put_nowait(None)
+
+    _, notes = play(scene)
+    assert notes.told[1:] == [*[(READY, None)] * 7, (DONE, None), "the other side closed the connection"]
 
 
 def test_heartbeats_go_out_while_nothing_else_does() -> None:

@@ -25,7 +25,9 @@ from outrider.wire.session import Goodbye, GoodbyeReason, Terms
 from outrider.wire.stream import HEARTBEAT, goodbye_message
 
 CLOSE_TIMEOUT_S = 1.0
-"""Longest time that a closed connection goes on sending what was queued."""
+"""Longest pause of a closed connection that goes on sending what was queued, or reading what was sent."""
+LONGEST_CLOSE_S = 10.0
+"""Longest time that it goes on: a state of a thousand policies may be 100 MB, and the machine busy."""
 MAX_QUEUED = 10_000
 """Small messages that wait for a peer that does not read, before it is given up."""
 
@@ -80,6 +82,8 @@ class StreamConnection:
         self._liveness: Liveness | None = None
         self._pace: Pace | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._close_by: float | None = None
+        self._why_closed = ""
         self._wake_writer = asyncio.Event()
         self._broken: asyncio.Future[None] = self._loop.create_future()
         self._is_goodbye_said = False
@@ -132,6 +136,7 @@ class StreamConnection:
             while (data := await self._stream.read()) is not None:
                 # After this side has closed it reads on, so that the other one can send on and see the end.
                 if not self._outbox.is_closed:
+                    self._go_on_closing()
                     self._take(data)
             said = "the other side closed the connection"
             self._because(said if self._is_goodbye_said else "the connection ended without a goodbye")
@@ -180,10 +185,11 @@ class StreamConnection:
                 if self._liveness is not None:
                     self._liveness.sent(self._loop.time())
                 await self._stream.write(message)
+                self._go_on_closing()
             await self._stream.finish()
         except ConnectionError as error:
             # What the other side said last, and why it ended, may not be read yet.
-            self._set_timer("close", self._loop.time() + CLOSE_TIMEOUT_S, self._break, str(error))
+            self._begin_closing(str(error))
             await self._broken
 
     # ----------------------------------------------------------------------------------------- ending
@@ -206,8 +212,18 @@ class StreamConnection:
     def _closing(self, reason: str) -> None:
         self._because(reason)
         self._wake_writer.set()
-        if "close" not in self._timers:
-            self._set_timer("close", self._loop.time() + CLOSE_TIMEOUT_S, self._break, reason)
+        if self._close_by is None:
+            self._begin_closing(reason)
+
+    def _begin_closing(self, reason: str) -> None:
+        self._close_by, self._why_closed = self._loop.time() + LONGEST_CLOSE_S, reason
+        self._go_on_closing()
+
+    def _go_on_closing(self) -> None:
+        """Give it some more time where it closes, because something was read or written."""
+        if self._close_by is not None:
+            by = min(self._loop.time() + CLOSE_TIMEOUT_S, self._close_by)
+            self._set_timer("close", by, self._break, self._why_closed)
 
     def _break(self, reason: str) -> None:
         self._because(reason)
