@@ -194,6 +194,22 @@ def test_policies_take_their_most_likely_actions() -> None:
     assert made[0].actions[0].tolist() == [[1, 0], [0, 1]]
 
 
+class Sides(Turns):
+    """Lets agents change sides, as the number of the episode says."""
+
+    def assign(self, episode: Episode) -> NDArray[np.int32]:
+        return np.array([0, 2] if episode.number % 2 else [2, 0], np.int32)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_those_who_change_sides_by_the_number_of_an_episode_play_both(num_envs: int) -> None:
+    episodes = evaluate_agents(
+        Scripted, [Stack()], Sides(), POLICIES, num_episodes=8, num_envs=num_envs, seed=10, max_env_restarts=0
+    )
+    assert episodes.agents is not None
+    assert episodes.agents.policy[episodes.agents.agent == 0].tolist() == [2, 2, 0, 0, 2, 2, 0, 0]
+
+
 def test_what_a_policy_remembers_ends_with_the_agents_episode() -> None:
     stack = Stack()
     evaluate_agents(

@@ -218,7 +218,13 @@ class _Play:
 
 
 def _episode(number: int, seed: int) -> Episode:
-    return Episode(id_=f"evaluation-{seed + number}", environment=number, number=0, seed=(seed + number,))
+    """Return what mappings see of an evaluation's episode.
+
+    Each is one of an environment of its own, by turns of an odd and an even number: mappings that let agents
+    change sides from episode to episode do so here too.
+    """
+    id_ = f"evaluation-{seed + number}"
+    return Episode(id_=id_, environment=number, number=number // 2, seed=(seed + number,))
 
 
 def _observed(step: MultiAgentStep, rows: ActingRows) -> dict[str, NDArray[Any]]:
