@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from compared_runs import assert_same, train_until, weights
 from outrider.algorithm import Algorithm, APPOConfig, PPOConfig
 from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
@@ -81,23 +82,10 @@ def gateways() -> Iterator[Gateways]:
     logger.removeHandler(handler)
 
 
-def weights(algorithm: Algorithm) -> dict[str, np.ndarray]:
-    return dict(algorithm.policy.weights(0).tensors)
-
-
 def weights_after(algorithm: Algorithm, num_iterations: int) -> dict[str, np.ndarray]:
     for _ in range(num_iterations):
         algorithm.train()
     return weights(algorithm)
-
-
-def train_until(algorithm: Algorithm, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        result = algorithm.train()
-        if reached(result):
-            return result
-    raise AssertionError(f"not reached within {DEADLINE_S} s: {result}")
 
 
 # ---------------------------------------------------------------------------------------- same numbers
@@ -115,11 +103,6 @@ def local_weights() -> dict[str, np.ndarray]:
         patch.setattr(one_policy_assembly, "make_runners", two_runners)
         with small(PPOConfig()).build() as algorithm:
             return weights_after(algorithm, 10)
-
-
-def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-    for name, tensor in one.items():
-        np.testing.assert_array_equal(tensor, other[name])
 
 
 def test_runners_on_a_farm_give_the_weights_of_runners_in_this_process(

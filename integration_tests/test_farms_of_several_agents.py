@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from outrider.algorithm import Algorithm, APPOConfig, PolicySpec, PPOConfig
+from compared_runs import assert_same, change_policies, weights_by_policy
+from outrider.algorithm import APPOConfig, PolicySpec, PPOConfig
 from outrider.testing.duel import Duel
 
 DEADLINE_S = 60.0
@@ -84,38 +83,6 @@ def farms() -> Iterator[Farms]:
         logger.removeHandler(handler)
 
 
-def weights(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}/{key}": tensor.numpy().copy()
-        for name, policy in algorithm.policies.items()
-        for key, tensor in policy.state_dict().items()
-    }
-
-
-def assert_same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        np.testing.assert_array_equal(tensor, other[name], name)
-
-
-def change_policies(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    """Train while policies come, go, stand still and change sides; return their weights."""
-    algorithm.train()
-    algorithm.add_policy("copy", like="1")  # a stack of its own
-    algorithm.freeze("copy")
-    algorithm.set_matchups(
-        [(1.0, {"0": "0", "1": "copy", "2": "2"}), (2.0, {"0": "0", "1": "1", "2": "copy"})]
-    )
-    algorithm.train()
-    algorithm.train()
-    algorithm.add_policy("new", like="0")
-    algorithm.set_matchups([(1.0, {"0": "new", "1": "copy", "2": "2"})])
-    algorithm.remove_policy("1")
-    algorithm.train()
-    algorithm.train()
-    return weights(algorithm)
-
-
 def test_a_runner_on_a_farm_gives_the_weights_of_one_here_also_where_policies_change(farms: Farms) -> None:
     with (
         three_agents().build() as here,
@@ -157,7 +124,7 @@ def test_agents_that_only_the_farm_has_play_as_here_with_its_own_mapping_and_a_c
         for algorithm in (here, there):
             algorithm.train()
             algorithm.train()
-        assert_same(weights(here), weights(there))
+        assert_same(weights_by_policy(here), weights_by_policy(there))
 
 
 def described_duel() -> dict[str, Any]:

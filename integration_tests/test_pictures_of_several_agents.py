@@ -11,12 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compared_runs import assert_same, weights_by_policy
 from outrider.algorithm import Algorithm, PolicySpec, PPOConfig
 
 SPOTS = "outrider.testing.spots:Spots"
@@ -51,14 +51,6 @@ def config(**env_runners: Any) -> PPOConfig:
     )
 
 
-def weights(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}/{key}": tensor.numpy().copy()
-        for name, policy in algorithm.policies.items()
-        for key, tensor in policy.state_dict().items()
-    }
-
-
 def trained(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
     """Train while more policies play than runners hold, and while they come and go; return their weights."""
     algorithm.train()
@@ -80,7 +72,7 @@ def trained(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
     algorithm.remove_policy("own")
     algorithm.train()
     algorithm.train()
-    return weights(algorithm)
+    return weights_by_policy(algorithm)
 
 
 @contextmanager
@@ -95,12 +87,6 @@ def farm(caplog: pytest.LogCaptureFixture, folder: Path) -> Iterator[None]:
         process = stack.enter_context(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": search}))
         stack.callback(process.kill)
         yield
-
-
-def assert_same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        np.testing.assert_array_equal(tensor, other[name], name)
 
 
 def test_stacks_of_pictures_and_own_networks_learn_the_same_here_in_processes_and_on_farms(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from compared_runs import train_until, weights_after
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
 from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
@@ -35,13 +35,6 @@ def small(config: Any, **env_runners: Any) -> Any:
     )
 
 
-def weights_after(config: Any, num_iterations: int) -> dict[str, np.ndarray]:
-    with config.build() as algorithm:
-        for _ in range(num_iterations):
-            algorithm.train()
-        return dict(algorithm.policy.weights(0).tensors)
-
-
 def two_runners_here(blueprint: Any) -> LocalRunnerPool:
     plan, is_ahead = farm_plan(blueprint), blueprint.settings.env_runners.sample_ahead
     runners = [plan.make_runner(index - plan.first_runner, 0) for index in range(2)]
@@ -56,15 +49,6 @@ def test_runners_in_processes_give_the_weights_of_runners_here(ahead: bool) -> N
         here = weights_after(small(PPOConfig(), sample_ahead=ahead), 10)
     for name, tensor in here.items():
         np.testing.assert_array_equal(tensor, elsewhere[name])
-
-
-def train_until(algorithm: Algorithm, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        result = algorithm.train()
-        if reached(result):
-            return result
-    raise AssertionError(f"not reached within {DEADLINE_S} s: {result}")
 
 
 @pytest.mark.parametrize("config", [IMPALAConfig, APPOConfig])

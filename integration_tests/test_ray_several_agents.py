@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from compared_runs import weights_by_policy
 from outrider.algorithm import Algorithm, PPOConfig
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -51,16 +49,8 @@ def change_policies(algorithm: Algorithm) -> None:
         algorithm.train()
 
 
-def weights_of(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}/{key}": tensor.numpy().copy()
-        for name, policy in algorithm.policies.items()
-        for key, tensor in policy.state_dict().items()
-    }
-
-
 def assert_same(here: Algorithm, elsewhere: Algorithm) -> None:
-    expected, found = weights_of(here), weights_of(elsewhere)
+    expected, found = weights_by_policy(here), weights_by_policy(elsewhere)
     assert found.keys() == expected.keys()
     for name, tensor in expected.items():
         np.testing.assert_array_equal(tensor, found[name], name)

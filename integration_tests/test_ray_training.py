@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from compared_runs import train_until, weights, weights_after
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
 from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
@@ -35,17 +36,6 @@ def small(config: Any, *, runners: int = 0, learners: int = 0, **env_runners: An
         .training(train_batch_size_per_learner=256)
         .debugging(seed=5)
     )
-
-
-def weights(algorithm: Algorithm) -> dict[str, np.ndarray]:
-    return dict(algorithm.policy.weights(0).tensors)
-
-
-def weights_after(config: Any, num_iterations: int) -> dict[str, np.ndarray]:
-    with config.build() as algorithm:
-        for _ in range(num_iterations):
-            algorithm.train()
-        return weights(algorithm)
 
 
 def largest_difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
@@ -110,15 +100,6 @@ def test_runners_and_learners_work_side_by_side_and_learn(config: Any, learners:
     with Algorithm.from_checkpoint(tmp_path / "checkpoint") as again:
         assert largest_difference(weights(again), saved) < 1.0
         assert again.train()["num_env_steps"] > result["num_env_steps"]
-
-
-def train_until(algorithm: Algorithm, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        result = algorithm.train()
-        if reached(result):
-            return result
-    raise AssertionError(f"not reached within {DEADLINE_S} s: {result}")
 
 
 # ---------------------------------------------------------------------------------------------- faults

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from compared_runs import assert_same, change_policies, weights_by_policy
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PolicySpec, PPOConfig
 
 DEADLINE_S = 60.0
@@ -32,38 +32,6 @@ def config(num_env_runners: int, **multi_agent: Any) -> PPOConfig:
         .debugging(seed=1)
         .multi_agent(**{"num_agents": 3, "policies": TWO_ARCHITECTURES} | multi_agent)
     )
-
-
-def weights(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    return {
-        f"{name}/{key}": tensor.numpy().copy()
-        for name, policy in algorithm.policies.items()
-        for key, tensor in policy.state_dict().items()
-    }
-
-
-def assert_same(one: dict[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        np.testing.assert_array_equal(tensor, other[name], name)
-
-
-def change_policies(algorithm: Algorithm) -> dict[str, NDArray[Any]]:
-    """Train while policies come, go, stand still and change sides; return their weights."""
-    algorithm.train()
-    algorithm.add_policy("copy", like="1")  # a stack of its own
-    algorithm.freeze("copy")
-    algorithm.set_matchups(
-        [(1.0, {"0": "0", "1": "copy", "2": "2"}), (2.0, {"0": "0", "1": "1", "2": "copy"})]
-    )
-    for _ in range(2):
-        algorithm.train()
-    algorithm.add_policy("new", like="0")
-    algorithm.set_matchups([(1.0, {"0": "new", "1": "copy", "2": "2"})])
-    algorithm.remove_policy("1")
-    for _ in range(2):
-        algorithm.train()
-    return weights(algorithm)
 
 
 def test_a_runner_in_a_process_gives_the_weights_of_one_here_also_where_policies_change() -> None:
@@ -87,7 +55,7 @@ def test_a_function_of_this_script_maps_agents_there_and_can_be_replaced_by_matc
             elsewhere.set_policy_mapping_fn(by_turns)
         for algorithm in (here, elsewhere):
             algorithm.train()
-        assert_same(weights(here), weights(elsewhere))
+        assert_same(weights_by_policy(here), weights_by_policy(elsewhere))
 
 
 def many(num_env_runners: int) -> PPOConfig:
@@ -114,7 +82,7 @@ def test_a_runner_that_fetches_the_policies_that_play_gives_the_weights_of_one_t
             )
             for _ in range(3):
                 algorithm.train()
-        assert_same(weights(here), weights(elsewhere))
+        assert_same(weights_by_policy(here), weights_by_policy(elsewhere))
 
 
 def test_a_bound_below_what_plays_is_refused_before_anything_starts() -> None:
@@ -135,10 +103,10 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         algorithm.train()
         algorithm.save(tmp_path / "checkpoint")
         algorithm.train()
-        expected = weights(algorithm)
+        expected = weights_by_policy(algorithm)
     with Algorithm.from_checkpoint(tmp_path / "checkpoint") as resumed:
         resumed.train()
-        assert_same(weights(resumed), expected)
+        assert_same(weights_by_policy(resumed), expected)
 
 
 def runner_processes() -> list[int]:
@@ -190,13 +158,16 @@ def test_several_policies_learn_beside_runners_that_never_wait(algorithm_config:
         algorithm.add_policy("copy", like="0")
         algorithm.freeze("copy")
         algorithm.set_matchups([(1.0, {"0": "0", "1": "copy", "2": "copy"})])
-        kept, name = weights(algorithm), "network.value_head.weight"
+        kept, name = weights_by_policy(algorithm), "network.value_head.weight"
         learned, has_played, deadline = kept, False, time.monotonic() + DEADLINE_S
         # Episodes under way end as they began, and the first reports may be of updates before the change.
         while not has_played or np.array_equal(learned[f"0/{name}"], kept[f"0/{name}"]):
             assert time.monotonic() < deadline
             algorithm.train()
-            learned, has_played = weights(algorithm), algorithm.policy_metrics()["num_episodes"][3] > 0
+            learned, has_played = (
+                weights_by_policy(algorithm),
+                algorithm.policy_metrics()["num_episodes"][3] > 0,
+            )
         np.testing.assert_array_equal(learned[f"copy/{name}"], kept[f"copy/{name}"])
         algorithm.save(tmp_path / "checkpoint")
     with Algorithm.from_checkpoint(tmp_path / "checkpoint") as again:

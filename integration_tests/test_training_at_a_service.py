@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
+from compared_runs import train_until, weights_after
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PolicySpec, PPOConfig
 from outrider.algorithm.commands.cli import main
 
@@ -57,22 +57,6 @@ def small(config: Any, **learners: Any) -> Any:
         .training(train_batch_size_per_learner=256)
         .debugging(seed=5)
     )
-
-
-def weights_after(config: Any, num_iterations: int) -> dict[str, np.ndarray]:
-    with config.build() as algorithm:
-        for _ in range(num_iterations):
-            algorithm.train()
-        return dict(algorithm.policy.weights(0).tensors)
-
-
-def train_until(algorithm: Algorithm, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        result = algorithm.train()
-        if reached(result):
-            return result
-    raise AssertionError(f"not reached within {DEADLINE_S} s: {result}")
 
 
 @pytest.mark.parametrize("config", [PPOConfig, IMPALAConfig])
