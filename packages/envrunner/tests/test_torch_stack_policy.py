@@ -23,10 +23,14 @@ RECIPE = PolicyRecipe(
 )
 
 
-def test_each_acts_as_it_would_alone() -> None:
-    modules = {number: replace(RECIPE, seed=number).build() for number in (2, 5, 9)}
+REMEMBERING = replace(RECIPE, settings=ModuleSettings(fcnet_hiddens=(4,), use_lstm=True, lstm_cell_size=3))
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, REMEMBERING], ids=["feed-forward", "recurrent"])
+def test_each_acts_as_it_would_alone(recipe: PolicyRecipe) -> None:
+    modules = {number: replace(recipe, seed=number).build() for number in (2, 5, 9)}
     states = [module.state_dict() for module in modules.values()]
-    acting = TorchStackPolicy(RECIPE, "s")
+    acting = TorchStackPolicy(recipe, "s")
     stack = WeightsStack(
         name="s",
         fingerprint=modules[2].fingerprint(),
@@ -37,8 +41,15 @@ def test_each_acts_as_it_would_alone() -> None:
     acting.set_weights(Weights(version=0, fingerprint="", tensors=tensors, stacks=(stack,)))
     policy = np.array([2, 2, 2, 9], np.int32)
     observations = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    parameters, state = acting.act({"": observations}, policy, {})
-    assert not state
+    rng = np.random.default_rng(1)
+    state = {
+        name: rng.normal(size=(4, *spec.shape)).astype(np.float32) for name, spec in acting.state_spec.items()
+    }
+    parameters, next_state = acting.act({"": observations}, policy, state)
+    assert next_state.keys() == state.keys() == modules[2].state_spec.keys()
     for row, number in enumerate(policy.tolist()):
-        expected, _ = TorchPolicy(modules[number]).act({"": observations[row : row + 1]}, {})
+        own = {name: column[row : row + 1] for name, column in state.items()}
+        expected, after = TorchPolicy(modules[number]).act({"": observations[row : row + 1]}, own)
         np.testing.assert_allclose(parameters[row], expected[0], atol=1e-6)
+        for name, column in after.items():
+            np.testing.assert_allclose(next_state[name][row], column[0], atol=1e-6)
