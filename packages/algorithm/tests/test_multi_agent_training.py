@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -21,7 +21,6 @@ from outrider.algorithm import (
     load_policy,
 )
 from outrider.algorithm.settings.multi_agent_settings import PolicySpec
-from outrider.testing.duel import Duel
 
 
 def config(**multi_agent: Any) -> PPOConfig:
@@ -66,16 +65,41 @@ def test_agents_are_trained_and_their_policies_reported() -> None:
     assert metrics["entropy"].shape == metrics["episode_return_mean"].shape == (3,)
 
 
-class Stateless(Duel):
-    """Its global state breaks with the second step, as some do when a game is over."""
+class Stateless:
+    """Two agents, and a global state that breaks in the second of three steps, as some do at the end."""
+
+    possible_agents = ("red", "blue")
+    state_space = gym.spaces.Box(0, 9, (1,), np.float32)
+
+    def observation_space(self, agent: str) -> gym.Space[Any]:
+        return gym.spaces.Box(0, 9, (1,), np.float32)
+
+    def action_space(self, agent: str) -> gym.Space[Any]:
+        return gym.spaces.Discrete(2)
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.time, self.agents = 0, list(self.possible_agents)
+        return self._told(), {}
+
+    def step(self, actions: Mapping[str, Any]) -> Any:
+        self.time += 1
+        is_over = dict.fromkeys(self.agents, self.time == 3)
+        self.agents = [] if self.time == 3 else self.agents
+        return self._told(), dict.fromkeys(actions, 1.0), is_over, dict.fromkeys(actions, False), {}
 
     def state(self) -> Any:
-        assert self._now < 2, "nobody has to know"
-        return super().state()
+        assert self.time < 2, "nobody has to know"
+        return np.zeros(1, np.float32)
+
+    def close(self) -> None:
+        pass
+
+    def _told(self) -> Any:
+        return {agent: np.full(1, self.time, np.float32) for agent in self.possible_agents}
 
 
 def test_global_states_are_asked_for_only_by_central_critics_and_never_to_evaluate() -> None:
-    duel = config(num_agents=None).environment(partial(Stateless, state_size=3))
+    duel = config(num_agents=None).environment(Stateless)
     with duel.build() as algorithm:
         assert algorithm.train()["num_env_restarts"] == 0
         assert algorithm.evaluate(num_episodes=2)["num_episodes"] == 2
