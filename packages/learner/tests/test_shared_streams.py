@@ -78,12 +78,11 @@ def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
         np.testing.assert_array_equal(ours, theirs, err_msg=path)
 
 
-def test_streams_of_a_policy_go_round_and_where_they_do_not_each_rank_has_all(lab: Any) -> None:
+def test_streams_of_a_policy_go_round_or_are_nobodys_own(lab: Any) -> None:
     fragments = [lab.fragment(lab.policy(), (5,)), lab.fragment(lab.policy(), (4, 3, 2))]
-    lengths = [[part.streams.lengths.tolist() for part in own_streams(fragments, r, 3)] for r in range(3)]
-    assert lengths == [[[5]], [[4]], [[3, 2]]]
-    lengths = [[part.streams.lengths.tolist() for part in own_streams(fragments, r, 5)] for r in range(5)]
-    assert lengths == [[[5], [4, 3, 2]]] * 5
+    dealt = [own_streams(fragments, rank, 3) or [] for rank in range(3)]
+    assert [[part.streams.lengths.tolist() for part in own] for own in dealt] == [[[5]], [[4]], [[3, 2]]]
+    assert own_streams(fragments, 0, 5) is None
 
 
 def test_a_rank_gets_no_stream_without_rows(lab: Any) -> None:
@@ -91,7 +90,7 @@ def test_a_rank_gets_no_stream_without_rows(lab: Any) -> None:
     lengths = np.array([5, 0, 4])
     key = np.zeros(3, np.int32)
     streams = replace(fragment.streams, lengths=lengths, policy=key, environment=key, agent=key)
-    parts = [own_streams([replace(fragment, streams=streams)], rank, 2) for rank in range(2)]
+    parts = [own_streams([replace(fragment, streams=streams)], rank, 2) or [] for rank in range(2)]
     assert [part.num_rows for (part,) in parts] == [5, 4]
 
 
@@ -114,6 +113,31 @@ def test_two_ranks_that_share_rows_learn_what_one_learner_does(
         assert weights.fingerprint == one.publish().fingerprint
         assert_close(dict(weights.tensors), dict(one.publish().tensors))
         assert_close(state["stacks"]["many"]["learner"]["counters"], counters)
+
+
+@pytest.mark.parametrize("algorithm", WHOLE)
+@pytest.mark.parametrize("num_streams", [(1, 1, 1), (5, 1, 5, 1)])
+def test_few_streams_count_once_however_many_ranks_there_are(
+    lab: Any, on_ranks: Any, algorithm: str, num_streams: tuple[int, ...]
+) -> None:
+    fragments = []
+    for seed, number in enumerate(num_streams):
+        sole = lab.fragment(lab.policy(**LSTM), (7, 2, 6, 4, 3)[:number], seed=seed)
+        of = replace(sole.streams, policy=np.full(number, 2, np.int32))
+        fragments.append(replace(sole, streams=of))
+    made = replace(plan(algorithm, shares_rows=True), stacks=(stack("sole", (2,), algorithm, **LSTM),))
+    one = replace(made, shares_rows=False).make_learner(OneRank(), CPU)
+    expected = learn(one, fragments)
+    learned = one.get_state()["stacks"]["sole"]["learner"]
+
+    def work(ranks: Any) -> Any:
+        learner = made.make_learner(ranks, CPU)
+        return learn(learner, fragments), learner.publish(), learner.get_state()
+
+    for metrics, weights, state in on_ranks(2, work):
+        assert metrics == pytest.approx(expected, abs=1e-5)
+        assert_close(dict(weights.tensors), dict(one.publish().tensors))
+        assert state["stacks"]["sole"]["learner"]["num_env_steps"] == learned["num_env_steps"]
 
 
 @pytest.mark.parametrize("algorithm", WHOLE)

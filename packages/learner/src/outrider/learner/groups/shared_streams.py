@@ -1,19 +1,20 @@
 """A learner of one policy that trains on its share of the policy's streams, together with other ranks.
 
-    all ranks are handed the same rows:   stream 0   1   2   3   4
-    this one takes                        rank   0   0   1   1   1
+all ranks are handed the same rows:   stream 0   1   2   3   4
+this one takes                        rank   0   0   1   1   1
 
-Free of torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from outrider.learner.learner import Learner, Loaded, StateTree
 from outrider.learner.ranks import Ranks
+from outrider.learner.rows.rows import Rows
 from outrider.learner.rows.shards import deal_streams
 from outrider.wire import Fragment, Weights, take_streams
 
@@ -21,8 +22,8 @@ from outrider.wire import Fragment, Weights, take_streams
 class SharedStreams:
     """Obeys `Learner`, out of one that sums over the same ranks.
 
-    Where there are fewer streams than ranks, each takes all of them: gradients are the same, and rows count
-    once for each rank in schedules and normalisers.
+    Where there are fewer streams than ranks, rank 0 takes all of them, and the others compute on the same and
+    say nothing, so that all take its steps.
     """
 
     def __init__(self, learner: Learner, ranks: Ranks) -> None:
@@ -31,7 +32,9 @@ class SharedStreams:
         self._ranks = ranks
 
     def load(self, fragments: Sequence[Fragment]) -> Loaded:
-        return self._learner.load(own_streams(fragments, self._ranks.rank, self._ranks.size))
+        own = own_streams(fragments, self._ranks.rank, self._ranks.size)
+        rows: Rows = self._learner.load(fragments if own is None else own)
+        return replace(rows, is_silent=own is None and self._ranks.rank > 0)
 
     def update(self, fragments: Sequence[Fragment]) -> dict[str, float]:
         return self.update_rows(self.load(fragments))
@@ -49,11 +52,11 @@ class SharedStreams:
         self._learner.set_state(state)
 
 
-def own_streams(fragments: Sequence[Fragment], rank: int, num_ranks: int) -> list[Fragment]:
-    """Return the streams of one rank, or all where there are too few to go round; streams have rows."""
+def own_streams(fragments: Sequence[Fragment], rank: int, num_ranks: int) -> list[Fragment] | None:
+    """Return the streams of one rank, which have rows; None where there are too few to go round."""
     filled = [np.flatnonzero(fragment.streams.lengths) for fragment in fragments]
     if sum(map(len, filled)) < num_ranks:
-        return list(fragments)
+        return None
     shards = deal_streams([len(streams) for streams in filled], num_ranks)[rank]
     return [
         take_streams(fragments[number], int(filled[number][first]), int(filled[number][stop - 1]) + 1)

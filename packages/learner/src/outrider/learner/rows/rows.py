@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from outrider.learner.ranks import Ranks, SilentRank
 from outrider.rlmodule import CRITIC_PATH
 from outrider.wire import Columns, Fragment, Streams
 
@@ -44,6 +45,8 @@ class Rows:
     """[S, ...] recurrent state before each stream's first row."""
     first_bad: str | None
     """Which column holds a number that is not finite, where from and what to do; None if none does."""
+    is_silent: bool = False
+    """Whether another rank has these rows too, and counts them."""
     gather_s: float = 0.0
     """Seconds that checking and joining took."""
     loaded: torch.cuda.Event | None = None
@@ -106,6 +109,11 @@ def rows_from_fragments(fragments: Sequence[Fragment], device: torch.device) -> 
     )
 
 
+def heard(ranks: Ranks, rows: Rows) -> Ranks:
+    """Return the ranks for sums over what comes of `rows`."""
+    return SilentRank(ranks) if rows.is_silent else ranks
+
+
 def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
     """Return the rows of some streams, which stay whole, in the order of `stream_P` (ascending)."""
     device = rows.reward_N.device
@@ -130,6 +138,7 @@ def take_streams(rows: Rows, stream_P: NDArray[np.int64]) -> Rows:
         stream_key_S=rows.stream_key_S[stream_P],
         state=_at(rows.state, stream),
         first_bad=rows.first_bad,
+        is_silent=rows.is_silent,
     )
 
 

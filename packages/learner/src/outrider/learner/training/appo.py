@@ -85,7 +85,9 @@ class APPOLearner:
         for parts in self._buffer.put(fresh):
             for _ in range(self.settings.num_epochs):
                 for part, num_rows in parts.shuffled(self._kept.orders):
-                    statistics, value_N, target_N = self._step(part, num_rows, clip, entropy_coeff)
+                    statistics, value_N, target_N = self._step(
+                        part, num_rows, parts.ranks, clip, entropy_coeff
+                    )
                     record.add(statistics, num_rows)
                 mean_kl = record.end_epoch(parts.rows.first_bad)["mean_kl"]
         clock.lap("train_s")
@@ -94,7 +96,7 @@ class APPOLearner:
             self._refresh_target(mean_kl)
         clock.lap("normalize_s")
         metrics = record.metrics() | {
-            "explained_variance": float(explained_variance(value_N, target_N, self._ranks)),
+            "explained_variance": float(explained_variance(value_N, target_N, parts.ranks)),
             "learning_rate": learning_rate,
             "kl_coeff": self._kl_coeff,
             "num_env_steps_trained": float(fresh.num_rows),
@@ -126,7 +128,7 @@ class APPOLearner:
             self._buffer.put(StreamParts(rows, self.settings.minibatch_size, self._ranks))
 
     def _step(
-        self, rows: Rows, num_rows: int, clip: float, entropy_coeff: float
+        self, rows: Rows, num_rows: int, ranks: Ranks, clip: float, entropy_coeff: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Take one gradient step, or skip it.
 
@@ -149,7 +151,7 @@ class APPOLearner:
             bounds=settings.ratio_bounds(),
         )
         if settings.normalize_advantages:
-            advantage_N = standardise(advantage_N, self._ranks)
+            advantage_N = standardise(advantage_N, ranks)
         outputs = forward_streams(self.policy, rows)
         log_prob_N, entropy_N = distribution.log_prob_and_entropy(outputs.parameters, rows.actions)
         soundness_N = target_ratio_N.reciprocal().clamp(max=settings.target_worker_clipping)
@@ -168,7 +170,7 @@ class APPOLearner:
         with torch.no_grad():
             clipped = ppo_loss.is_clipped(ratio_N, clip).sum()
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, clipped, loss))
-            statistics = self._kept.gradient_step.take(sums / num_rows)
+            statistics = self._kept.gradient_step.take(sums / num_rows, ranks)
         return statistics, outputs.value_N.detach(), value_target_N
 
     def _refresh_target(self, mean_kl: float) -> None:

@@ -50,17 +50,18 @@ class GradientStep:
     def set_learning_rate(self, learning_rate: float) -> None:
         self._learning_rate = learning_rate
 
-    def take(self, statistics: Tensor) -> Tensor:
+    def take(self, statistics: Tensor, ranks: Ranks | None = None) -> Tensor:
         """Step by the gradients that `backward` left, and drop them.
 
         `statistics` [K] are this rank's share of numbers that must be finite; returns their sums over
-        all ranks and the norm of the summed gradient behind them [K + 1].
+        all ranks and the norm of the summed gradient behind them [K + 1]. `ranks` are the same as always,
+        as `heard` returns them.
         """
         used = [index for index, p in enumerate(self._parameters) if p.grad is not None]
         parameters = [self._parameters[index] for index in used]
         gradients = [p.grad for p in parameters if p.grad is not None]
         if self._ranks.size > 1:
-            statistics = self._sum(gradients, statistics)
+            statistics = self._sum(gradients, statistics, ranks or self._ranks)
         norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
         statistics = torch.cat((statistics, norm[None]))
         skip = (~statistics.isfinite().all()).float()
@@ -102,15 +103,13 @@ class GradientStep:
             for name, moment in zip(self._names, moments, strict=True):
                 moment.copy_(torch.from_numpy(np.array(state[key][name])))
 
-    def _sum(self, gradients: list[Tensor], statistics: Tensor) -> Tensor:
+    def _sum(self, gradients: list[Tensor], statistics: Tensor, ranks: Ranks) -> Tensor:
         """Add up gradients in place and return the sum of `statistics`.
 
         While one message is under way the next is put together.
         """
         parts = [statistics, *gradients]
-        sums = [
-            (bucket, self._ranks.start_sum(_flat(bucket))) for bucket in buckets(parts, self._bucket_bytes)
-        ]
+        sums = [(bucket, ranks.start_sum(_flat(bucket))) for bucket in buckets(parts, self._bucket_bytes)]
         for bucket, wait in sums:
             total = torch.split(wait(), [part.numel() for part in bucket])
             torch._foreach_copy_(bucket, [part.view_as(one) for part, one in zip(total, bucket, strict=True)])

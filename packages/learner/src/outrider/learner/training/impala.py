@@ -65,14 +65,14 @@ class IMPALALearner:
         record = self._kept.record_steps()
         for _ in range(self.settings.num_epochs):
             for part, num_rows in parts.shuffled(self._kept.orders):
-                statistics, value_N, target_N = self._step(part, num_rows, entropy_coeff)
+                statistics, value_N, target_N = self._step(part, num_rows, parts.ranks, entropy_coeff)
                 record.add(statistics, num_rows)
             record.end_epoch(rows.first_bad)
         clock.lap("train_s")
         self._kept.end_update(rows, parts.num_rows)
         clock.lap("normalize_s")
         metrics = record.metrics() | {
-            "explained_variance": float(explained_variance(value_N, target_N, self._ranks)),
+            "explained_variance": float(explained_variance(value_N, target_N, parts.ranks)),
             "learning_rate": learning_rate,
             "num_env_steps_trained": float(parts.num_rows),
             "gather_s": rows.gather_s,
@@ -88,7 +88,9 @@ class IMPALALearner:
     def set_state(self, state: StateTree) -> None:
         self._kept.set_state(state)
 
-    def _step(self, rows: Rows, num_rows: int, entropy_coeff: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _step(
+        self, rows: Rows, num_rows: int, ranks: Ranks, entropy_coeff: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Take one gradient step, or skip it.
 
         Returns its STEP_STATISTICS [K] without waiting for them, the values [N], and what they should be.
@@ -112,7 +114,7 @@ class IMPALALearner:
             bounds=bounds,
         )
         if settings.normalize_advantages:
-            advantage_N = standardise(advantage_N, self._ranks)
+            advantage_N = standardise(advantage_N, ranks)
         policy_loss = -(log_prob_N * advantage_N).sum()
         value_loss = ppo_loss.squared_error(outputs.value_N, target_N).sum()
         entropy = entropy_N.sum()
@@ -122,5 +124,5 @@ class IMPALALearner:
             divergence = ppo_loss.divergence_estimate(log_ratio_N, ratio_N).sum()
             cut = (ratio_N > bounds.rho).sum()
             sums = torch.stack((policy_loss, value_loss, entropy, divergence, cut, loss))
-            statistics = self._kept.gradient_step.take(sums / num_rows)
+            statistics = self._kept.gradient_step.take(sums / num_rows, ranks)
         return statistics, outputs.value_N.detach(), target_N

@@ -10,7 +10,7 @@ from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
 from outrider.learner.rows.minibatches import Minibatch, MinibatchSource, Targets
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows
+from outrider.learner.rows.rows import Rows, heard
 from outrider.learner.training.advantage_scale import explained_variance, standardise
 from outrider.learner.training.estimates import Estimates, estimate
 from outrider.learner.training.gae import gae, next_values
@@ -59,7 +59,9 @@ class PPOLearner:
         rows = replace(rows, reward_N=self._kept.scaled_rewards(rows))
         estimates = self._estimate(rows)
         targets = self._targets(rows, estimates)
-        variance = float(explained_variance(targets.value_N, targets.value_target_N, self._ranks))
+        variance = float(
+            explained_variance(targets.value_N, targets.value_target_N, heard(self._ranks, rows))
+        )
         clock.lap("estimate_s")
         metrics = self._train(rows, targets, estimates)
         clock.lap("train_s")
@@ -95,7 +97,7 @@ class PPOLearner:
         )
         target_N = advantage_N + value_N
         if self.settings.normalize_advantages:
-            advantage_N = standardise(advantage_N, self._ranks)
+            advantage_N = standardise(advantage_N, heard(self._ranks, rows))
         parameters = estimates.parameters if rows.parameters is None else rows.parameters
         return Targets(
             advantage_N=advantage_N, value_N=value_N, value_target_N=target_N, parameters=parameters
@@ -109,7 +111,7 @@ class PPOLearner:
             targets=targets,
             sequences=estimates.sequences,
             needs_parameters=settings.use_kl_loss,
-            ranks=self._ranks,
+            ranks=heard(self._ranks, rows),
         )
         coefficients = Coefficients(
             clip=value_at(settings.clip_param, self._kept.num_env_steps),
@@ -125,7 +127,7 @@ class PPOLearner:
             if epoch and settings.recompute_advantages:
                 source.take_targets(self._targets(rows, self._estimate(rows)))
             for minibatch in source.epoch(num_minibatches, self._kept.orders):
-                record.add(self._step(minibatch, coefficients), minibatch.num_rows)
+                record.add(self._step(minibatch, coefficients, source.ranks), minibatch.num_rows)
             mean_kl = record.end_epoch(cause)["mean_kl"]
             if settings.early_stop_kl is not None and mean_kl > settings.early_stop_kl:
                 break
@@ -137,11 +139,11 @@ class PPOLearner:
             "num_env_steps_trained": float(source.num_rows),
         }
 
-    def _step(self, minibatch: Minibatch, coefficients: Coefficients) -> Tensor:
+    def _step(self, minibatch: Minibatch, coefficients: Coefficients, ranks: Ranks) -> Tensor:
         """Take one gradient step, or skip it; returns its STEP_STATISTICS [K] without waiting for them."""
         parameters, value_B = minibatch.forward(self.policy)
         loss, sums = ppo_loss(
             self.policy.distribution, parameters, value_B, minibatch, coefficients, total=torch.sum
         )
         (loss / minibatch.num_rows).backward()  # type: ignore[no-untyped-call]
-        return self._kept.gradient_step.take(sums / minibatch.num_rows)
+        return self._kept.gradient_step.take(sums / minibatch.num_rows, ranks)

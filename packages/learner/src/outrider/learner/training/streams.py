@@ -22,7 +22,7 @@ from torch import Tensor
 
 from outrider.learner.ranks import Ranks
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows, take_streams
+from outrider.learner.rows.rows import Rows, heard, take_streams
 from outrider.learner.rows.sequences import SequenceBatch, sequence_rows, starts_in_sequences
 from outrider.learner.training.gae import next_values
 from outrider.rlmodule import Policy
@@ -92,16 +92,17 @@ class StreamParts:
     """Divides an update's streams, whole, among gradient steps that all ranks take together."""
 
     def __init__(self, rows: Rows, minibatch_size: int | None, ranks: Ranks) -> None:
-        self.rows, self._ranks = rows, ranks
+        self.rows, self.ranks = rows, heard(ranks, rows)
         self._stream_S = np.flatnonzero(rows.length_S)
         counts = torch.zeros(ranks.size, 2, dtype=torch.int64)
         counts[ranks.rank] = torch.tensor([len(rows), len(self._stream_S)])
-        counts = ranks.sum(counts)
+        counts = self.ranks.sum(counts)
         self.num_rows = int(counts[:, 0].sum())
         """Over all ranks."""
         size = self.num_rows if minibatch_size is None else minibatch_size * ranks.size
         # No rank may be left without a stream, since modules need something to run on.
-        self.num_parts = min(-(-self.num_rows // size), int(counts[:, 1].min()))
+        num_streams = int(counts[counts[:, 0] > 0, 1].min())
+        self.num_parts = min(-(-self.num_rows // size), num_streams)
 
     def shuffled(self, orders: RowOrders) -> list[tuple[Rows, int]]:
         """Draw an order; return each part's rows of this rank, and their number over all ranks."""
@@ -110,5 +111,5 @@ class StreamParts:
             return [(self.rows, self.num_rows)]
         order = orders.draw(len(self._stream_S)).numpy()
         parts = [np.sort(part) for part in np.array_split(self._stream_S[order], self.num_parts)]
-        counts = self._ranks.sum(torch.tensor([int(self.rows.length_S[part].sum()) for part in parts]))
+        counts = self.ranks.sum(torch.tensor([int(self.rows.length_S[part].sum()) for part in parts]))
         return [(take_streams(self.rows, p), n) for p, n in zip(parts, counts.tolist(), strict=True)]

@@ -11,7 +11,7 @@ from outrider.learner.learner import StateTree
 from outrider.learner.ranks import OneRank, Ranks
 from outrider.learner.rows.loading import Loader, wait_for
 from outrider.learner.rows.row_orders import DrawnOrders, RowOrders
-from outrider.learner.rows.rows import Rows
+from outrider.learner.rows.rows import Rows, heard
 from outrider.learner.training.gradient_step import GradientStep
 from outrider.learner.training.non_finite import SkippedSteps
 from outrider.learner.training.normalization import RewardScale, observe
@@ -86,11 +86,11 @@ class TrainingState:
 
     def scaled_rewards(self, rows: Rows) -> Tensor:
         """Return the rewards [N] to learn from; to be called once for each update."""
-        return self.reward_scale.scale(self.policy, rows, self.ranks, self._settings.gamma)
+        return self.reward_scale.scale(self.policy, rows, heard(self.ranks, rows), self._settings.gamma)
 
     def end_update(self, rows: Rows, num_rows: int) -> None:
         """Count an update of `num_rows` over all ranks, and the observations that it was made from."""
-        observe(self.policy, rows, self.ranks)
+        observe(self.policy, rows, heard(self.ranks, rows))
         self.num_env_steps += num_rows
         self.num_updates += 1
         self.version += 1
