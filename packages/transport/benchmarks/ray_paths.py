@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 import ray
+from fragment_of_size import fragment_of_size
 from numpy.typing import NDArray
 
 from outrider.testing.machine import machine
 from outrider.transport import LocalWeights
 from outrider.transport.ray_references import RayFragment, RayWeights, put_weights, to_message
-from outrider.wire import EpisodeStatistics, Fragment, Streams, Weights, encode_fragment, summarise
+from outrider.wire import Weights, encode_fragment, summarise
 
 NUM_RUNNERS = 4
-NUM_STREAMS = 8
 SIZES = {"64 KiB": 64 * 2**10, "1 MiB": 2**20, "64 MiB": 64 * 2**20}
 
 
@@ -40,34 +40,6 @@ def make_weights(size_bytes: int) -> Weights:
     tensors = {f"{layer}/weight": np.ones((1024, 1024), np.float32) for layer in range(num_layers)}
     tensors |= {f"{layer}/bias": np.ones(1024, np.float32) for layer in range(num_layers)}
     return Weights(version=1, fingerprint="f00d", tensors=tensors)
-
-
-def make_fragment(size_bytes: int) -> Fragment:
-    """Return a fragment of about `size_bytes`: float32 observations, 4 discrete actions."""
-    observation_size = 128 if size_bytes > 2**20 else 16
-    length = size_bytes // (4 * observation_size + 40) // NUM_STREAMS
-    num_rows = length * NUM_STREAMS
-    next_rows = np.arange(NUM_STREAMS) * length + length - 1
-    observations = np.ones((num_rows, observation_size), np.float32)
-    return Fragment(
-        streams=Streams(
-            lengths=np.full(NUM_STREAMS, length),
-            policy=np.zeros(NUM_STREAMS, np.int32),
-            environment=np.arange(NUM_STREAMS, dtype=np.int32),
-            agent=np.zeros(NUM_STREAMS, np.int32),
-        ),
-        observations={"": observations},
-        actions={"": np.zeros(num_rows, np.int64)},
-        rewards=np.ones(num_rows, np.float32),
-        terminated=np.zeros(num_rows, np.bool_),
-        truncated=np.zeros(num_rows, np.bool_),
-        next_rows=next_rows,
-        next_observations={"": observations[next_rows]},
-        action_log_probs=np.zeros(num_rows, np.float32),
-        action_parameters=np.ones((num_rows, 4), np.float32),
-        policy_version=np.zeros(1, np.int64),
-        episodes=EpisodeStatistics(returns=np.zeros(0, np.float32), lengths=np.zeros(0, np.int64)),
-    )
 
 
 @ray.remote(num_cpus=0)
@@ -88,7 +60,7 @@ class Runner:
         np.copyto(self._own_array, ray.get(refs[0]))
 
     def prepare_fragment(self, size_bytes: int) -> None:
-        self._fragment = make_fragment(size_bytes)
+        self._fragment = fragment_of_size(size_bytes, 128 if size_bytes > 2**20 else 16)
         self._array = np.ones(encode_fragment(self._fragment).num_bytes, np.uint8)
 
     def sample(self) -> Any:  # noqa: ANN401  (what `to_message` makes, as Ray sees it)
@@ -106,7 +78,7 @@ class Learner:
     """Both sides' learner: it loads what the runner made, and looks at one byte."""
 
     def __init__(self) -> None:
-        self._summary = summarise(make_fragment(2**16))
+        self._summary = summarise(fragment_of_size(2**16, 16))
 
     def load(self, refs: list[Any]) -> float:
         return float(RayFragment(refs[0], self._summary).load().rewards[-1])
