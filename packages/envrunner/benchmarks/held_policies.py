@@ -7,6 +7,9 @@ every policy, as runners without a bound do; "held" those that play and as many 
 The speed is that of two runners in this process whose 64 policies stay, one that holds whatever it is given
 and one with a bound, in turn: what looking after held policies costs where none is fetched.
 
+The waits are those of a runner in this process for policies of matchups, of which it knows who plays next,
+and where a function draws the same ones, of which it does not; each answer takes --trip-ms.
+
     python packages/envrunner/benchmarks/held_policies.py --policies 1000 10000 --updates 4 --rounds 20
 """
 
@@ -25,7 +28,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -34,8 +37,10 @@ from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings, RunnerFle
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.farm.process_runners import ProcessRunners
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.envrunner.policies.matchups import MatchupMapping, Matchups
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
+from outrider.envrunner.policies.some_policies import of_policies
 from outrider.testing.stacked_mlp_graph import stacked_mlp_graph, stacked_mlp_weights
 from outrider.transport import LocalWeights
 from outrider.transport.stream_connection import StreamConnection
@@ -155,12 +160,50 @@ def speed(num_rounds: int) -> list[float]:
     return ratios[3:]
 
 
+def waits(num_envs: int, trip_s: float, *, is_known: bool) -> tuple[float, float]:
+    """Return requests for policies for each fragment, and the share of its time that waits for them take."""
+    num_policies, num_fragments = 1000, 10
+    pairs = np.random.default_rng(0).integers(num_policies, size=(2 * num_policies, NUM_AGENTS))
+    matchups = Matchups([(1.0, {"0": str(one), "1": str(other)}) for one, other in pairs])
+    mapping = MatchupMapping(matchups, ("0", "1"), {str(number): number for number in range(num_policies)})
+
+    def drawn(agent: str, episode: Episode) -> str:
+        same = Episode(id_="", environment=0, number=0, seed=episode.seed)
+        return str(mapping.assign(same)[int(agent)])
+
+    def fetch(wanted: Any, _: Any) -> Weights:
+        waited.append(perf_counter())
+        sleep(trip_s)
+        found = of_policies(newest, wanted)
+        waited[-1] = perf_counter() - waited[-1]
+        return found
+
+    plan = plan_of(num_policies, None, drawn)
+    settings = replace(plan.settings, num_envs_per_env_runner=num_envs)
+    runner = replace(plan, settings=settings, mapping=matchups if is_known else drawn).make_runner(
+        0, 0, fetch
+    )
+    waited: list[float] = []
+    weights, start = weights_of(num_policies), 0.0
+    for version in range(num_fragments + 2):
+        if version == 2:  # all begin at once in the first
+            waited.clear()
+            start = perf_counter()
+        newest = at_version(weights, version).load()
+        runner.set_weights(of_policies(newest, runner.held))
+        runner.sample()
+    share = sum(waited) / (perf_counter() - start)
+    runner.close()
+    return len(waited) / num_fragments, share
+
+
 def main() -> None:
     """Print all of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--policies", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--policies", type=int, nargs="*", default=[1000, 10000])
     parser.add_argument("--updates", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--trip-ms", type=float, nargs="*", default=[1.0, 20.0])
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     print(f"{'policies':>9} {'':>5} {'first update':>14} {'each later':>12} {'resident':>10}")
@@ -177,6 +220,16 @@ def main() -> None:
             f"speed with a bound / without, all held: {statistics.median(ratios):.3f} "
             f"[{min(ratios):.3f}, {max(ratios):.3f}]"
         )
+    for trip_ms in given.trip_ms:
+        for num_envs in (2, 8, 32):
+            (before, waited), (after, waits_now) = (
+                waits(num_envs, trip_ms / 1e3, is_known=is_known) for is_known in (False, True)
+            )
+            print(
+                f"{num_envs} environments, {trip_ms:g} ms: {before:.1f} requests for a fragment, "
+                f"{waited:.0%} of its time; who plays next is known: {after:.1f}, {waits_now:.0%}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.fleet.planned_runner import PlannedRunner
+from outrider.envrunner.policies.fetched_policies import FetchedPolicies
+from outrider.envrunner.policies.matchups import Matchups
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.envrunner.policies.some_policies import of_policies
@@ -163,6 +165,60 @@ def test_who_is_held_is_not_fetched_again() -> None:
         source.runner.sample()
     assert (source.num_fetches, source.num_sent) == (1, 2 + 2)
     source.runner.close()
+
+
+PAIRS = [(number, (number + 3) % NUM_POLICIES) for number in range(NUM_POLICIES)]
+MATCHUPS = Matchups([(1.0, {"0": str(one), "1": str(other)}) for one, other in PAIRS])
+
+
+def test_who_is_known_to_play_next_is_fetched_along() -> None:
+    one = EnvRunnerSettings(num_envs_per_env_runner=1, max_policies_per_env_runner=AT_MOST)
+    source, everything = (
+        Source(settings=one, mapping=MATCHUPS),
+        plan(settings=one, mapping=MATCHUPS).make_runner(0, 0),
+    )
+    num_begun = 1
+    for version in range(40):
+        source.update(weights(version, dict.fromkeys(range(NUM_POLICIES), version)))
+        everything.set_weights(source.newest)
+        sampled = source.runner.sample()
+        assert_same(sampled, everything.sample())
+        num_begun += len(sampled.episodes.lengths)
+    assert num_begun > 15
+    assert source.num_fetches <= (num_begun + 1) // 2
+    source.runner.close()
+    everything.close()
+
+
+def test_a_function_is_asked_of_no_episode_before_it_begins() -> None:
+    asked: list[int] = []
+
+    def noted(agent: str, episode: Episode) -> str:
+        asked.append(episode.number)
+        return draw(agent, episode)
+
+    source = Source(mapping=noted)
+    source.update(weights(0, {}))
+    num_ended = len(source.runner.sample().episodes.lengths)
+    assert len(asked) == 2 * (3 + num_ended)
+    source.runner.close()
+
+
+def test_who_plays_next_and_did_not_come_is_fetched_when_it_plays() -> None:
+    wants: list[list[int]] = []
+
+    def fetch(wanted: NDArray[np.int32], _: NDArray[np.int32]) -> Weights:
+        wants.append(wanted.tolist())
+        return of_policies(weights(0, {}), wanted[wanted != 4])
+
+    fetched = FetchedPolicies(fetch, AT_MOST)
+    fetched.play(np.array([2, 3], np.int32), 0, lambda: np.array([4, 6], np.int32))
+    assert fetched.held.tolist() == [2, 3, 6]
+    with pytest.raises(
+        ValueError, match="policy number 4 plays, and version 0 of the weights has none of it"
+    ):
+        fetched.play(np.array([4, 6], np.int32), 0)
+    assert wants == [[2, 3, 4, 6], [4]]
 
 
 def test_who_begins_after_the_last_step_is_fetched_with_the_next_fragment() -> None:

@@ -22,22 +22,28 @@ def lists(pair: tuple[np.ndarray, np.ndarray]) -> tuple[list[int], list[int]]:
 
 
 players = st.lists(st.integers(0, 12), min_size=1, max_size=AT_MOST)
-events = st.lists(st.tuples(st.sampled_from(["play", "admit", "keep_only"]), players), max_size=40)
+kinds = st.sampled_from(["play", "admit", "keep_only", "lose"])
+events = st.lists(st.tuples(kinds, players, players), max_size=40)
 
 
 @given(events)
 def test_who_plays_is_held_and_never_more_than_may_be_and_told_are_all_that_come_and_go(
-    happened: list[tuple[str, list[int]]],
+    happened: list[tuple[str, list[int], list[int]]],
 ) -> None:
     held, known = HeldPolicies(AT_MOST), set[int]()
-    for what, who in happened:
+    for what, who, soon in happened:
         policies = numbers(*who)
         if what == "play":
-            wanted, dropped = held.play(policies)
+            missing = set(who) - known
+            wanted, dropped = held.play(policies, lambda soon=soon: numbers(*soon))
+            assert missing <= set(wanted.tolist()) <= (missing | set(soon) if missing else set())
             assert not known & set(wanted.tolist())
             assert not set(who) & set(dropped.tolist())
             known = (known | set(wanted.tolist())) - set(dropped.tolist())
             assert set(who) <= known
+        elif what == "lose":
+            held.lose(numbers(*known & set(who)))
+            known -= set(who)
         elif what == "admit":
             kept = held.admit(np.unique(policies))
             known |= set(np.unique(policies)[kept].tolist())
@@ -55,6 +61,14 @@ def test_those_that_played_longest_ago_are_dropped() -> None:
     assert lists(held.play(numbers(7, 9))) == ([9], [2])
     assert lists(held.play(numbers(2, 2))) == ([2], [4])
     assert lists(held.play(numbers(9, 7))) == ([], [])
+
+
+def test_who_plays_next_comes_with_who_is_missing_as_far_as_there_is_room() -> None:
+    held = HeldPolicies(4)
+    assert lists(held.play(numbers(1, 2), lambda: numbers(1, 5, 6, 7))) == ([1, 2, 5, 6], [])
+    assert lists(held.play(numbers(5, 6), lambda: numbers(8))) == ([], [])  # nobody is missing
+    assert lists(held.play(numbers(5, 9), lambda: numbers(2, 3))) == ([3, 9], [1, 6])  # 2 is kept for it
+    assert held.numbers.tolist() == [2, 3, 5, 9]
 
 
 def test_what_comes_unasked_is_held_while_there_is_room_for_all() -> None:

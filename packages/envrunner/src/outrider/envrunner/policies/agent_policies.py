@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.policies.matchups import MatchupMapping
 from outrider.envrunner.policies.policy_fit import PolicyFit
 from outrider.envrunner.policies.policy_mapping import Episode, PolicyMapping
 
@@ -29,21 +30,23 @@ class AgentPolicies:
         """[E] episodes that have begun."""
         self._assigned: list[NDArray[np.int32] | None] = [None] * num_envs
         """What the mapping said last of each copy: most mappings say the same array again."""
+        self._ahead: dict[str, NDArray[np.int32]] = {}
+        """By id, what it said of episodes that have not begun."""
 
     def allow(self, fit: PolicyFit) -> None:
         """Assign these policies only."""
         self.fit = fit
-        self._assigned = [None] * len(self._assigned)
+        self._forget()
 
     def ask(self, mapping: PolicyMapping) -> None:
         """Ask another mapping from now on."""
         self._mapping = mapping
-        self._assigned = [None] * len(self._assigned)
+        self._forget()
 
     def resume(self, policy_S: NDArray[np.int32]) -> None:
         """Continue with policies that were assigned before."""
         self.policy_S = policy_S
-        self._assigned = [None] * len(self._assigned)
+        self._forget()
 
     def stacks(self) -> Indices:
         """Return [S] the index of the stack of each slot's policy."""
@@ -57,7 +60,7 @@ class AgentPolicies:
         before_S = self.policy_S
         policy_EA = before_S.reshape(self._shape)
         for environment in environments.tolist():
-            policy = self._mapping.assign(self._episode(environment, incarnation))
+            policy = self._assign(self._episode(environment, incarnation))
             self.num_episodes_E[environment] += 1
             if policy is self._assigned[environment]:
                 continue
@@ -69,6 +72,26 @@ class AgentPolicies:
                     policy_EA = self.policy_S.reshape(self._shape)
                 policy_EA[environment] = policy
         return _NOBODY if self.policy_S is before_S else np.flatnonzero(self.policy_S != before_S)
+
+    def next_policies(self, incarnation: int) -> NDArray[np.int32]:
+        """Return who plays in the next episodes of all copies, as far as that is known now.
+
+        Matchups say it. A function may look at what happens until then.
+        """
+        if not isinstance(self._mapping, MatchupMapping):
+            return np.zeros(0, np.int32)
+        episodes = [self._episode(environment, incarnation) for environment in range(self._shape[0])]
+        self._ahead = {episode.id_: self._assign(episode) for episode in episodes}
+        return np.concatenate(list(self._ahead.values()))
+
+    def _assign(self, episode: Episode) -> NDArray[np.int32]:
+        ahead = self._ahead.get(episode.id_)
+        return self._mapping.assign(episode) if ahead is None else ahead
+
+    def _forget(self) -> None:
+        """Ask the mapping of every copy again."""
+        self._assigned = [None] * len(self._assigned)
+        self._ahead = {}
 
     def _episode(self, environment: int, incarnation: int) -> Episode:
         copy, number = self._first + environment, int(self.num_episodes_E[environment])

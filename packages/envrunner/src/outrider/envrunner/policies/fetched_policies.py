@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -78,23 +78,30 @@ class FetchedPolicies:
         """Take the next weights whatever their version."""
         self._fetched_at[:] = 0
 
-    def play(self, policy_S: NDArray[np.int32], version: int) -> None:
+    def play(
+        self,
+        policy_S: NDArray[np.int32],
+        version: int,
+        soon: Callable[[], NDArray[np.int32]] | None = None,
+    ) -> None:
         """Fetch those of the players that are not held, in one call; some that rest are dropped for it.
 
-        Raises ConnectionError where they cannot be had, and ValueError where others came.
+        Where there are any, those who play `soon` come with them. Raises ConnectionError where they cannot
+        be had, and ValueError where others came.
         """
-        wanted, dropped = self._held.play(policy_S)
+        wanted, dropped = self._held.play(policy_S, soon)
         self._drop(dropped)
         if not len(wanted):
             return
         weights = self._fetch(wanted, dropped)
         came = [stack.policies for stack in weights.stacks]
-        missing = np.setdiff1d(wanted, np.concatenate(came) if came else [])
-        if len(missing):
+        missing = np.setdiff1d(wanted, np.concatenate(came) if came else []).astype(np.int32)
+        for number in missing[np.isin(missing, policy_S)].tolist():
             raise ValueError(
-                f"policy number {missing[0]} plays, and version {weights.version} of the weights has none "
-                "of it; publish it before it plays"
+                f"policy number {number} plays, and version {weights.version} of the weights has none of it; "
+                "publish it before it plays"
             )
+        self._held.lose(missing)
         assert weights.version >= version, f"version {weights.version} came, and {version} acts"
         num_more = int(wanted.max()) + 1 - len(self._fetched_at)
         self._fetched_at = np.append(self._fetched_at, np.zeros(max(0, num_more), np.int64))

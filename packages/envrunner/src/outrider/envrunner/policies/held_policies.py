@@ -2,9 +2,18 @@
 
 at most 3, who plays     red blue      red green     red old        red blue
 held                     red blue      + green       + old - blue   + blue - green
+
+Where anybody is missing, those who are known to play next come with them, as far as there is room:
+
+at most 4, who plays     red blue      red green     red old
+who plays next           red green     red old       red blue
+held                     red blue      the same      + old - green
+                         + green                     + blue
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +42,23 @@ class HeldPolicies:
         """Who is held, ascending."""
         return np.flatnonzero(self._is_held).astype(np.int32)
 
-    def play(self, policies: Numbers) -> tuple[Numbers, Numbers]:
+    def play(self, policies: Numbers, soon: Callable[[], Numbers] | None = None) -> tuple[Numbers, Numbers]:
         """Note who plays from now on; return who is to be fetched, and who is dropped for it.
 
-        Those to be fetched are held from here on.
+        Those to be fetched are held from here on. Where there are any, `soon` is asked who plays next.
         """
         self._know(policies)
         self._now += 1
         self._last_played[policies] = self._now
         missing = np.unique(policies[~self._is_held[policies]])
+        if len(missing) and soon is not None:
+            missing = np.union1d(missing, self._missing_soon(soon())).astype(np.int32)
         self._is_held[missing] = True
         return missing, self._drop_oldest()
+
+    def lose(self, policies: Numbers) -> None:
+        """Hold these no more: they did not come."""
+        self._is_held[policies] = False
 
     def admit(self, policies: Numbers) -> NDArray[np.bool_]:
         """Return for each of the policies that were sent without being asked for whether it is kept.
@@ -64,6 +79,16 @@ class HeldPolicies:
         gone[policies[policies < len(gone)]] = False
         self._is_held &= ~gone
         return np.flatnonzero(gone).astype(np.int32)
+
+    def _missing_soon(self, soon: Numbers) -> Numbers:
+        """Return who of those is to be fetched; room is kept for the others of them that are held."""
+        self._know(soon)
+        is_new = self._last_played[soon] < self._now
+        num_room = self._at_most - int(np.count_nonzero(self._last_played == self._now))
+        chosen = np.unique(soon[is_new])[:num_room]
+        self._last_played[chosen] = self._now
+        missing: Numbers = chosen[~self._is_held[chosen]]
+        return missing
 
     def _drop_oldest(self) -> Numbers:
         num_over = int(np.count_nonzero(self._is_held)) - self._at_most

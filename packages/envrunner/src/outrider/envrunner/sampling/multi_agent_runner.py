@@ -152,7 +152,7 @@ class MultiAgentRunner:
         step = self._reset() if self._step is None else self._step
         self._step = None  # an error or Ctrl-C within the fragment means new episodes
         if self._fetched is not None:
-            self._fetched.play(self._policies.policy_S, self._version)
+            self._fetched.play(self._policies.policy_S, self._version, self._next_policies)
         num_episodes_E = self._policies.num_episodes_E.copy()
         stack_S = self._policies.stacks()
         self._buffer.begin(
@@ -310,10 +310,13 @@ class MultiAgentRunner:
             policy_S, stack_S = self._policies.policy_S, self._policies.stacks()
             if self._fetched is not None and number + 1 < self._num_steps:  # then newer ones may come
                 assert self._version is not None
-                self._fetched.play(policy_S, self._version)
+                self._fetched.play(policy_S, self._version, self._next_policies)
             versions = self._versions(policy_S[changed])
             self._buffer.change_policy(changed, policy_S[changed], stack_S[changed], versions)
             self._layouts.assign(policy_S, stack_S)
+
+    def _next_policies(self) -> NDArray[np.int32]:
+        return self._policies.next_policies(self._running.incarnation)
 
     def _versions(self, policy: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return of which version the weights of policies are: a fetched one may be newer than the rest."""
