@@ -59,13 +59,14 @@ def test_a_function_of_this_script_maps_agents_there_and_can_be_replaced_by_matc
 
 
 def many(num_env_runners: int) -> PPOConfig:
-    """Let three of twelve policies play in each episode, of which a runner holds six."""
+    """Let three of twelve policies, half of which remember, play in each episode; a runner holds six."""
 
     def drawn(agent: str, episode: Any) -> str:
         return f"{int(agent) * 4 + episode.rng.integers(4)}"
 
-    names = [str(number) for number in range(12)]
-    made = config(num_env_runners, policies=names, policy_mapping_fn=drawn)
+    remembering = PolicySpec(rl_module={"use_lstm": True, "lstm_cell_size": 8})
+    policies = {str(number): remembering if number % 2 else None for number in range(12)}
+    made = config(num_env_runners, policies=policies, policy_mapping_fn=drawn)
     return made.env_runners(max_policies_per_env_runner=6) if num_env_runners else made
 
 
