@@ -7,6 +7,8 @@ import pytest
 
 from compared_runs import weights_by_policy
 from outrider.algorithm import Algorithm, PPOConfig
+from outrider.transport.ray_pieces import PolicyPieces, RayPolicies
+from outrider.wire import Weights
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -70,3 +72,24 @@ def test_a_runner_that_reads_the_policies_that_play_gives_the_weights_of_one_tha
             for _ in range(4):
                 algorithm.train()
         assert_same(here, elsewhere)
+
+
+def test_a_runner_reads_the_policies_that_play_where_ranks_on_ray_learn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put, versions = PolicyPieces.put, []
+
+    def noted(self: PolicyPieces, weights: Weights) -> RayPolicies:
+        versions.append(weights.version)
+        return put(self, weights)
+
+    monkeypatch.setattr(PolicyPieces, "put", noted)
+    ranks = many(1).learners(num_learners=2, num_cpus_per_learner=0)
+    with many(0).build() as here, ranks.training(train_batch_size_per_learner=32).build() as elsewhere:
+        for algorithm in (here, elsewhere):
+            for _ in range(2):
+                algorithm.train()
+        expected, found = weights_by_policy(here), weights_by_policy(elsewhere)
+    for name, tensor in expected.items():
+        np.testing.assert_allclose(found[name], tensor, atol=1e-5, err_msg=name)
+    assert versions[:2] == [0, 1]

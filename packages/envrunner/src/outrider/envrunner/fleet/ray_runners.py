@@ -263,13 +263,22 @@ class RayRunners:
         in_pieces = selection is not None and selection.is_on_demand and actor.takes_pieces
         since = _IN_PIECES if in_pieces else actor.acted
         if since not in self._put:
-            if isinstance(weights, RayWeights):  # a rank put them
+            if in_pieces:
+                self._put[since] = self._in_pieces(weights)
+            elif isinstance(weights, RayWeights):  # a rank put them
                 self._put[since] = weights
-            elif in_pieces:
-                self._put[since] = self._pieces.put(weights.load())
             else:
                 self._put[since] = put_weights(weights if selection is None else selection.of(weights, since))
         return self._put[since]
+
+    def _in_pieces(self, weights: WeightsReference) -> RayWeights | RayPolicies:
+        """Put pieces of which runners fetch some, so that no node but this one needs all of the weights."""
+        try:
+            return self._pieces.put(weights.load())
+        except (ConnectionError, TimeoutError):
+            if not isinstance(weights, RayWeights):
+                raise
+            return weights  # gone: runners find that out, and go on with those that they have
 
     def _send_offer(self, actor: _Actor) -> None:
         if self._offered is not None:
