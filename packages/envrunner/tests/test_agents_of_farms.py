@@ -16,6 +16,7 @@ from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway.agents_misfit import agents_misfit
 from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.policies.matchups import Matchups
 from outrider.testing.duel import Duel, duel_plan
 from outrider.testing.runner_pool_conformance import pool_setup
 from outrider.wire import Hello, Limits, Refusal, RefusalReason, session
@@ -29,6 +30,7 @@ COPIES = replace(
     PLAN,
     agents=("0", "1"),
     num_agents=2,
+    mapping=Matchups([(1.0, {"0": "main", "1": "old"})]),
     environment_agents=replace(
         PLAN.environment_agents,  # type: ignore[type-var]  # it is there
         names=("0", "1"),
