@@ -140,16 +140,12 @@ class ServiceAsyncLearnerGroup:
         """See `AsksPolicies`."""
         while True:
             try:
-                request = self._session.ask_policies(call)
-                deadline = time.monotonic() + self._session.timeout_s
-                while True:
-                    taken = self._session.hear_before(deadline, "answer what was asked of policies")
-                    if (answer := self._session.answer(request, taken)) is not None:
-                        self._session.note(answer, note)
-                        return answer
-                    self._take_in(taken)
+                answer = self._session.ask_policies(call, self._take_in)
             except LostServiceError as error:
                 self._go_back(error)
+                continue
+            self._session.note(answer, note)
+            return answer
 
     def close(self) -> None:
         self._session.close()

@@ -104,15 +104,12 @@ class ServiceLearnerGroup:
         """See `AsksPolicies`."""
         while True:
             try:
-                request = self._session.ask_policies(call)
-                deadline = time.monotonic() + self._session.timeout_s
-                while True:
-                    taken = self._session.hear_before(deadline, "answer what was asked of policies")
-                    if (answer := self._session.answer(request, taken)) is not None:
-                        self._session.note(answer, note)
-                        return answer
+                answer = self._session.ask_policies(call)
             except LostServiceError as error:
                 self._session.go_back(error)
+                continue
+            self._session.note(answer, note)
+            return answer
 
     def close(self) -> None:
         self._session.close()

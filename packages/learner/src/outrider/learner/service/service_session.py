@@ -168,20 +168,22 @@ class ServiceSession:
         """Leave the service."""
         self.connection.close()
 
-    def ask_policies(self, call: Mapping[str, Any]) -> int:
-        """Ask about policies, or for a change of them, and return the number of the request."""
-        self._num_requests += 1
-        self.connection.send(session.LearnPolicies(self._num_requests), encode_tree(call).pieces())
-        return self._num_requests
+    def ask_policies(
+        self, call: Mapping[str, Any], take_in: Callable[[Message], object] = lambda _: None
+    ) -> dict[str, Any]:
+        """Ask about policies, or for a change of them, and return the answer; `take_in` gets what else comes.
 
-    def answer(self, request: int, taken: Message) -> dict[str, Any] | None:
-        """Return what a message answers to a call of `ask_policies`, or None where it does not.
-
-        Raises ValueError where it could not be done.
+        Raises ValueError where it could not be done, LostServiceError, and TimeoutError.
         """
-        message, attachment = taken
-        if not isinstance(message, session.LearnPoliciesAnswer) or message.request != request:
-            return None
+        self._num_requests += 1
+        request, deadline = self._num_requests, time.monotonic() + self.timeout_s
+        self.connection.send(session.LearnPolicies(request), encode_tree(call).pieces())
+        while True:
+            taken = self.hear_before(deadline, "answer what was asked of policies")
+            message, attachment = taken
+            if isinstance(message, session.LearnPoliciesAnswer) and message.request == request:
+                break
+            take_in(taken)
         answer: dict[str, Any] = read_state(attachment)
         if error := answer.get("error"):
             raise ValueError(str(error))
@@ -213,12 +215,7 @@ class ServiceSession:
         self._connect(self._changed.plan_of(state), state)
         version = int(state["version"])
         for call in self._changed.calls_after(state):
-            request = self.ask_policies(call)
-            deadline = time.monotonic() + self.timeout_s
-            answer = None
-            while answer is None:
-                answer = self.answer(request, self.hear_before(deadline, "change policies"))
-            version = int(answer["version"])
+            version = int(self.ask_policies(call)["version"])
         self.recovery.changed(self._changed.num_versions, version)
 
     def _ask_for_state(self) -> int:
