@@ -3,10 +3,10 @@
     python packages/algorithm/benchmarks/simple_spread.py --seeds 3 --steps 50000
 
 The environment is that of mpe2, with discrete actions, three agents and episodes of 25 steps, the same build
-for all. In every contender one policy plays all three agents. Each trains in a process of its own with one
-thread, all in turn within a seed, for the same number of environment steps. Evaluations, the same for all and
-not counted, play 200 episodes with fixed seeds, once with most likely actions and once with drawn ones.
-Returns are sums over the agents; gains are over random actions in the same episodes.
+for all. One policy plays all three agents, unless a contender says otherwise. Each trains in a process of its
+own with one thread, all in turn within a seed, for the same number of environment steps. Evaluations, the same
+for all and not counted, play 200 episodes with fixed seeds, once with most likely actions and once with drawn
+ones. Returns are sums over the agents; gains are over random actions in the same episodes.
 
 outrider mappo         values from the environment's global state (critic="central")
 outrider ippo          values from what an agent sees; all else the same
@@ -15,6 +15,7 @@ rllib                  PPO with the settings of examples/multi_agent/pettingzoo_
                        (batches of 4,000 environment steps, 30 epochs, minibatches of 128, lr 5e-5)
 rllib, our settings    the settings of outrider ippo as far as RLlib has them; its rewards are not scaled, so
                        its clip of the squared value error is lifted and the gradients are clipped the same
+..., per agent         likewise, and a policy for each agent
 
 ..., its settings      outrider with those of RLlib, but values have layers of their own: with shared ones and
                        rewards that are not scaled, values so far from 0 take over the layers. RLlib's do not
@@ -22,8 +23,10 @@ rllib, our settings    the settings of outrider ippo as far as RLlib has them; i
 ..., anew              likewise, and recompute_advantages=True
 ..., limit ends        likewise, not anew, and the time limit of 25 steps is a termination: nothing is worth
                        anything after it. RLlib takes it for one wherever there are several agents
-..., no values         likewise, truncated, and values stay near 0 (vf_loss_coeff=0)
-rllib, values learn    its clip of the value error is lifted, and values have layers of their own
+..., gamma 0.95        likewise, not anew, and a horizon of 20 steps instead of 100
+..., no values         likewise, not anew, and values stay near 0 (vf_loss_coeff=0)
+rllib, per agent       a policy for each agent
+rllib, values learn    one policy; its clip of the value error is lifted, and values have layers of their own
 ..., and bootstrap     likewise, and what is truncated has the value of what followed, as with one agent
 """
 
@@ -119,7 +122,13 @@ def limit_that_ends(**options: Any) -> Any:  # noqa: ANN401 - a parallel environ
 
 
 def train_outrider(
-    seed: int, critic: str, *, has_its_settings: bool, limit_ends: bool = False, **training: float
+    seed: int,
+    critic: str,
+    *,
+    has_its_settings: bool,
+    limit_ends: bool = False,
+    policies: str = "shared",
+    **training: float,
 ) -> Training:
     import torch
 
@@ -129,7 +138,7 @@ def train_outrider(
         PPOConfig()
         .environment(limit_that_ends if limit_ends else "mpe2.simple_spread_v3:parallel_env")
         .env_runners(num_envs_per_env_runner=8 if has_its_settings else NUM_ENVS)
-        .multi_agent(policies="shared", critic=critic)
+        .multi_agent(policies=policies, critic=critic)
         .debugging(seed=seed)
     )
     if has_its_settings:
@@ -151,19 +160,30 @@ def train_outrider(
             if critic == "central":
                 leaves["critic"] = torch.zeros(len(observations), 54)  # which no action depends on
             with torch.no_grad():
-                parameters, _ = policy(leaves)
-            return np.asarray(parameters.numpy())
+                parameters = torch.stack([policy(leaves)[0] for policy in acting])
+            return np.asarray(of_each_agent(parameters.numpy()))
 
-        policy = algorithm.policies["shared"]
+        acting = list(algorithm.policies.values())
         yield 0, logits
         while True:
             metrics = algorithm.train()
-            policy = algorithm.policies["shared"]
+            acting = list(algorithm.policies.values())
             yield int(metrics["num_env_steps"]), logits
 
 
+def of_each_agent(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take from what each policy says of each agent [policies, agents, 5] what the agent's own says."""
+    num_policies, num_agents = logits.shape[:2]
+    return logits[np.arange(num_agents) % num_policies, np.arange(num_agents)]
+
+
 def train_rllib(
-    seed: int, *, has_our_settings: bool = False, values_learn: bool = False, bootstraps: bool = False
+    seed: int,
+    *,
+    has_our_settings: bool = False,
+    values_learn: bool = False,
+    bootstraps: bool = False,
+    policies: tuple[str, ...] = ("p0",),
 ) -> Training:
     import logging
 
@@ -185,7 +205,10 @@ def train_rllib(
         PPOConfig()
         .environment("simple_spread")
         .env_runners(num_env_runners=0, num_envs_per_env_runner=NUM_ENVS if has_our_settings else 8)
-        .multi_agent(policies={"p0"}, policy_mapping_fn=lambda *_args, **_kwargs: "p0")
+        .multi_agent(
+            policies=set(policies),
+            policy_mapping_fn=lambda agent, *_, **__: agent if agent in policies else policies[0],
+        )
         .debugging(seed=seed)
     )
     model = DefaultModelConfig(vf_share_layers=True)
@@ -215,23 +238,25 @@ def train_rllib(
     if bootstraps:
         _let_truncated_agents_bootstrap()
     config.rl_module(
-        rl_module_spec=MultiRLModuleSpec(rl_module_specs={"p0": RLModuleSpec()}), model_config=model
+        rl_module_spec=MultiRLModuleSpec(rl_module_specs={name: RLModuleSpec() for name in policies}),
+        model_config=model,
     )
     algorithm = config.build_algo()
 
     def logits(observations: NDArray[np.float32]) -> NDArray[np.float32]:
+        leaves = {"obs": torch.from_numpy(normalized(observations))}
         with torch.no_grad():
-            out = module.forward_inference({"obs": torch.from_numpy(normalized(observations))})
-        return np.asarray(out["action_dist_inputs"].numpy())
+            outputs = [module.forward_inference(leaves)["action_dist_inputs"] for module in acting]
+        return of_each_agent(torch.stack(outputs).numpy())
 
     def normalized(observations: NDArray[np.float32]) -> NDArray[np.float32]:
         return _filtered(algorithm, observations) if has_our_settings else observations
 
-    module = algorithm.get_module("p0")
+    acting = [algorithm.get_module(name) for name in policies]
     yield 0, logits
     while True:
         metrics = algorithm.train()
-        module = algorithm.get_module("p0")
+        acting = [algorithm.get_module(name) for name in policies]
         yield int(metrics["env_runners"]["num_env_steps_sampled_lifetime"]), logits
 
 
@@ -277,13 +302,22 @@ CONTENDERS: dict[str, Callable[[int], Training]] = {
     "outrider ippo, anew": partial(
         train_outrider, critic="own", has_its_settings=False, recompute_advantages=True
     ),
+    "outrider ippo, anew, per agent": partial(
+        train_outrider,
+        critic="own",
+        has_its_settings=False,
+        policies="per_agent",
+        recompute_advantages=True,
+    ),
     "outrider mappo, its settings": partial(ITS, critic="central"),
     "outrider ippo, its settings": partial(ITS, critic="own"),
     "outrider mappo, its settings, anew": partial(ITS, critic="central", recompute_advantages=True),
     "outrider ippo, its settings, anew": partial(ITS, critic="own", recompute_advantages=True),
     "outrider ippo, its settings, limit ends": partial(ITS, critic="own", limit_ends=True),
     "outrider ippo, its settings, no values": partial(ITS, critic="own", vf_loss_coeff=0.0),
+    "outrider ippo, its settings, gamma 0.95": partial(ITS, critic="own", gamma=0.95),
     "rllib": train_rllib,
+    "rllib, per agent": partial(train_rllib, policies=("agent_0", "agent_1", "agent_2")),
     "rllib, values learn": partial(train_rllib, values_learn=True),
     "rllib, values learn and bootstrap": partial(train_rllib, values_learn=True, bootstraps=True),
     "rllib, our settings": partial(train_rllib, has_our_settings=True),
