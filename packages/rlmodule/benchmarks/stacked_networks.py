@@ -58,11 +58,15 @@ def recipe(space: BoxSpace, encoder: Any = "auto", network: Any = None) -> Polic
     )
 
 
+FEW: Any = {"act": ((4, 1), (64, 1), (64, 8)), "learn": ((4, 8), (16, 32), (64, 8))}
+"""Policies, and rows of each."""
+MANY: Any = {"act": (*FEW["act"], (1000, 1), (1000, 8)), "learn": FEW["learn"]}
 NETWORKS = {
-    "Nature CNN, 84x84x4": (recipe(pixels(84, 84, 4), "nature_cnn"), (4, 64)),
-    "IMPALA ResNet, 10x10x3": (recipe(pixels(10, 10, 3), "impala_resnet"), (4, 64)),
-    "own, 2x64 with norms": (recipe(POSITION, network=Normed), (4, 64, 1000)),
-    "MLP, 2x64": (recipe(POSITION), (4, 64, 1000)),
+    "Nature CNN, 84x84x4": (recipe(pixels(84, 84, 4), "nature_cnn"), FEW),
+    "IMPALA ResNet, 42x42x3": (recipe(pixels(42, 42, 3), "impala_resnet"), FEW),
+    "IMPALA ResNet, 10x10x3": (recipe(pixels(10, 10, 3), "impala_resnet"), FEW),
+    "own, 2x64 with norms": (recipe(POSITION, network=Normed), MANY),
+    "MLP, 2x64": (recipe(POSITION), MANY),
 }
 
 
@@ -72,18 +76,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="how often the ways take turns")
     num_rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
+    torch.empty(31 << 20, dtype=torch.uint8)  # glibc keeps freed memory from here on, as in learners
     print(
         f"{platform.machine()}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}, one thread"
     )
-    for name, (made_of, sizes) in NETWORKS.items():
-        for num_policies in sizes:
-            stack = PolicyStack(made_of, range(num_policies))
-            for num_rows in (1, 8):
+    for name, (made_of, cases) in NETWORKS.items():
+        for what, ways in (("act", acting), ("learn", learning)):
+            for num_policies, num_rows in cases[what]:
+                stack = PolicyStack(made_of, range(num_policies))
                 rows = drawn(made_of.observation_space, num_policies, num_rows)
-                race(f"act    {name}, P {num_policies}, rows {num_rows}", acting(stack, rows), num_rounds)
-            if num_policies < 1000:
-                rows = drawn(made_of.observation_space, num_policies, 8)
-                race(f"learn  {name}, P {num_policies}, rows 8", learning(stack, rows), num_rounds)
+                race(f"{what:6s} {name}, P {num_policies}, rows {num_rows}", ways(stack, rows), num_rounds)
 
 
 def drawn(space: Any, *axes: int) -> Tensor:
@@ -182,7 +184,7 @@ def race(title: str, ways: Mapping[str, Callable[[], object]], num_rounds: int) 
             call()
             times[name].append((time.process_time() - begin) * 1e3)
     line = "   ".join(f"{name} {statistics.median(t):8.2f} ({min(t):.2f})" for name, t in times.items())
-    print(f"{title:44s} {line}", flush=True)
+    print(f"{title:46s} {line}", flush=True)
 
 
 if __name__ == "__main__":
