@@ -4,9 +4,9 @@
 
 The environment is that of mpe2, with discrete actions, three agents and episodes of 25 steps, the same build
 for all. One policy plays all three agents, unless a contender says otherwise. Each trains in a process of its
-own with one thread, all in turn within a seed, for the same number of environment steps. Evaluations, the same
-for all and not counted, play 200 episodes with fixed seeds, once with most likely actions and once with drawn
-ones. Returns are sums over the agents; gains are over random actions in the same episodes.
+own with one thread, all in turn within a seed, for the same number of environment steps. Evaluations, the
+same for all and not counted, play 200 episodes with fixed seeds, once with most likely actions and once with
+drawn ones. Returns are sums over the agents; gains are over random actions in the same episodes.
 
 outrider mappo         values from the environment's global state (critic="central")
 outrider ippo          values from what an agent sees; all else the same
