@@ -34,11 +34,7 @@ class Gateway:
     def closed(self, connection: Connection, reason: str) -> None:
         pass
 
-    def say(
-        self,
-        *messages: session.SampleResponse,
-        attachment: bytes = b"",
-    ) -> None:
+    def say(self, *messages: session.SampleResponse, attachment: bytes = b"") -> None:
         for message in messages:
             head = encode_sample_response(message, attachment_bytes=len(attachment))
             self.connection.send(head, [attachment] if attachment else [])
@@ -108,11 +104,7 @@ class Stage:
         assert isinstance(assigned, Assigned)
         return assigned
 
-    def say(
-        self,
-        *messages: session.SampleResponse,
-        attachment: bytes = b"",
-    ) -> None:
+    def say(self, *messages: session.SampleResponse, attachment: bytes = b"") -> None:
         self.gateway.say(*messages, attachment=attachment)
         self.settle()
 
