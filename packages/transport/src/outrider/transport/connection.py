@@ -66,7 +66,10 @@ class Connection(Protocol):
         ...
 
     def close(self, last: bytes = b"") -> None:
-        """Send what is queued and then `last`, for at most a second, and close. `closed` follows once."""
+        """Send what is queued and then `last`, as long as the other side takes it, and close.
+
+        For at most 10 s, and without pauses of a second. `closed` follows once.
+        """
         ...
 
 
