@@ -41,8 +41,8 @@ class StreamLog:
 
     def versions(self, slots: Indices, steps: Indices) -> NDArray[np.int64]:
         """Return the version of the weights [N] that acted for each slot in a step."""
-        if not len(slots) or (self._version == self._version[0]).all():
-            return np.full(len(slots), self._version[:1].sum(), np.int64)
+        if (self._version == self._version[0]).all():
+            return np.full(len(slots), self._version[0])
         return self._version[self.of(slots, steps)]
 
     def of(self, slots: Indices, steps: Indices) -> Indices:
