@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outrider.learner.training.algorithm_settings import AlgorithmSettings, settings_class
@@ -62,43 +63,25 @@ def make_stacked_learner(
     make_alone: MakeAlone | None = None,
 ) -> StackLearner:
     """Make the learner of policies that are computed together; see `StackedLearner`."""
+    make: Callable[..., StackLearner]
     match settings:
         case PPOSettings():
             from outrider.learner.stacks.stacked_ppo import StackedPPOLearner
 
-            return StackedPPOLearner(
-                stack,
-                settings,
-                numbers=numbers,
-                overrides=overrides,
-                name=name,
-                seed=seed,
-                device=device,
-                make_alone=make_alone,
-            )
+            make = partial(StackedPPOLearner, stack, settings)
         case IMPALASettings():
             from outrider.learner.stacks.stacked_impala import StackedIMPALALearner
 
-            return StackedIMPALALearner(
-                stack,
-                settings,
-                numbers=numbers,
-                overrides=overrides,
-                name=name,
-                seed=seed,
-                device=device,
-                make_alone=make_alone,
-            )
+            make = partial(StackedIMPALALearner, stack, settings)
         case APPOSettings():
             from outrider.learner.stacks.stacked_appo import StackedAPPOLearner
 
-            return StackedAPPOLearner(
-                stack,
-                settings,
-                numbers=numbers,
-                overrides=overrides,
-                name=name,
-                seed=seed,
-                device=device,
-                make_alone=make_alone,
-            )
+            make = partial(StackedAPPOLearner, stack, settings)
+    return make(
+        numbers=numbers,
+        overrides=overrides,
+        name=name,
+        seed=seed,
+        device=device,
+        make_alone=make_alone,
+    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.settings.run_settings import RunSettings
     from outrider.envrunner import ActingPolicy
     from outrider.envrunner.sampling.video import FilmedEpisode
-    from outrider.wire import ActionHead, Weights
+    from outrider.wire import ActionHead, EpisodeStatistics, Weights
 
 
 class Evaluator:
@@ -31,7 +31,7 @@ class Evaluator:
         self._policy: ActingPolicy | None = None
 
     def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
-        """Play episodes from `seed` on and return their metrics. Standard deviations divide by N."""
+        """Play episodes from `seed` on and return their metrics."""
         from outrider.envrunner.sampling.evaluation import evaluate
 
         episodes = evaluate(
@@ -44,14 +44,7 @@ class Evaluator:
             seed=seed,
             on_step=EvaluationPace(num_episodes),
         )
-        return {
-            "num_episodes": len(episodes.returns),
-            "episode_return_mean": float(episodes.returns.mean()),
-            "episode_return_std": float(episodes.returns.std()),
-            "episode_return_min": float(episodes.returns.min()),
-            "episode_return_max": float(episodes.returns.max()),
-            "episode_length_mean": float(episodes.lengths.mean()),
-        }
+        return metrics_of(episodes)
 
     def record_video(self, weights: Weights, path: Path, *, seed: int) -> FilmedEpisode:
         """Film the episode that an evaluation starts from `seed`."""
@@ -71,3 +64,15 @@ class Evaluator:
             self._policy = self._make_policy()
         self._policy.set_weights(weights)
         return self._policy
+
+
+def metrics_of(episodes: EpisodeStatistics) -> dict[str, Any]:
+    """Return the metrics of an evaluation. Standard deviations divide by N."""
+    return {
+        "num_episodes": len(episodes.returns),
+        "episode_return_mean": float(episodes.returns.mean()),
+        "episode_return_std": float(episodes.returns.std()),
+        "episode_return_min": float(episodes.returns.min()),
+        "episode_return_max": float(episodes.returns.max()),
+        "episode_length_mean": float(episodes.lengths.mean()),
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from outrider.algorithm.loops.evaluation import metrics_of
 from outrider.algorithm.loops.evaluation_pace import EvaluationPace
 from outrider.algorithm.policies.policy_returns import NUM_SHOWN, SPREAD
 
@@ -59,15 +60,7 @@ class MultiAgentEvaluator:
             on_step=EvaluationPace(num_episodes),
         )
         assert episodes.agents is not None
-        return {
-            "num_episodes": len(episodes.returns),
-            "episode_return_mean": float(episodes.returns.mean()),
-            "episode_return_std": float(episodes.returns.std()),
-            "episode_return_min": float(episodes.returns.min()),
-            "episode_return_max": float(episodes.returns.max()),
-            "episode_length_mean": float(episodes.lengths.mean()),
-            **self._of_policies(episodes.agents),
-        }
+        return metrics_of(episodes) | self._of_policies(episodes.agents)
 
     def record_video(self, weights: Weights, path: Path, *, seed: int) -> NoReturn:
         """Refuse."""
