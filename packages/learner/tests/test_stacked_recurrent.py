@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from outrider.learner import (
     APPOLearner,
@@ -72,13 +74,34 @@ ALGORITHMS: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
+class Adding(nn.Module):
+    """A recurrent network of the user's own."""
+
+    def __init__(self, observation_space: Any, action_space: Any, num_action_parameters: int) -> None:
+        super().__init__()
+        self.cell = nn.Linear(8, 5)
+        self.policy, self.value = nn.Linear(5, num_action_parameters), nn.Linear(5, 1)
+
+    def initial_state(self) -> dict[str, Tensor]:
+        return {"sum": torch.zeros(5)}
+
+    def forward(
+        self, observation: Tensor, state: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        added = torch.tanh(self.cell(torch.cat((observation, state["sum"]), -1)))
+        return self.policy(added), self.value(added).squeeze(-1), {"sum": state["sum"] * 0.5 + added}
+
+
 def recipe(case: str, number: int = 0) -> PolicyRecipe:
     module = ModuleSettings(use_lstm=True, fcnet_hiddens=(6,), lstm_cell_size=5, **CASES.get(case, {}))
+    if case == "own":
+        module = ModuleSettings()
     return PolicyRecipe(
         observation_space=SPACE,
         action_space=DiscreteSpace(num_values=2),
         settings=module,
         seed=10 + number,
+        network=Adding if case == "own" else None,
         critic_space=SPACE if case == "central" else None,
     )
 
@@ -133,7 +156,7 @@ def check_equal(lab: Any, algorithm: str, case: str, num_updates: int = 2) -> No
         assert_close(state["module"], expected["module"])
         assert_close(state["first_moments"], expected["optimizer"]["first_moments"])
         assert_close(state.get("target", {}), expected.get("target", {}))
-        weight = "network.policy_memory.lstm.weight_hh_l0"
+        weight = "network.cell.weight" if case == "own" else "network.policy_memory.lstm.weight_hh_l0"
         if sum(LENGTHS[number]) > 1:
             assert np.abs(state["module"][weight] - first[number][weight]).max() > 1e-4
     for name, column in stacked.policy_metrics().items():
@@ -146,7 +169,7 @@ def test_a_policy_learns_what_a_learner_of_its_own_teaches(lab: Any, algorithm: 
     check_equal(lab, algorithm, "own values", num_updates=3 if "appo" in algorithm else 2)
 
 
-@pytest.mark.parametrize("case", ["shared", "normalised", "central"])
+@pytest.mark.parametrize("case", ["shared", "normalised", "central", "own"])
 @pytest.mark.parametrize("algorithm", ["ppo", "impala"])
 def test_so_it_does_however_its_network_is_made(lab: Any, algorithm: str, case: str) -> None:
     check_equal(lab, algorithm, case)
