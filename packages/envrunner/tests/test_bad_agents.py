@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.policies.function_mapping import FunctionMapping
 from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.envrunner.sampling.multi_agent_runner import MultiAgentRunner
-from outrider.testing.agent_script import read_script
+from outrider.testing.agent_script import Script, read_script
 from outrider.testing.story_environments import DictionaryStory, Five, SimultaneousStory
 from outrider.testing.story_policies import STORY_POLICIES, StoryStack, story_weights
 from outrider.testing.story_vector import StoryVector
@@ -126,6 +127,22 @@ def test_an_observation_of_another_shape_is_refused_before_anything_starts() -> 
     with pytest.raises(ValueError, match=r"agent 'red_0' is shown an array of shape \(9,\)") as caught:
         multi_agent_spaces(environment, EnvRunnerSettings(), None)
     assert "\n" not in str(caught.value)
+
+
+class ShowsAStrangeNumber(DictionaryStory):
+    def __init__(self, scripts: Sequence[Script]) -> None:
+        super().__init__(scripts)
+        self.observation_spaces["red_0"] = gym.spaces.Dict({"piece": gym.spaces.Discrete(3, start=1)})
+
+    def reset(self, **given: Any) -> Any:
+        observations, infos = super().reset(**given)
+        return {**observations, "red_0": {"piece": 4}}, infos
+
+
+def test_a_number_that_a_discrete_space_does_not_have_is_refused_before_anything_starts() -> None:
+    environment = EnvironmentSettings(partial(ShowsAStrangeNumber, SCRIPTS))
+    with pytest.raises(ValueError, match=r"agent 'red_0' is shown \{'piece': 4\} of type dict and"):
+        multi_agent_spaces(environment, EnvRunnerSettings(), None)
 
 
 class RaisesInTheMiddle(DictionaryStory):
