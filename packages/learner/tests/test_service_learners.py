@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,9 @@ from outrider.learner import (
     PPOSettings,
     TrainingDivergedError,
 )
+from outrider.learner.groups.introduction import introduction
 from outrider.learner.service import learner_service, served_run
+from outrider.learner.service.learner_service import LearnerService
 from outrider.learner.service.served_groups import OneLearner
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message
@@ -33,6 +36,7 @@ from outrider.wire import (
     DiscreteSpace,
     Hello,
     WireError,
+    decode_learn_response,
     encode_fragment,
     encode_learn_request,
     encode_tree,
@@ -364,3 +368,51 @@ def test_a_service_that_cannot_unpack_what_runners_pack_is_refused(
     monkeypatch.setattr(served_run, "introduction", lambda who: Hello(component=who))
     with pytest.raises(ValueError, match="needs bfloat16, which a learner service does not have"):
         network.group(plan(), needs=frozenset({"bfloat16"}))
+
+
+class Heard:
+    """An algorithm's connection, as the service sees it; keeps what it was sent."""
+
+    peer, identity = "peer", ""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.is_closed = threading.Event()
+        self.has_state = threading.Event()
+
+    def send(self, head: bytes, attachment: Any = ()) -> None:
+        self.said.append(decode_learn_response(head))
+        if isinstance(self.said[-1], session.LearnState):
+            self.has_state.set()
+
+    def keep(self, terms: Any) -> None: ...
+
+    def close(self, last: bytes = b"") -> None:
+        self.said.append(decode_learn_response(last))
+        self.is_closed.set()
+
+
+def test_a_service_that_is_told_to_stop_stays_until_its_state_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(learner_service, "_TAKEN_TIMEOUT_S", 60.0)
+    service, line = LearnerService(OneLearner()), Heard()
+    thread = threading.Thread(target=service.serve)
+    start = encode_tree({"plan": plan_message(plan()), "state": None}).to_bytes()
+    service.opened(line)
+    service.received(line, encode_learn_request(introduction("an algorithm")), None)
+    service.received(
+        line, encode_learn_request(session.LearnStart(False), attachment_bytes=len(start)), memoryview(start)
+    )
+    service.received(line, encode_learn_request(session.LearnStateRequest(1)), None)
+    thread.start()
+    assert line.has_state.wait(20)
+    line.has_state.clear()
+    service.stop("it was told to stop")
+    assert line.has_state.wait(20)
+    assert line.said[-1] == session.LearnState(0)
+    assert not line.is_closed.wait(0.05)
+    service.received(line, encode_learn_request(session.LearnStateRequest(0)), None)
+    assert line.is_closed.wait(20)
+    assert line.said[-1].reason is session.GoodbyeReason.LATER
+    thread.join(20)

@@ -336,6 +336,7 @@ class LearnStateRequest:
     """Asks for the learners' state."""
 
     request: int
+    """0 asks for nothing: a state that nobody had asked for has come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ _LEARN_REQUEST: OneOfCodec[session.LearnRequest] = OneOfCodec(
         "start": Kind(session.LearnStart, learn_messages.write_start, learn_messages.read_start),
         "fragment": plain(session.LearnFragment, sequence=1),
         "update": plain(session.LearnUpdate, sequence=1),
-        "state": plain(session.LearnStateRequest, request=1),
+        "state": plain(session.LearnStateRequest),
         "policies": plain(session.LearnPolicies, request=1),
         **_ALL_STREAMS,
     },

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
@@ -29,6 +30,8 @@ _IDLE_S = 1.0
 _HELLO_TIMEOUT_S = 10.0
 _START_TIMEOUT_S = 120.0
 """A run that holds the service and starts no training keeps others out."""
+_TAKEN_TIMEOUT_S = 10.0
+"""Longest wait for an algorithm to say that it has the state."""
 _MAX_QUEUED = 10_000
 """Messages that wait for the thread that trains. An algorithm has a handful under way."""
 _STATUS_EVERY_S = 10.0
@@ -121,9 +124,24 @@ class LearnerService:
         while not self._stopping:
             self._step()
         if self.run is not None:
-            self._guard(self.run, lambda run: run.leave(self._stopping))
+            self._guard(self.run, self._hand_over)
+        if self.run is not None:
+            self.run.leave(self._stopping)
             self._end()
         return self._is_whole
+
+    def _hand_over(self, run: ServedRun) -> None:
+        """Hand over what a run goes on from, and wait until its algorithm has it.
+
+        What was written would otherwise be lost with this process where the other side reads slowly.
+        """
+        deadline = time.monotonic() + _TAKEN_TIMEOUT_S
+        is_under_way = run.hand_over()
+        while is_under_way and (left_s := deadline - time.monotonic()) > 0:
+            with suppress(Empty):
+                match self._events.get(timeout=left_s):
+                    case _Said(connection, session.LearnStateRequest(0)) | _Closed(connection):
+                        is_under_way = connection is not run.connection
 
     def _step(self) -> None:
         """Do the next thing that came, if one comes soon, and what learners want to be done."""

@@ -124,7 +124,7 @@ class ServedRun:
                 self._take(message, attachment)
             case session.LearnUpdate():
                 self._ask_for_update(message)
-            case session.LearnStateRequest():
+            case session.LearnStateRequest() if message.request:
                 self._hand_over(message.request)
             case session.LearnPolicies():
                 self._ask_policies(message.request, decode_tree(attachment, LIMITS))
@@ -147,11 +147,16 @@ class ServedRun:
             self._room = room
             self._send(session.LearnRoom(room))
 
-    def leave(self, sentence: str) -> None:
-        """Hand the state over unasked, and say that dialling again later may help."""
+    def hand_over(self) -> bool:
+        """Hand the state over unasked, if there is one; returns whether it was sent."""
         with suppress(TimeoutError, LostRankError):
-            if self._group is not None or self._async_group is not None:
+            if self.is_started:
                 self._hand_over(0)
+                return True
+        return False
+
+    def leave(self, sentence: str) -> None:
+        """Say that dialling again later may help."""
         goodbye = session.Goodbye(reason=session.GoodbyeReason.LATER, sentence=sentence)
         self.connection.close(encode_learn_response(goodbye))
 

@@ -55,6 +55,9 @@ class ServiceConnection:
         message = decode_learn_response(head, LIMITS)
         if message is None:
             return
+        if isinstance(message, session.LearnState) and not message.request:
+            # The service goes away, and waits to be told that this came.
+            connection.send(encode_learn_request(session.LearnStateRequest(0)))
         with self._changed:
             self._messages.append((message, memoryview(b"") if attachment is None else attachment))
             self._changed.notify_all()
