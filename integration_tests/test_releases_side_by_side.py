@@ -62,7 +62,7 @@ def release(folder: Path, version: str, *, protocol: str, missing: str = "") -> 
         metadata = folder / f"outrider_{package}-{version}.dist-info" / "METADATA"
         metadata.parent.mkdir()
         metadata.write_text(f"Metadata-Version: 2.1\nName: outrider-{package}\nVersion: {version}\n")
-    for module in folder.glob("outrider/*/*.py"):
+    for module in folder.glob("outrider/**/*.py"):
         module.write_text(RENAMED.sub(r"\1OfAnotherRelease", module.read_text()))
     handshake = folder / "outrider/wire/handshake.py"
     text, ours = handshake.read_text(), f"PROTOCOL = ProtocolVersion({PROTOCOL.major}, {PROTOCOL.minor})"
