@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import gc
+from pathlib import Path
+
 import pytest
 
 from outrider.transport.addresses import Address
-from outrider.transport.dial_failure import refused, unreachable
+from outrider.transport.dial_failure import _connect, refused, unreachable
 from outrider.transport.security import ClientSecurity
 
 THERE = Address(host="gateway.example", port=50051)
@@ -50,3 +53,9 @@ def test_why_one_was_not_let_in_is_said_in_a_sentence(status: str, expected: str
     error = refused(THERE, "a.B/C", status, "no token came")
     assert expected in str(error)
     assert error.is_final is is_final
+
+
+def test_a_probe_that_nobody_answers_leaves_no_socket_behind(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        _connect(Address(path=str(tmp_path / "nobody")))
+    gc.collect()  # a socket that was not closed would warn here, and a warning is an error

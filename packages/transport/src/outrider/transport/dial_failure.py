@@ -111,5 +111,9 @@ def _connect(address: Address) -> socket.socket:
         return socket.create_connection((address.host, address.port), _PROBE_TIMEOUT_S)
     connected = socket.socket(socket.AF_UNIX)
     connected.settimeout(_PROBE_TIMEOUT_S)
-    connected.connect(address.path)
+    try:
+        connected.connect(address.path)
+    except OSError:
+        connected.close()
+        raise
     return connected
