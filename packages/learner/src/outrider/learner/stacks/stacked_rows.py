@@ -5,8 +5,8 @@ Of a block: B policies, R rows of each, M next observations of each, padded.
     policy 0 has 3 rows, policy 1 has 2        row_BR      0 1 2          is_row_BR    x x x
                                                            3 4 4                       x x .
 
-Padding repeats the last row of its policy, so that it is harmless to compute; losses and statistics leave it
-out.
+Padding repeats the last row of its policy, and its first row among next observations, so that it is harmless
+to compute; losses and statistics leave it out.
 """
 
 from collections.abc import Mapping
@@ -107,17 +107,25 @@ class RowsByPolicy:
         next_BM = self._first_next_P[place_B][:, None] + column_M
         next_BM = self._next_M[np.minimum(next_BM, len(self._next_M) - 1)]
         policy, slot = np.nonzero(column_M < num_next_B[:, None])
+        padded, padded_slot = np.nonzero(column_M >= num_next_B[:, None])
         width = len(column_R)
         rank = self._rank_N[self._next_row_M[next_BM[policy, slot]]]
         row, next_ = torch.from_numpy(row_BR).to(device), torch.from_numpy(next_BM).to(device)
         streams = self.streams(place_B)
+        padding = torch.from_numpy(padded).to(device), torch.from_numpy(width + padded_slot).to(device)
+
+        def seen(column: Tensor, next_column: Tensor) -> Tensor:
+            joined = torch.cat((at(column, row), at(next_column, next_)), 1)
+            # Not what another policy saw: were it no number, gradients of 0 times it would be none either.
+            joined[padding] = joined[padding[0], 0]
+            return joined
+
         return BlockRows(
             num_rows_B=num_rows_B,
             row_BR=row,
             is_row_BR=torch.from_numpy(column_R < num_rows_B[:, None]).to(device),
             observations={
-                path: torch.cat((at(column, row), at(rows.next_observations[path], next_)), 1)
-                for path, column in rows.observations.items()
+                path: seen(column, rows.next_observations[path]) for path, column in rows.observations.items()
             },
             actions={path: at(column, row) for path, column in rows.actions.items()},
             reward_BR=at(rows.reward_N, row),
