@@ -195,7 +195,7 @@ def test_a_runner_of_another_major_protocol_is_refused_in_one_sentence(tmp_path:
 
 def test_a_setting_that_the_runners_release_does_not_know_is_refused_by_name(tmp_path: Path) -> None:
     options = release(tmp_path, "0.0.9", protocol=str(PROTOCOL))
-    for module in tmp_path.glob("outrider/envrunner/*.py"):
+    for module in tmp_path.glob("outrider/envrunner/**/*.py"):
         module.write_text(module.read_text().replace("record_action_parameters", "record_parameters"))
     sample_once(plan(), options)
     with pytest.raises(ValueError, match=r"outrider-envrunner 0\.0\.9.*record_action_parameters"):

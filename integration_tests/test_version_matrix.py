@@ -27,6 +27,15 @@ NEWER_VERSION = "99.1.0"
 REFUSED = 3
 """Exit code of a farm with which the gateway cannot work."""
 
+FARM_COMMAND = """
+import sys
+from importlib.metadata import entry_points
+
+(command,) = entry_points(group="console_scripts", name="outrider-farm")
+sys.exit(command.load()())
+"""
+"""What a release installs as `outrider-farm`, whatever it calls the module."""
+
 TWO_AGENTS = ("--num-agents", "2", "--policies", "per_agent")
 
 NEW_FIELDS = '''
@@ -179,7 +188,7 @@ def trainer(release: Release, folder: Path, *flags: str, num_runners: int) -> It
 def farm(release: Release, address: str, *, env: str = "CartPole-v1") -> Command:
     """Start a farm of one runner, which is called like its release."""
     join = ["--connect", address, "--env", env, "--name", f"farm-{release.version}"]
-    start = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", *join, "--give-up-after", "20"]
+    start = [sys.executable, "-c", FARM_COMMAND, *join, "--give-up-after", "20"]
     return Command(start, environment=release.environment)
 
 
