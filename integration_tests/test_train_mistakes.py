@@ -12,6 +12,7 @@ from outrider.algorithm import PPOConfig
 from outrider.algorithm.commands.cli import main
 
 
+@pytest.mark.usefixtures("no_ray")  # a run joins a Ray that is there, wherever it was told to look
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
