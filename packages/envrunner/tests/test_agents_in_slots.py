@@ -235,7 +235,7 @@ def test_nested_observations_and_actions_go_by_leaf() -> None:
 
 def test_the_global_state_is_told_as_it_is_now_and_as_it_was_at_the_end() -> None:
     script = Script(
-        turn({"a": 1}, "a"), turn({"a": 2}, "", terminated={"a": True}, over=True), turn({"a": 3}, "a")
+        turn({"a": 1}, "a"), turn({"a": 2}, "", truncated={"a": True}, over=True), turn({"a": 3}, "a")
     )
     script.state_space = gym.spaces.Box(0, 9, (1,), np.float32)
     start, step = play(script)
@@ -243,6 +243,33 @@ def test_the_global_state_is_told_as_it_is_now_and_as_it_was_at_the_end() -> Non
     assert step.states is not None
     assert step.last_states is not None
     assert (start.states.tolist(), step.states.tolist(), step.last_states.tolist()) == ([[2]], [[0]], [[1]])
+
+
+class Stateless(Script):
+    """It has no state where everybody has ended, as PettingZoo's multiwalker has none."""
+
+    def step(self, actions: Mapping[str, Any]) -> AgentsTurn:
+        self.turn = super().step(actions)
+        return self.turn
+
+    def reset(self, seed: int | None) -> AgentsTurn:
+        self.turn = super().reset(seed)
+        return self.turn
+
+    def state(self) -> list[int]:
+        if self.turn.over:
+            raise ArithmeticError("there is nothing to tell")
+        return super().state()
+
+
+@pytest.mark.parametrize("truncated", [{}, {"a": True}])
+def test_an_end_without_a_future_needs_no_global_state(truncated: dict[str, bool]) -> None:
+    over = turn({"a": 2}, "", terminated={"a": True}, truncated=truncated, over=True)
+    script = Stateless(turn({"a": 1}, "a"), over, turn({"a": 3}, "a"))
+    script.state_space = gym.spaces.Box(0, 9, (1,), np.float32)
+    _, step = play(script)
+    assert step.last_states is not None
+    assert step.last_states.tolist() == [[0]]
 
 
 class Failing(Script):

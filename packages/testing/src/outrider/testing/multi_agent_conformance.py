@@ -55,11 +55,10 @@ def assert_tells_the_story(
         for copy, teller in enumerate(tellers):
             moment = teller.go_on(chosen[copy])
             _assert_ends(vector, step, copy, teller, moment)
-            last_state = teller.state()
-            moments[copy] = teller.begin(None) if moment.over else moment
-            if moment.over and step.states is not None:
+            if moment.over and moment.cuts_off and step.states is not None:
                 assert step.last_states is not None
-                np.testing.assert_array_equal(step.last_states[num_over], last_state)
+                np.testing.assert_array_equal(step.last_states[num_over], teller.state())
+            moments[copy] = teller.begin(None) if moment.over else moment
             num_over += moment.over
             rewards = moment.rewards
             if tells_rewards_at_turns:

@@ -103,7 +103,7 @@ def live_through(
             row = rows.pop(agent)
             row.finished, row.terminated, row.truncated = now, end in "TB", end in "XB"
             row.following = {} if row.terminated else _leaves(teller.observe(agent))
-            row.following_state = teller.state().tolist()
+            row.following_state = [] if row.terminated else teller.state().tolist()
             seen.transitions.append(row)
             seen.agents.append(
                 AgentEpisode(now, row.policy, agent, totals.pop(agent, 0.0), counts.pop(agent))

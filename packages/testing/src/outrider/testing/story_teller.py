@@ -59,6 +59,11 @@ class Moment:
     cut: tuple[str, ...] = ()
     """Who ends by that."""
 
+    @property
+    def cuts_off(self) -> bool:
+        """Whether something would have followed for somebody, so that the value of the state is needed."""
+        return "X" in {*self.ends.values(), *(self.all_end for _ in self.cut)}
+
 
 class StoryTeller:
     """Tells scripts over and over. A seed says with which one it begins."""
@@ -72,6 +77,7 @@ class StoryTeller:
         self.step_number = 0
         self._first = 0
         self._playing: set[str] = set()
+        self._has_state = True
 
     @property
     def script(self) -> Script:
@@ -85,6 +91,7 @@ class StoryTeller:
         self.episode += 1
         self.step_number = 0
         self._playing = set()
+        self._has_state = True
         return Moment(self._turn())
 
     def go_on(self, actions: Mapping[str, Any]) -> Moment:
@@ -101,7 +108,10 @@ class StoryTeller:
         self.step_number += 1
         over = self.step_number == len(self.script.lines)
         cut = tuple(agent for agent in self.agents if agent in self._playing) if over else ()
-        return Moment(() if over else self._turn(), rewards, ends, over, self.script.end if over else "", cut)
+        turn, end = ((), self.script.end) if over else (self._turn(), "")
+        moment = Moment(turn, rewards, ends, over, end, cut)
+        self._has_state = moment.cuts_off or not over
+        return moment
 
     def observe(self, agent: str) -> Any:  # noqa: ANN401 - of either observation space
         """Say who sees this, when, in which episode of which copy."""
@@ -111,7 +121,12 @@ class StoryTeller:
         return np.array([*where, *when], np.float32)
 
     def state(self) -> NDArray[np.float32]:
-        """Say when it is, in which episode of which copy."""
+        """Say when it is, in which episode of which copy.
+
+        Raises RuntimeError after an end that cut nobody off, as environments do that have no state then.
+        """
+        if not self._has_state:
+            raise RuntimeError("everybody has terminated, and the state of nobody is asked for")
         return np.array([self.seed, self.episode, self.step_number], np.float32)
 
     def _turn(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ class StoryVector:
         last = self._last(cut)
         for index, (teller, moment) in enumerate(zip(self.tellers, moments, strict=True)):
             if moment.over:
-                last_states.append(teller.state())
+                last_states.append(teller.state() if moment.cuts_off else np.zeros(3, np.float32))
                 moments[index] = replace(moment, acting=teller.begin(None).acting)
         return self._show(moments, last, last_states)
 

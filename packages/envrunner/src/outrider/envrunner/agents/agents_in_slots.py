@@ -89,8 +89,10 @@ class AgentsInSlots:
             self._show(turn, has_ends=has_ends)
             return
         self._over[0] = True
-        if self._state is not None:
-            self._last_state[...] = np.reshape(self.copy.state(), -1)  # type: ignore[index]
+        if self._last_state is not None:
+            # After terminations alone nobody needs it, and PettingZoo's multiwalker raises.
+            is_needed = (self._truncated & ~self._terminated).any()
+            self._last_state[...] = np.reshape(self.copy.state(), -1) if is_needed else 0
         self.reset(None)
 
     def get_state(self) -> Any:

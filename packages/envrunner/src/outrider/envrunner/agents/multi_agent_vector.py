@@ -75,7 +75,8 @@ class MultiAgentStep:
     states: NDArray[np.float32] | None = None
     """[E, D] the global state, for central critics; None where nobody asked, or there is none."""
     last_states: NDArray[np.float32] | None = None
-    """[K, D] the global state at the end of each episode that is `over`, in the order of copies."""
+    """[K, D] the global state at the end of each episode that is `over`, in the order of copies. Where nobody
+    was truncated without being terminated, nothing would have followed, and it means nothing."""
     failed: NDArray[np.bool_] | None = None
     """[E] copies that failed in this step and were made anew: nothing happened in it, and their episodes
     broke off before it. None where none failed."""
