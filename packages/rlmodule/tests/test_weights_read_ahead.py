@@ -37,7 +37,7 @@ def test_gradients_of_weights_that_are_left_out_are_found_and_are_the_same() -> 
         return twice.square().sum()  # type: ignore[no-any-return]
 
     of_rows, of_weight, of_bias = torch.autograd.grad(loss(), given)
-    with weight_gradients_left_out() as left_out:
+    with weight_gradients_left_out([weight]) as left_out:
         found = torch.autograd.grad(loss(), given, allow_unused=True)
     assert found[1] is None
     product = left_out.of(weight)
@@ -45,3 +45,19 @@ def test_gradients_of_weights_that_are_left_out_are_found_and_are_the_same() -> 
     assert left_out.of(bias) is None
     torch.testing.assert_close((found[0], found[2]), (of_rows, of_bias))
     torch.testing.assert_close(product.of(slice(1, 4)), of_weight[1:4])
+
+
+def test_what_is_computed_of_weights_hands_its_gradient_on_to_them() -> None:
+    rows = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0))
+    weight, bias = torch.ones(5, 2, 4, requires_grad=True), torch.zeros(5, 3)
+
+    def loss() -> torch.Tensor:
+        joined = torch.cat((weight, torch.zeros(5, 1, 4)), 1)
+        product = StackedProduct.apply(rows, joined, bias)  # type: ignore[no-untyped-call]
+        return product.square().sum()  # type: ignore[no-any-return]
+
+    (expected,) = torch.autograd.grad(loss(), [weight])
+    with weight_gradients_left_out([weight]) as left_out:
+        (found,) = torch.autograd.grad(loss(), [weight])
+    torch.testing.assert_close(found, expected)
+    assert left_out.of(weight) is None

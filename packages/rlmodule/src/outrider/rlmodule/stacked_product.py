@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FAR_BYTES = 4 << 20
 """Weights of more bytes are in no cache when a product comes to them."""
@@ -34,17 +34,24 @@ class WeightGradient(NamedTuple):
 class WeightGradients:
     """Gradients of weights that backward passes left out."""
 
-    def __init__(self) -> None:
-        """Begin without any."""
-        self._parts: dict[int, list[WeightGradient]] = {}
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        """Begin without any, to gather those of these weights."""
+        self._parts: dict[int, list[WeightGradient]] = {id(weight): [] for weight in weights}
 
-    def add(self, weight_POI: Tensor, part: WeightGradient) -> None:
-        """Take in what one use of weights adds to their gradient."""
-        self._parts.setdefault(id(weight_POI), []).append(part)
+    def add(self, weight_POI: Tensor, part: WeightGradient) -> bool:
+        """Take in what one use of weights adds to their gradient; return whether it is of these weights.
 
-    def of(self, weight_POI: Tensor) -> WeightGradient | None:
+        What is computed of weights, such as some side by side with others, is not: its gradient goes on.
+        """
+        parts = self._parts.get(id(weight_POI))
+        if parts is None:
+            return False
+        parts.append(part)
+        return True
+
+    def of(self, weight: Tensor) -> WeightGradient | None:
         """Return the gradient of weights; None where none was left out."""
-        parts = self._parts.get(id(weight_POI), [])
+        parts = self._parts.get(id(weight), [])
         if len(parts) < 2:
             return parts[0] if parts else None
         return WeightGradient(*(torch.cat(factors, 1) for factors in zip(*parts, strict=True)))
@@ -54,13 +61,13 @@ _left_out: ContextVar[WeightGradients | None] = ContextVar("left_out", default=N
 
 
 @contextmanager
-def weight_gradients_left_out() -> Iterator[WeightGradients]:
-    """Leave gradients of weights out of backward passes on this thread, and gather them in what is yielded.
+def weight_gradients_left_out(weights: Iterable[Tensor]) -> Iterator[WeightGradients]:
+    """Leave gradients of these weights out of backward passes on this thread; gather them in what is yielded.
 
     They are the largest tensors of a step, and are quicker to compute when they are needed, a few policies at
     a time, in a cache. Backward passes on other threads, as those of a GPU, return them as always.
     """
-    left_out = WeightGradients()
+    left_out = WeightGradients(weights)
     token = _left_out.set(left_out)
     try:
         yield left_out
@@ -71,10 +78,9 @@ def weight_gradients_left_out() -> Iterator[WeightGradients]:
 def weight_gradient(weight_POI: Tensor, gradient_PBO: Tensor, rows_PBI: Tensor) -> Tensor | None:
     """Return the gradient of weights whose product with rows has this gradient; None where it is left out."""
     of_weight, left_out = WeightGradient(gradient_PBO, rows_PBI), _left_out.get()
-    if left_out is None:
-        return of_weight.of(slice(None))
-    left_out.add(weight_POI, of_weight)
-    return None
+    if left_out is not None and left_out.add(weight_POI, of_weight):
+        return None
+    return of_weight.of(slice(None))
 
 
 class StackedProduct(torch.autograd.Function):

@@ -96,7 +96,7 @@ class BlockSteps:
         num_policies = len(loss_B)
         leaves = self._leaves_of(num_policies)
         # Policies share no number, so the gradient of the sum is that of each by itself.
-        with weight_gradients_left_out() as left_out:
+        with weight_gradients_left_out(leaves.values()) as left_out:
             gradients = torch.autograd.grad(loss_B.sum(), list(leaves.values()), allow_unused=True)
         products = {name: product for name, leaf in leaves.items() if (product := left_out.of(leaf))}
         with torch.no_grad():
