@@ -122,7 +122,7 @@ class FakeEvaluator:
         self.num_episodes: list[int] = []
         self.before: Callable[[], None] = lambda: None
 
-    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int, explore: bool) -> dict[str, Any]:
         self.before()
         self.num_episodes.append(num_episodes)
         return {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from outrider.algorithm import CheckpointError, read_checkpoint
+from outrider.algorithm import CheckpointError, PPOConfig, read_checkpoint
 
 MakeAlgorithm = Callable[..., Any]
 
@@ -59,6 +59,13 @@ def test_an_evaluation_uses_the_newest_weights(make_algorithm: MakeAlgorithm) ->
     algorithm = make_algorithm()
     algorithm.train()
     assert algorithm.evaluate()["episode_return_mean"] == 1.0
+
+
+def test_an_evaluation_that_explores_draws_its_actions_from_its_seed() -> None:
+    with PPOConfig().environment("CartPole-v1").debugging(seed=1).build_to_evaluate() as algorithm:
+        drawn = algorithm.evaluate(4, seed=3, explore=True)
+        assert algorithm.evaluate(4, seed=3, explore=True) == drawn
+        assert algorithm.evaluate(4, seed=3) != drawn
 
 
 def test_what_is_saved_is_what_training_goes_on_from(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:

@@ -173,6 +173,14 @@ def test_an_evaluation_says_what_each_policy_got_and_does_not_touch_training() -
         assert _lasting(algorithm.train()) == _lasting(other.train())
 
 
+def test_an_evaluation_that_explores_draws_from_its_seed_and_does_not_touch_training() -> None:
+    with config().build() as algorithm, config().build() as other:
+        result = algorithm.evaluate(explore=True)
+        assert algorithm.evaluate(explore=True) == result
+        assert result != algorithm.evaluate()
+        assert _lasting(algorithm.train()) == _lasting(other.train())
+
+
 def test_the_number_of_environments_does_not_change_an_evaluation() -> None:
     with config().build() as two, config().evaluation(evaluation_num_envs=1).build() as one:
         assert two.evaluate() == one.evaluate()

@@ -15,6 +15,7 @@ from outrider.envrunner.environments.restarts import EnvironmentsFailedError
 from outrider.envrunner.environments.sync_vector import OnFailure
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
+from outrider.envrunner.sampling import multi_agent_evaluation
 from outrider.envrunner.sampling.multi_agent_evaluation import evaluate_agents
 from outrider.wire import ActionHead, BoxSpace, Columns, EpisodeStatistics, Space, TensorSpec, Weights
 
@@ -194,6 +195,23 @@ def test_policies_take_their_most_likely_actions() -> None:
     assert made[0].actions[0].tolist() == [[1, 0], [0, 1]]
 
 
+def test_policies_that_explore_draw_other_actions_too_and_from_one_seed_the_same() -> None:
+    made: list[Scripted] = []
+
+    def make(number: int, on_failure: OnFailure) -> Scripted:
+        made.append(Scripted(number, on_failure))
+        return made[-1]
+
+    for _ in range(2):
+        settings = {"seed": 14, "max_env_restarts": 0, "explore": True}
+        evaluate_agents(make, [Stack()], Turns(), POLICIES, num_episodes=40, num_envs=40, **settings)
+    first, again = (vector.actions[0].tolist() for vector in made)
+    assert first == again
+    # The policy takes its likely action with probability e / (1 + e) = 0.73, all 80 with 1e-11.
+    likely = [[1, 0], [0, 1]] * 20
+    assert 0.5 < np.mean(np.array(first) == likely) < 1.0
+
+
 class Sides(Turns):
     """Lets agents change sides, as the number of the episode says."""
 
@@ -236,8 +254,11 @@ def test_an_environment_that_fails_again_and_again_ends_the_evaluation() -> None
         evaluated(1, num_episodes=3, fails_at=2, fails_again=True)
 
 
-def test_an_episode_without_end_is_cut_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    episodes = evaluated(2, num_episodes=5, max_episode_steps=2)
+def test_an_episode_without_end_is_cut_and_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(multi_agent_evaluation, "_MAX_EPISODE_STEPS", 2)
+    episodes = evaluated(2, num_episodes=5)
     assert episodes.lengths.tolist() == [1, 2, 2, 2, 2]
     assert episodes.returns.tolist() == [3.0, 4.0, 6.0, 6.0, 6.0]
     assert "cut after 2 steps" in caplog.text

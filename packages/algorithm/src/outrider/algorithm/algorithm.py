@@ -72,17 +72,21 @@ class Algorithm:
             iteration = self._loop.iterate()
         return self._totals.add(iteration) | self._several.results(iteration)
 
-    def evaluate(self, num_episodes: int | None = None, *, seed: int | None = None) -> dict[str, Any]:
-        """Play episodes from fixed seeds on, without exploration, and return their metrics.
+    def evaluate(
+        self, num_episodes: int | None = None, *, seed: int | None = None, explore: bool = False
+    ) -> dict[str, Any]:
+        """Play episodes from fixed seeds on, with most likely actions, and return their metrics.
 
-        What is not given stands in the evaluation settings. Training is not touched: neither its
-        environments nor its random numbers.
+        With `explore` actions are drawn as in training, from the seed, too: where neither game nor policies
+        draw, all episodes are the same otherwise. What is not given stands in the evaluation settings.
+        Training is not touched: neither its environments nor its random numbers.
         """
         settings = self.settings.evaluation
         return self._parts.evaluator.evaluate(
             self._loop.weights.load(),
             num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
             seed=settings.evaluation_seed if seed is None else seed,
+            explore=explore,
         )
 
     def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:

@@ -1,4 +1,4 @@
-"""outrider evaluate RUN_DIR: plays episodes without exploration, and films one."""
+"""outrider evaluate RUN_DIR: plays episodes with most likely actions or drawn ones, and films one."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ def run(arguments: Sequence[str]) -> int:
     """Evaluate and return the exit code."""
     parser = Parser(
         prog="outrider evaluate",
-        description="Play episodes with fixed seeds and without exploration, and print their returns.",
+        description="Play episodes with fixed seeds and most likely actions, and print their returns.",
     )
     parser.add_argument("run", help="directory of a run, or of a checkpoint")
     parser.add_argument("--num-episodes", **reading(int), help="(default: as the run was evaluated)")
     parser.add_argument("--seed", **reading(int), help="of the first episode (default: likewise)")
+    parser.add_argument("--explore", action="store_true", help="draw actions, as in training")
     parser.add_argument("--video", type=Path, metavar="OUT.mp4", help="film the first episode as well")
     typed = parser.parse(arguments)
     if typed.num_episodes is not None and typed.num_episodes < 1:
         parser.error(f"--num-episodes {typed.num_episodes} is too few; give at least 1")
+    if typed.explore and typed.video:
+        parser.error("--video films most likely actions; leave out --explore, or evaluate without --video")
 
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.saved.run_directory import checkpoint_at
@@ -42,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     with Algorithm.from_checkpoint(checkpoint_at(typed.run), to_train=False) as algorithm:
         # First: what cannot be filmed is known before all episodes are played.
         film = algorithm.record_video(typed.video, seed=typed.seed) if typed.video else None
-        result = algorithm.evaluate(typed.num_episodes, seed=typed.seed)
+        result = algorithm.evaluate(typed.num_episodes, seed=typed.seed, explore=typed.explore)
         mean, deviation, low, high = (
             figure(result[f"episode_return_{name}"]) for name in ("mean", "std", "min", "max")
         )

@@ -1,4 +1,4 @@
-"""Evaluations: episodes with fixed seeds and no exploration, apart from training."""
+"""Evaluations: episodes with fixed seeds, apart from training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Evaluator:
         self._action_heads = action_heads
         self._policy: ActingPolicy | None = None
 
-    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int, explore: bool) -> dict[str, Any]:
         """Play episodes from `seed` on and return their metrics."""
         from outrider.envrunner.sampling.evaluation import evaluate
 
@@ -42,6 +42,7 @@ class Evaluator:
             num_episodes=num_episodes,
             num_envs=self._settings.evaluation.evaluation_num_envs,
             seed=seed,
+            explore=explore,
             on_step=EvaluationPace(num_episodes),
         )
         return metrics_of(episodes)

@@ -1,4 +1,4 @@
-"""Evaluations of several agents: episodes with fixed seeds and no exploration, apart from training."""
+"""Evaluations of several agents: episodes with fixed seeds, apart from training."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class MultiAgentEvaluator:
         self._mapping, self._book = mapping, book
         self._stacks: dict[str, ActingStack] = {}
 
-    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int) -> dict[str, Any]:
+    def evaluate(self, weights: Weights, *, num_episodes: int, seed: int, explore: bool) -> dict[str, Any]:
         """Play episodes from `seed` on and return their metrics; returns are sums over all agents.
 
         Those of each policy are means over the episodes of the agents that it acted for.
@@ -57,6 +57,7 @@ class MultiAgentEvaluator:
             num_envs=self._settings.evaluation.evaluation_num_envs,
             seed=seed,
             max_env_restarts=self._settings.env_runners.max_env_restarts,
+            explore=explore,
             on_step=EvaluationPace(num_episodes),
         )
         assert episodes.agents is not None

@@ -49,10 +49,10 @@ def evaluate(
     Of `settings` (default: SYNC) the vectorize mode counts, and what happens when environments fail. In
     modes SYNC and ASYNC episode i starts from seed `seed` + i, so that neither `num_envs` nor the other
     episodes change it; a native vector environment takes one seed for all its copies. Without `explore`
-    the policy takes its most likely action. An episode of `max_episode_steps` steps (by default more
-    than Atari's longest) is cut and counted with a warning; one of a native vector environment cannot be
-    cut, and raises RuntimeError. `on_step` is called after each step with the number of episodes that have
-    ended.
+    the policy takes its most likely action; with it actions are drawn, those of all copies from `seed`. An
+    episode of `max_episode_steps` steps (by default more than Atari's longest) is cut and counted with a
+    warning; one of a native vector environment cannot be cut, and raises RuntimeError. `on_step` is called
+    after each step with the number of episodes that have ended.
     """
     settings = settings or EnvRunnerSettings()
     num_envs = min(num_envs, num_episodes)

@@ -27,6 +27,9 @@ from outrider.wire import AgentEpisodes, EpisodeStatistics, leaf_dtype, leaf_sha
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 
+_MAX_EPISODE_STEPS = 30_000
+"""More than Atari's longest episode has."""
+
 
 def evaluate_agents(
     make_vector: Callable[[int, OnFailure], MultiAgentVector],
@@ -38,16 +41,16 @@ def evaluate_agents(
     num_envs: int,
     seed: int,
     max_env_restarts: int,
-    max_episode_steps: int = 30_000,
+    explore: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> EpisodeStatistics:
     """Play `num_episodes` episodes and return them in the order of their seeds, and so those of agents.
 
     `make_vector` makes copies, as many as it is told to, and they are closed. Episode i starts from seed
     `seed` + i, and its mapping is drawn from that seed, so that neither `num_envs` nor the other episodes
-    change it. Policies take their most likely action. An episode of
-    `max_episode_steps` steps is cut and counted with a warning. `on_step` is called after each step with the
-    number of episodes that have ended.
+    change it. Policies take their most likely action; with `explore` actions are drawn, in the order in which
+    they are taken, from `seed`. An episode of 30,000 steps is cut and counted with a warning.
+    `on_step` is called after each step with the number of episodes that have ended.
     """
     num_envs = min(num_envs, num_episodes)
     restarts = Restarts(max_env_restarts)
@@ -59,10 +62,11 @@ def evaluate_agents(
 
     vector = make_vector(num_envs, restart)
     try:
-        play = _Play(vector, stacks, policies, on_step)
+        rng = np.random.default_rng(seed) if explore else None
+        play = _Play(vector, stacks, policies, rng, on_step)
         for first in range(seed, seed + num_episodes, num_envs):
             num_counted = min(num_envs, seed + num_episodes - first)
-            play.wave(mapping, first - seed, seed, num_counted, max_episode_steps)
+            play.wave(mapping, first - seed, seed, num_counted)
     finally:
         close_all(vector)
     return play.statistics()
@@ -76,8 +80,10 @@ class _Play:
         vector: MultiAgentVector,
         stacks: Sequence[ActingStack],
         policies: Sequence[PolicyEntry],
+        rng: np.random.Generator | None,
         on_step: Callable[[int], None] | None,
     ) -> None:
+        self._rng = rng
         self._vector, self._stacks, self._on_step = vector, stacks, on_step
         self._shape = (vector.num_envs, len(vector.agents))
         self._layouts = ActingLayouts(SlotGroups(vector.groups, *self._shape))
@@ -96,9 +102,7 @@ class _Play:
         self._environments: list[tuple[float, int]] = []
         self._agents: list[tuple[int, int, int, float, int]] = []
 
-    def wave(
-        self, mapping: PolicyMapping, first: int, seed: int, num_counted: int, max_episode_steps: int
-    ) -> None:
+    def wave(self, mapping: PolicyMapping, first: int, seed: int, num_counted: int) -> None:
         """Play one episode in each copy, and count those of the first `num_counted`."""
         num_envs, num_agents = self._shape
         numbers = [first + copy for copy in range(num_envs)]
@@ -129,7 +133,7 @@ class _Play:
                 self._begin_again(broken_E, state, (total_S, actions_S), (returns_E, steps_E))
                 broken = {numbers[copy] for copy in np.flatnonzero(broken_E)}
                 self._agents = [one for one in self._agents if one[0] not in broken]
-            is_cut_E = counts_E & (steps_E >= max_episode_steps) & ~step.over
+            is_cut_E = counts_E & (steps_E >= _MAX_EPISODE_STEPS) & ~step.over
             ended_S = (step.terminated | step.truncated | is_cut_E[:, None]).reshape(-1)
             for slot in np.flatnonzero(ended_S & np.repeat(counts_E, num_agents)).tolist():
                 if actions_S[slot]:
@@ -148,7 +152,7 @@ class _Play:
                     column[ended_S] = 0
             if is_cut_E.any():
                 _LOGGER.warning(
-                    "an episode was cut after %d steps; it counts as it was then", max_episode_steps
+                    "an episode was cut after %d steps; it counts as it was then", _MAX_EPISODE_STEPS
                 )
             is_over_E |= counts_E & (step.over | is_cut_E)
             if self._on_step is not None:
@@ -186,7 +190,7 @@ class _Play:
             for name, column in after.items():
                 state[index][name][rows.slots] = column
             sampler = self._sampler(index, rows.parts[0].group)
-            chosen = sampler.most_likely(parameters)
+            chosen = sampler.most_likely(parameters) if self._rng is None else sampler.sample(parameters)
             for path, column in sampler.in_environment_units(chosen).items():
                 for part in rows.parts:
                     actions = self._actions[part.group][path]
@@ -195,7 +199,7 @@ class _Play:
     def _sampler(self, index: int, group: int) -> ActionSampler:
         if index not in self._samplers:
             space = self._vector.groups[group].action_space
-            rng = np.random.default_rng(0)  # draws nothing
+            rng = self._rng or np.random.default_rng(0)  # the latter draws nothing
             self._samplers[index] = ActionSampler(self._stacks[index].action_heads, space, rng)
         return self._samplers[index]
 
