@@ -66,3 +66,15 @@ def assert_same(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         np.testing.assert_array_equal(tensor, other[name], name)
+
+
+def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
+    """Compare weights, or a learner's state."""
+    if isinstance(theirs, dict):
+        assert ours.keys() == theirs.keys(), path
+        for name in theirs.keys() - {"version", "num_updates"}:  # a rank counts what it had rows for
+            assert_close(ours[name], theirs[name], f"{path}/{name}")
+    elif isinstance(theirs, np.ndarray) and theirs.dtype.kind == "f":
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5, err_msg=path)
+    else:
+        np.testing.assert_array_equal(ours, theirs, err_msg=path)

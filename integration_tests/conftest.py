@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from javascript_peers import installed_node
 from outrider.algorithm.cluster.demand import demand_of
 from outrider.algorithm.cluster.ray_session import RaySession
 from outrider.algorithm.settings.resource_settings import ResourceSettings
@@ -30,11 +31,13 @@ COLLECTED_LATE = (
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal whole files out to the processes of tests, and all that are about Ray to one, which shares it."""
+    """Deal whole files out to the processes of tests, and all that share a Ray or a Node.js to one."""
     shares = {item.path for item in items if {"local_ray", "no_ray"} & set(item.fixturenames)}  # type: ignore[attr-defined]
     for item in items:
         is_ray = item.path in shares or item.path.name.startswith("test_ray_")
-        item.add_marker(pytest.mark.xdist_group("ray" if is_ray else item.path.stem))
+        is_node = "node" in item.fixturenames  # type: ignore[attr-defined]
+        group = "ray" if is_ray else "node" if is_node else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
         if is_ray:
             item.add_marker(pytest.mark.filterwarnings(COLLECTED_LATE))
 
@@ -86,3 +89,9 @@ def local_ray(shared_ray: SharedRay) -> None:
 def no_ray(shared_ray: SharedRay) -> None:
     """Make sure that this process is connected to no Ray."""
     shared_ray.end()
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Provide Node.js, with the peers' packages."""
+    return installed_node()

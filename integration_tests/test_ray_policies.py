@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import ray
 import torch
 from ray.exceptions import ObjectLostError
 
-from outrider.algorithm import Algorithm, IMPALAConfig, PPOConfig
+from compared_runs import assert_close
 from outrider.learner import (
     IMPALASettings,
     LearnerGroupSettings,
@@ -134,17 +133,6 @@ def changing(group: Any, plan: MultiAgentPlan) -> GroupPolicies:
 
 def no_cpu(rank: int) -> dict[str, Any]:
     return {"num_cpus": 0}
-
-
-def assert_close(ours: Any, theirs: Any, path: str = "") -> None:
-    if isinstance(theirs, dict):
-        assert ours.keys() == theirs.keys(), path
-        for name in theirs.keys() - {"version", "num_updates"}:  # a rank counts what it had rows for
-            assert_close(ours[name], theirs[name], f"{path}/{name}")
-    elif isinstance(theirs, np.ndarray) and theirs.dtype.kind == "f":
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5, err_msg=path)
-    else:
-        np.testing.assert_array_equal(ours, theirs, err_msg=path)
 
 
 def assert_equal_groups(ours: Any, theirs: Any) -> None:
@@ -336,93 +324,3 @@ def test_ranks_share_the_rows_of_policies_without_pause() -> None:
         weights, expected = feeding.group.publish().load(), feeding.here.publish().load()
         assert_close(dict(weights.tensors), dict(expected.tensors))
         assert feeding.policies.frozen == {0, 1}
-
-
-def run(num_learners: int) -> PPOConfig:
-    config = PPOConfig().environment("CartPole-v1").env_runners(num_envs_per_env_runner=1)
-    config.learners(num_learners=num_learners, num_cpus_per_learner=1)
-    config.rl_module(fcnet_hiddens=(8,)).debugging(seed=1)
-    config.training(train_batch_size_per_learner=64 // max(1, num_learners), minibatch_size=32, num_epochs=1)
-    return config.multi_agent(num_agents=3, policies="per_agent")
-
-
-def weights(algorithm: Algorithm) -> dict[str, Any]:
-    return {
-        f"{name}/{key}": tensor.numpy().copy()
-        for name, policy in algorithm.policies.items()
-        for key, tensor in policy.state_dict().items()
-    }
-
-
-def test_a_run_has_the_same_policies_with_two_learners_and_goes_on_without_them(tmp_path: Path) -> None:
-    found = []
-    for num_learners in (0, 2):
-        with run(num_learners).build() as algorithm:
-            algorithm.train()
-            algorithm.add_policy("copy", like="1")
-            algorithm.set_matchups([(1.0, {"0": "0", "1": "copy", "2": "2"})])
-            algorithm.freeze("0")
-            algorithm.remove_policy("1")
-            algorithm.train()
-            assert algorithm.frozen == ("0",)
-            metrics = algorithm.policy_metrics()
-            assert np.isnan(metrics["policy_loss"]).tolist() == [True, False, False]
-            found.append(weights(algorithm))
-            path = algorithm.save(tmp_path / str(num_learners))
-    with Algorithm.from_checkpoint(path, config=run(0)) as algorithm:
-        algorithm.train()
-        resumed = weights(algorithm)
-    with Algorithm.from_checkpoint(tmp_path / "0") as algorithm:
-        algorithm.train()
-        assert_close(resumed, weights(algorithm))
-    assert_close(found[1], found[0])
-
-
-@pytest.mark.parametrize("module", [{}, {"use_lstm": True, "lstm_cell_size": 4}])
-def test_one_policy_of_all_agents_is_trained_by_both_learners_and_goes_on_without_them(
-    module: dict[str, Any], tmp_path: Path
-) -> None:
-    found = []
-    for num_learners in (0, 2):
-        config = run(num_learners).multi_agent(num_agents=2, policies="shared")
-        config.rl_module(fcnet_hiddens=(8,), **module).env_runners(num_envs_per_env_runner=2)
-        config.training(train_batch_size_per_learner=64 // max(1, num_learners), minibatch_size=128)
-        with config.build() as algorithm:
-            for _ in range(2):
-                algorithm.train()
-            found.append((weights(algorithm), algorithm.policy_metrics()["num_env_steps_trained"]))
-            algorithm.save(tmp_path / str(num_learners))
-            others = algorithm._loop.get_state()["learner"].get("other_ranks", [])
-            assert len(others) == num_learners // 2  # the second learner has what is its own
-    assert_close(found[1][0], found[0][0])
-    assert found[1][1].tolist() == found[0][1].tolist()
-    resumed = []
-    for left, learners in (("0", 2), ("2", 0)):
-        config.learners(num_learners=learners).training(train_batch_size_per_learner=64 // max(1, learners))
-        with Algorithm.from_checkpoint(tmp_path / left, config=config) as algorithm:
-            algorithm.train()
-            resumed.append(weights(algorithm))
-    assert_close(resumed[1], resumed[0])
-
-
-@pytest.mark.parametrize(("policies", "names"), [("per_agent", ["0", "1"]), ("shared", ["shared"])])
-def test_runners_and_two_learners_train_several_policies_without_pause(
-    policies: str, names: list[str]
-) -> None:
-    config = IMPALAConfig().environment("CartPole-v1").multi_agent(num_agents=2, policies=policies)
-    config.env_runners(num_env_runners=1, num_envs_per_env_runner=2, rollout_fragment_length=8)
-    config.learners(num_learners=2, num_cpus_per_learner=1).rl_module(fcnet_hiddens=(8,))
-    config.training(train_batch_size_per_learner=8, min_time_s_per_iteration=0.0)
-    with config.build() as algorithm:
-        before = weights(algorithm)
-        algorithm.train()
-        algorithm.add_policy("copy", like=names[0])
-        algorithm.freeze(names[0])
-        after = weights(algorithm)
-        metrics = algorithm.train()
-        assert metrics["num_lost_rows"] == metrics["num_lost_updates"] == 0
-        rested = weights(algorithm)
-    moved = {name: not np.array_equal(after[name], tensor) for name, tensor in before.items()}
-    assert {name.partition("/")[0] for name, has_moved in moved.items() if has_moved} == set(names)
-    for name in [name for name in rested if name.startswith(names[0])]:
-        np.testing.assert_array_equal(rested[name], after[name], err_msg=name)
