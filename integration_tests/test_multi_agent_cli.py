@@ -62,7 +62,7 @@ def test_which_policy_is_exported_has_to_be_said(place: Path, capsys: pytest.Cap
     assert "agent '0' has no policy: none of the 2 is named after it" in capsys.readouterr().err
     assert main([*train[:-1], "shared", *SHORT, "--stop-iterations", "1", "--run-dir", "run"]) == 0
     assert main(["export", "run"]) == 1
-    assert "take one of algorithm.policies" in capsys.readouterr().err
+    assert "has policies by name; say which one, such as --policy shared" in capsys.readouterr().err
 
 
 def test_a_particle_environment_is_trained_with_a_central_critic(place: Path) -> None:

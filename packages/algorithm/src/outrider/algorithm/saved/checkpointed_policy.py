@@ -40,6 +40,23 @@ def recorded_policies(tree: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - 
     return {**tree["policies"], "frozen": tree["learner"]["frozen"]}
 
 
+def check_policy_name(path: Path | str, name: str | None) -> None:
+    """Refuse a name that no policy of the checkpoint at `path` has, or None where it has policies by name.
+
+    Little is read, and nothing is made. Raises CheckpointError.
+    """
+    tree = PartlyRead(path).tree
+    if "policies" not in tree:
+        return  # the one policy of such a run is soon made, and refuses a name itself
+    names = [policy["name"] for policy in tree["policies"]["book"]["policies"]]
+    if name is None:
+        raise CheckpointError(
+            f"checkpoint {path} has policies by name; say which one, such as --policy {names[0]}"
+        )
+    if name not in names:
+        raise CheckpointError(f"checkpoint {path}: {no_such('policy', name, names)}")
+
+
 def load_policy(path: Path | str, name: str) -> Policy:
     """Return the policy `name` of the checkpoint at `path`, and read little else of it.
 
