@@ -1,4 +1,4 @@
-"""Groups of ranks with policies of their own, whichever rank dies and whenever; ranks here are counters.
+"""Groups of two ranks with policies of their own; ranks here are counters, which die when they are told to.
 
 A policy "learns" by adding up the numbers of the fragments that its rank is given.
 """
@@ -15,7 +15,6 @@ import pytest
 
 from outrider.learner import LearnerGroupSettings
 from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
-from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.policy_slices import join_states
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
@@ -215,6 +214,10 @@ class Ranks:
     def kill(self) -> None:
         pass
 
+    @property
+    def are_in_step(self) -> bool:
+        return self.ranks[0].version == self.ranks[1].version
+
     def _first(self, rank: int) -> Rank:
         numbers = [number for stack in self.plan.stacks for number in stack.seeds]
         return Rank({number: 0.0 for number in numbers if number % 2 == rank})
@@ -253,233 +256,72 @@ def plan_of(num_policies: int) -> MultiAgentPlan:
 PLAN, WITH_ANOTHER = plan_of(4), plan_of(5)
 
 
-def group() -> tuple[SliceLearnerGroup, Ranks]:
-    ranks = Ranks()
-    return SliceLearnerGroup(ranks, PLAN), ranks
+class Learners:
+    """A group of either kind, and its ranks."""
+
+    def __init__(self, ranks: Ranks, group: Any) -> None:
+        self.ranks, self.group = ranks, group
+
+    def sums(self) -> dict[int, float]:
+        return {policy: total for policy, (_, total) in sorted(self.group.publish().sums.items())}
+
+    def add_policy(self) -> None:
+        """Add policy 4 at rank 0."""
+        self.group.change([[(0, "add_policy", 4)], [(1, "count_change")]], WITH_ANOTHER)
 
 
-def learn(learners: SliceLearnerGroup, *numbers: int) -> None:
-    for number in numbers:
-        learners.update([Numbered(number)])
+class Waiting(Learners):
+    """Those that are waited for."""
+
+    def __init__(self, plan: MultiAgentPlan = PLAN) -> None:
+        ranks = Ranks()
+        super().__init__(ranks, SliceLearnerGroup(ranks, plan))
+
+    def learn(self, *numbers: int) -> None:
+        """Make an update on each fragment."""
+        for number in numbers:
+            self.learn_at_once(number)
+
+    def learn_at_once(self, *numbers: int) -> None:
+        self.group.update([Numbered(number) for number in numbers])
 
 
-def sums(learners: Any) -> dict[int, float]:
-    return {policy: total for policy, (_, total) in sorted(learners.publish().sums.items())}
+class Busy(Learners):
+    """Those that train by themselves."""
 
-
-def in_step(ranks: Ranks) -> bool:
-    return ranks.ranks[0].version == ranks.ranks[1].version
-
-
-def test_a_rank_that_dies_in_an_update_takes_back_its_own_policies_and_makes_the_update_again() -> None:
-    learners, ranks = group()
-    learn(learners, 1, 2)
-    before = learners.publish()
-    ranks.deaths[1, "update"] = 0
-    learn(learners, 4)
-    assert sums(learners) == {0: 7.0, 1: 4.0, 2: 7.0, 3: 4.0}
-    assert all(learners.publish().sums[policy][0] > before.version for policy in (1, 3))
-    assert (learners.statistics().num_restarts, learners.statistics().num_lost_updates) == (1, 2)
-    learn(learners, 8)
-    assert sums(learners) == {0: 15.0, 1: 12.0, 2: 15.0, 3: 12.0}
-    assert in_step(ranks)
-
-
-@pytest.mark.parametrize("moment", ["set_state", "fetch"])
-def test_a_rank_that_dies_again_before_it_has_learned_is_made_anew_again(moment: str) -> None:
-    learners, ranks = group()
-    learn(learners, 1, 2)
-    ranks.deaths = {(1, "update"): 0, (1, moment): 0}
-    learn(learners, 4)
-    assert sums(learners) == {0: 7.0, 1: 4.0, 2: 7.0, 3: 4.0}
-    assert ranks.made == [1, 1]
-    assert in_step(ranks)
-
-
-@pytest.mark.parametrize("moment", ["update", "count_change"])
-def test_both_ranks_may_die_in_one_update(moment: str) -> None:
-    learners, ranks = group()
-    learn(learners, 1, 2)
-    before = learners.publish().version
-    ranks.deaths = {(1, "update"): 0, (0, moment): 0}
-    learn(learners, 4)
-    assert sums(learners) == {0: 4.0, 1: 4.0, 2: 4.0, 3: 4.0}
-    assert sorted(ranks.made) == [0, 1]
-    assert min(version for version, _ in learners.publish().sums.values()) > before
-    assert in_step(ranks)
-
-
-@pytest.mark.parametrize("dying", [(0, "add_policy"), (1, "count_change"), (0, "get_state")])
-def test_a_policy_that_is_added_is_there_whoever_dies_meanwhile(dying: tuple[int, str]) -> None:
-    learners, ranks = group()
-    learn(learners, 1)
-    ranks.deaths[dying] = 0
-    learners.change([[(0, "add_policy", 4)], [(1, "count_change")]], WITH_ANOTHER)
-    learn(learners, 2)
-    assert sums(learners)[4] == 2.0
-    assert sums(learners)[3 - dying[0]] == 3.0  # of the other rank
-    assert in_step(ranks)
-    ranks.deaths[0, "update"] = 0
-    learn(learners, 4)
-    assert sums(learners)[4] == 4.0  # gone back to when it was added
-
-
-@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
-def test_a_rank_that_dies_right_after_a_state_was_set_goes_back_to_that_state(kind: str) -> None:
-    before, _ = group()
-    learn(before, 1, 2)
-    state = before.get_state()
-    ranks = Ranks()
-    learners = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
-    ranks.deaths = {(1, "get_state"): 0, (1, "state_after_all"): 0}
-    learners.set_state(state)
-    assert ranks.made == [1]
-    assert sums(learners) == dict.fromkeys(range(4), 3.0)
-    assert in_step(ranks)
-
-
-@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
-def test_a_rank_that_dies_while_a_state_is_set_goes_on_from_that_state(kind: str) -> None:
-    before, _ = group()
-    learn(before, 1, 2)
-    ranks = Ranks()
-    learners = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
-    ranks.deaths[0, "set_state"] = 0
-    learners.set_state(before.get_state())
-    assert ranks.made == [0]
-    assert sums(learners) == dict.fromkeys(range(4), 3.0)
-    assert learners.statistics().num_lost_updates == 0
-    assert in_step(ranks)
-
-
-@pytest.mark.parametrize("kind", ["waited for", "by themselves"])
-def test_a_state_of_other_policies_is_refused_and_nothing_is_gone_back_to(kind: str) -> None:
-    ranks = Ranks()
-    learners: Any = SliceLearnerGroup(ranks, PLAN) if kind == "waited for" else Busy(ranks).group
-    state = learners.get_state()
-    state["stacks"]["s"]["numbers"] = np.arange(1, 5)
-    with pytest.raises(ValueError, match="other policies"):
-        learners.set_state(state)
-    assert learners._recovery.version == 0
-
-
-def test_a_fragment_that_went_with_its_node_is_left_out_and_counted_once_and_every_rank_lives() -> None:
-    learners, ranks = group()
-    ranks.lost = {2}
-    learners.update([Numbered(1), Numbered(2)])
-    assert sums(learners) == dict.fromkeys(range(4), 1.0)
-    assert learners.statistics() == LearnerGroupStatistics(num_lost_rows=10)
-    assert ranks.made == []
-    assert in_step(ranks)
-
-
-def test_a_rank_that_dies_where_a_fragment_went_with_its_node_learns_from_the_others() -> None:
-    learners, ranks = group()
-    ranks.lost, ranks.deaths[1, "update"] = {2}, 1
-    learners.update([Numbered(1), Numbered(2)])
-    assert sums(learners) == dict.fromkeys(range(4), 1.0)
-    assert (learners.statistics().num_lost_rows, ranks.made) == (10, [1])
-    assert in_step(ranks)
-
-
-def test_a_snapshot_is_what_a_rank_goes_back_to() -> None:
-    ranks = Ranks()
-    plan = replace(PLAN, settings=LearnerGroupSettings(num_updates_between_snapshots=2))
-    learners = SliceLearnerGroup(ranks, plan)
-    learn(learners, 1, 2, 4)  # asked for after the second, kept after the third
-    ranks.deaths[1, "update"] = 0
-    learn(learners, 8)
-    assert sums(learners)[1] == 1 + 2 + 8
-    assert learners.statistics().num_lost_updates == 1
-
-
-class Busy:
-    """A group that trains by itself, and its ranks."""
-
-    def __init__(self, ranks: Ranks | None = None) -> None:
-        self.ranks = ranks or Ranks()
-        self.group = AsyncSliceLearnerGroup(
-            self.ranks,
+    def __init__(self) -> None:
+        ranks = Ranks()
+        group = AsyncSliceLearnerGroup(
+            ranks,
             PLAN,
             train_batch_size=10,
             max_staleness=99,
             queue_capacity=3,
             num_steps_per_fragment=10,
         )
+        super().__init__(ranks, group)
 
     def put(self, *numbers: int) -> None:
         self.group.put([Numbered(number) for number in numbers])
 
 
-def test_the_group_has_learned_what_the_slowest_rank_has_and_lets_no_more_wait() -> None:
-    busy = Busy()
-    assert busy.group.room == 3
-    busy.put(1, 2, 4)
-    assert busy.group.room == 0
-    reports = [report for _ in range(6) for report in busy.group.reports(0.0)]
-    assert [report.num_updates for report in reports] == [1, 1, 1]
-    assert [report.weights.version for report in reports] == [1, 2, 3]
-    assert busy.group.room == 3
-    assert sums(busy.group) == dict.fromkeys(range(4), 7.0)
+@pytest.fixture
+def waiting() -> Waiting:
+    return Waiting()
 
 
-def test_a_rank_that_dies_gets_again_what_it_had_not_learned_from_and_the_other_goes_on() -> None:
-    busy = Busy()
-    busy.put(1)
-    busy.group.get_state()
-    before = busy.group.publish().version
-    busy.put(2, 4)
-    busy.ranks.ranks[1].is_alive = False
-    state = busy.group.get_state()
-    reports = busy.group.reports(0.0)
-    assert sum(report.num_updates for report in reports) == 3
-    assert sum(report.num_restarts for report in reports) == 1
-    learned = state["stacks"]["s"]
-    assert learned["numbers"].tolist() == [0, 1, 2, 3]
-    assert learned["learner"]["sum"].tolist() == [7.0, 6.0, 7.0, 6.0]
-    assert all(busy.group.publish().sums[policy][0] > before for policy in (1, 3))
-    assert in_step(busy.ranks)
+@pytest.fixture
+def with_snapshots() -> Waiting:
+    """Provide those that keep a snapshot after each second update."""
+    return Waiting(replace(PLAN, settings=LearnerGroupSettings(num_updates_between_snapshots=2)))
 
 
-def test_ranks_that_train_by_themselves_leave_out_and_count_once_what_went_with_its_node() -> None:
-    busy = Busy()
-    busy.ranks.lost = {2}
-    busy.put(1, 2, 4)
-    busy.group.get_state()
-    reports = busy.group.reports(0.0)
-    assert sum(report.num_updates for report in reports) == 3
-    assert sum(report.num_lost_rows for report in reports) == 10
-    assert sums(busy.group) == dict.fromkeys(range(4), 5.0)
-    assert busy.ranks.made == []
-    assert in_step(busy.ranks)
+@pytest.fixture
+def busy() -> Busy:
+    return Busy()
 
 
-def test_a_fast_rank_that_dies_is_not_handed_again_what_it_had_learned_from() -> None:
-    busy = Busy()
-    busy.put(1, 2, 4)
-    busy.ranks.slow = {1}
-    assert busy.group.reports(0.0) == []
-    busy.ranks.slow = set()
-    assert [report.num_updates for report in busy.group.reports(0.0)] == [1]
-    assert busy.group.room == 1
-    busy.ranks.ranks[0].is_alive = False
-    stack = busy.group.get_state()["stacks"]["s"]
-    assert stack["learner"]["sum"].tolist() == [0.0, 7.0, 0.0, 7.0]
-    assert busy.group.statistics().num_lost_updates == 3
-    assert in_step(busy.ranks)
-
-
-@pytest.mark.parametrize("dying", [(1, "count_change"), (0, "state_after_all"), (0, "publish")])
-def test_policies_change_after_all_that_was_put_and_stay_where_a_rank_dies(dying: tuple[int, str]) -> None:
-    busy = Busy()
-    busy.put(1, 2)
-    busy.group.get_state()
-    busy.ranks.deaths[dying] = 0
-    busy.group.change([[(0, "add_policy", 4)], [(1, "count_change")]], WITH_ANOTHER)
-    assert busy.group.publish().sums[4][1] == 0.0
-    assert in_step(busy.ranks)
-    busy.put(4)
-    busy.group.get_state()
-    assert sums(busy.group)[4] == 4.0
-    assert sums(busy.group)[1 - dying[0]] == 7.0  # of the other rank
-    assert in_step(busy.ranks)
+@pytest.fixture(params=[Waiting, Busy], ids=["waited for", "by themselves"])
+def either(request: pytest.FixtureRequest) -> Learners:
+    made: Learners = request.param()
+    return made
