@@ -95,6 +95,17 @@ def test_a_pause_of_one_policy_changes_nothing_for_it_or_others(lab: Any) -> Non
     assert_close(paused.policy_state(0)["module"], always.policy_state(0)["module"])
 
 
+def test_what_a_policy_plays_while_it_is_frozen_it_never_learns_from(lab: Any) -> None:
+    frozen, without = stacked(), stacked()
+    frozen.freeze([1])
+    frozen.update([played(lab, 0)])
+    frozen.thaw([1])
+    without.update([take_policies(played(lab, 0), [0, 2, 5])])
+    for learner in (frozen, without):
+        learner.update([played(lab, 1)])
+    assert frozen.policy_metrics()["num_steps"].tolist() == without.policy_metrics()["num_steps"].tolist()
+
+
 def test_a_policy_whose_state_is_set_begins_with_fresh_rows_and_others_go_on(lab: Any) -> None:
     learner, undisturbed, fresh = stacked(), stacked(), stacked([1])
     for seed in range(3):

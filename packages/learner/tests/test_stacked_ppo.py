@@ -197,6 +197,14 @@ def test_a_frozen_policy_does_not_move_a_bit_until_it_is_thawed(lab: Any) -> Non
     assert stacked.policy_state(4)["counters"]["num_updates"] == 2
 
 
+def test_returns_of_a_frozen_policy_are_gathered_by_its_own_discount(lab: Any) -> None:
+    frozen, trained = (learner(range(2), module=NORMALISED, overrides={1: {"gamma": 0.1}}) for _ in range(2))
+    frozen.freeze([0])
+    for stacked in (frozen, trained):
+        stacked.update([fragment(lab, 0, [7]), fragment(lab, 1, [7])])
+    assert_equal(frozen.policy_state(0)["reward_scale"], trained.policy_state(0)["reward_scale"])
+
+
 def test_nothing_is_trained_where_all_rows_are_of_frozen_policies(lab: Any) -> None:
     stacked = learner(range(2))
     stacked.freeze([0, 1])

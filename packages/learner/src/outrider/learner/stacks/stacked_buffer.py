@@ -1,6 +1,7 @@
 """Rows that stacked policies use again. Axes: P policies of the stack, S streams of an update."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from outrider.learner.rows.circular_buffer import num_uses_by_age
 from outrider.learner.rows.rows import Rows, take_streams
 from outrider.learner.stacks.stacked_rows import RowsByPolicy
+
+NOBODY = -1
+"""Number of no policy."""
 
 
 class Batch(NamedTuple):
@@ -23,8 +27,8 @@ class Batch(NamedTuple):
 class StackedBuffer:
     """Gives every policy's rows as many uses, spread over its own updates, as `CircularBuffer` says.
 
-    A policy that is missing in an update neither uses rows nor lets any grow older. Of updates most of
-    which is used up, the rest is kept alone.
+    A policy that is missing or frozen in an update neither uses rows nor lets any grow older. Of updates most
+    of which is used up, the rest is kept alone.
     """
 
     def __init__(self, num_batches: int, num_uses: int) -> None:
@@ -50,7 +54,7 @@ class StackedBuffer:
         batches = [
             _batch(rows, place_S, np.zeros_like(age_P), self._num_uses(np.zeros_like(age_P), trains_P))
         ]
-        kept = [rows]
+        kept = [_of_those_who_train(rows, place_S)]
         for old in self._newest_first:
             place_S = np.where(old.length_S > 0, places_of(old), -1)
             is_wanted_S = (place_S >= 0) & (age_P < self._last)[place_S]
@@ -95,6 +99,13 @@ class StackedBuffer:
         if 2 * rows.length_S[is_wanted_S].sum() > len(rows):
             return rows
         return take_streams(rows, np.flatnonzero(is_wanted_S))
+
+
+def _of_those_who_train(rows: Rows, place_S: NDArray[np.int64]) -> Rows:
+    """Return the same rows, in which streams of the others are nobody's: who is frozen keeps none."""
+    key_S = rows.stream_key_S.copy()
+    key_S[place_S < 0, 0] = NOBODY
+    return replace(rows, stream_key_S=key_S)
 
 
 def _has_any(place_S: NDArray[np.int64], num_policies: int) -> NDArray[np.bool_]:

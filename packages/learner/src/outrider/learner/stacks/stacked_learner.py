@@ -123,7 +123,7 @@ class StackedLearner(Generic[Settings]):
         if rows.first_bad:
             _LOGGER.warning("gradient steps are skipped because %s", rows.first_bad)
         numbers = self._own.at(counters["num_env_steps"])
-        return_N = self._returns(rows, by_policy, numbers)
+        return_N = self._returns(rows, numbers)
         self._version += 1
         self._num_updates += 1
         self._begin_update(rows, by_policy.place_S)
@@ -347,11 +347,11 @@ class StackedLearner(Generic[Settings]):
             if name in of_the_algorithm and name in COUNTERS:
                 kept.counters[name][place_B] = column
 
-    def _returns(self, rows: Rows, by_policy: RowsByPolicy, numbers: PolicyNumbers) -> Tensor | None:
-        """Return the discounted returns [N] by which rewards are scaled, if they are."""
+    def _returns(self, rows: Rows, numbers: PolicyNumbers) -> Tensor | None:
+        """Return the discounted returns [N] by which rewards are scaled, if they are; also of the frozen."""
         if self.stack.plain.reward_normalizer is None:
             return None
-        returns = self._reward_scale.returns(rows, numbers.gamma[by_policy.place_S])
+        returns = self._reward_scale.returns(rows, numbers.gamma[self._places_of(rows)])
         return returns.to(rows.reward_N.device)
 
     def _training_places_of(self, rows: Rows) -> NDArray[np.int64]:
