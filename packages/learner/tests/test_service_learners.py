@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,8 @@ from outrider.learner.service.served_groups import OneLearner
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
-from outrider.transport import LocalFragment
+from outrider.transport import LocalFragment, outbox
+from outrider.transport.outbox import Outbox
 from outrider.transport.received import ReceivedFragment, ReceivedWeights, fragment_pieces
 from outrider.wire import (
     BoxSpace,
@@ -373,7 +375,7 @@ def test_a_service_that_cannot_unpack_what_runners_pack_is_refused(
 class Heard:
     """An algorithm's connection, as the service sees it; keeps what it was sent."""
 
-    peer, identity = "peer", ""
+    peer, identity, num_bytes_to_send, broke_rule = "peer", "", 0, False
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -416,3 +418,68 @@ def test_a_service_that_is_told_to_stop_stays_until_its_state_has_come(
     assert line.is_closed.wait(20)
     assert line.said[-1].reason is session.GoodbyeReason.LATER
     thread.join(20)
+
+
+class Slow:
+    """A run that reads nothing of what it is sent, but where `read` is called."""
+
+    peer, identity, broke_rule = "slow", "", False
+
+    def __init__(self) -> None:
+        self._outbox = Outbox()
+        self.was_too_full = False
+        self.room = 0
+
+    @property
+    def num_bytes_to_send(self) -> int:
+        return self._outbox.num_large_bytes
+
+    def send(self, head: bytes, attachment: Any = ()) -> None:
+        self._outbox.put(head, attachment)
+        self.was_too_full |= self._outbox.is_too_full
+        match decode_learn_response(head):
+            case session.LearnReady(room=room) | session.LearnRoom(last_sequence=room):
+                self.room = room
+
+    def read(self) -> None:
+        while self._outbox.take() is not None:
+            pass
+
+    def keep(self, terms: Any) -> None: ...
+
+    def close(self, last: bytes = b"") -> None: ...
+
+
+def test_a_run_that_reads_slowly_is_sent_weights_no_faster_than_it_reads_them(
+    put_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "MIN_WAITING_BYTES", 0)
+    monkeypatch.setattr(served_run, "_SOON_BYTES", 0)
+    line = Slow()
+    run = served_run.ServedRun(line, OneLearner(), network_modules=())
+    run.receive(introduction("a test"), memoryview(b""))
+    start = encode_tree({"plan": plan_message(plan("impala")), "state": None})
+    run.receive(session.LearnStart(asynchronous=True), memoryview(start.to_bytes()))
+    fragments = [memoryview(b"".join(fragment_pieces(each))) for seed in range(8) for each in put_in(seed)]
+    num_put = 0
+
+    def go_on(until: Callable[[], bool]) -> None:
+        nonlocal num_put
+        deadline = time.monotonic() + LONG
+        while not until() and time.monotonic() < deadline:
+            while num_put < min(line.room, len(fragments)):
+                num_put += 1
+                run.receive(session.LearnFragment(num_put), fragments[num_put - 1])
+            run.work()
+            time.sleep(0.002)
+
+    began = time.monotonic()
+    go_on(lambda: line.was_too_full or num_put == len(fragments) or time.monotonic() > began + 0.5)
+    assert not line.was_too_full
+    assert num_put < len(fragments)
+    line.read()
+    while num_put < len(fragments):
+        go_on(lambda: line.num_bytes_to_send > 0 or num_put == len(fragments))
+        assert time.monotonic() < began + LONG
+        line.read()
+    run.end()

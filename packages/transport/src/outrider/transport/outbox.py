@@ -18,7 +18,7 @@ from outrider.wire.stream import read_stream_message
 
 MAX_WAITING = 8
 """Large messages, each as large as the largest so far, that may wait for a peer. The largest are weights, of
-which one waits at most for who reads; policies that it asked for, a state and other policies may join it."""
+which two wait at most for who reads; policies that it asked for, a state and other policies may join it."""
 MIN_WAITING_BYTES = 16 * 2**20
 """So much may wait in any case."""
 

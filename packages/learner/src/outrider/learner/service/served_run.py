@@ -52,6 +52,8 @@ MAX_WAITING_BYTES = 2**34
 """Bytes of fragments that may wait for one update."""
 _STATE_WAIT_S, _MAX_STATE_WAITS = 0.1, 20
 """Learners that have trained on all that they were given report at once."""
+_SOON_BYTES = 2**20
+"""What waits to be sent and is no more than this is there within milliseconds."""
 _LOGGER = logging.getLogger("outrider.learner.service")
 
 
@@ -79,6 +81,8 @@ class ServedRun:
         self._group: LearnerGroup | None = None
         self._async_group: AsyncLearnerGroup | None = None
         self._weights = ChangedWeights()
+        self._weights_bytes = 0
+        """Of the weights that were sent last."""
         self._policies: ServedPolicies | None = None
         """None where there is one."""
         self._waiting: deque[ReceivedFragment] = deque()
@@ -132,9 +136,12 @@ class ServedRun:
                 pass
 
     def work(self) -> None:
-        """Hand fragments over to learners that train by themselves, and report what they did."""
+        """Hand fragments over to learners that train by themselves, and report what they did.
+
+        Neither where weights before the last still wait to be sent: the run reads slowly.
+        """
         group = self._async_group
-        if group is None:
+        if group is None or self.connection.num_bytes_to_send > max(_SOON_BYTES, self._weights_bytes):
             return
         while self._waiting and (room := group.room):
             fragments = [self._waiting.popleft() for _ in range(min(room, len(self._waiting)))]
@@ -292,7 +299,9 @@ class ServedRun:
         version, since = weights.version, 0
         if self._policies is not None:
             weights, since = self._weights.to_send(weights)
-        self._send(session.LearnWeights(version, since), weights_pieces(weights))
+        pieces = weights_pieces(weights)
+        self._weights_bytes = sum(memoryview(piece).nbytes for piece in pieces)
+        self._send(session.LearnWeights(version, since), pieces)
 
     def _hand_over(self, request: int) -> None:
         """Send the state, and before it the reports of all updates that are in it."""
