@@ -13,7 +13,7 @@ import pytest
 
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
 from outrider.envrunner.agents.multi_agent_environment import multi_agent_spaces
-from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.testing.agent_script import read_script
 from outrider.testing.story_vector import StoryVector
 
@@ -50,6 +50,14 @@ def tried(make: Any) -> Any:
 def test_what_is_as_it_should_be_is_tried_and_taken() -> None:
     agents, groups, state_space = tried(partial(Changed, {}))
     assert (agents, len(groups), state_space is None) == (("red_0", "red_1", "blue_0"), 2, False)
+
+
+def test_where_nobody_is_cut_off_nothing_need_be_said_of_what_was_seen_last() -> None:
+    nobody = np.zeros(0, np.intp)
+    nothing = LastObservations(environments=nobody, members=nobody, observations={})
+    all_ended, none_cut = np.ones((1, 3), np.bool_), np.zeros((1, 3), np.bool_)
+    ended = {"terminated": all_ended, "truncated": none_cut, "last": [nothing, nothing]}
+    assert len(tried(partial(Changed, ended))[0]) == 3
 
 
 @pytest.mark.parametrize(

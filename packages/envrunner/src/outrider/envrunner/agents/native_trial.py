@@ -80,7 +80,8 @@ def _require_shapes(vector: MultiAgentVector, step: Any) -> None:
                 f"last of group {index} names {len(last.environments)} agents and {num_cut} of them are "
                 "truncated; say what each of these observed last"
             )
-        _require_columns(last.observations, f"last {what}", space, (num_cut,), "[K, ...]")
+        if num_cut:
+            _require_columns(last.observations, f"last {what}", space, (num_cut,), "[K, ...]")
     if vector.state_space is not None:
         size = vector.state_space.shape
         _require(step.states, "states", (num_envs, *size), "[E, D]", np.float32)
