@@ -1,21 +1,33 @@
 """Makes small policies and fragments, ranks and services in memory for the learner's tests."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from outrider.learner import (
+    APPOSettings,
+    IMPALASettings,
+    LearnerGroupSettings,
+    LearnerPlan,
+    MultiAgentPlan,
+    PPOSettings,
+    StackPlan,
+)
+from outrider.learner.groups.multi_agent_plan import Intake
 from outrider.learner.service.learner_service import LearnerService
 from outrider.learner.service.served_groups import OneLearner
 from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service.service_learners import ServiceLearnerGroup
-from outrider.learner.service.service_plan import Plan
-from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.learner.service.service_plan import Plan, stack_message
+from outrider.rlmodule import ModuleSettings, Policy, PolicyRecipe, build_policy
 from outrider.testing.connections import ConnectionPair
+from outrider.transport import LocalFragment
 from outrider.transport.connection import Connection, Receiver
 from outrider.transport.security import ClientSecurity
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Space, Streams
@@ -188,3 +200,75 @@ def network() -> Iterator[ServiceInMemory]:
     network = ServiceInMemory()
     yield network
     network.close()
+
+
+class SeveralPolicies:
+    """Plans of two policies in a stack, 0 and 2, and a recurrent one of its own, 1; fragments of theirs."""
+
+    training: Mapping[str, Any] = {
+        "ppo": PPOSettings(minibatch_size=32, num_epochs=2, lr=1e-3),
+        "impala": IMPALASettings(train_batch_size_per_learner=40),
+        "appo": APPOSettings(train_batch_size_per_learner=40),
+    }
+    settings = LearnerGroupSettings(
+        num_updates_between_snapshots=2, learner_timeout_s=20.0, learner_start_timeout_s=20.0
+    )
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    def stack(self, name: str, *numbers: int, algorithm: str = "ppo", **changes: Any) -> StackPlan:
+        recipe = PolicyRecipe(
+            observation_space=BOX,
+            action_space=DiscreteSpace(num_values=2),
+            settings=ModuleSettings(fcnet_hiddens=(8,), normalize_observations=True, normalize_rewards=True),
+            seed=0,
+        )
+        seeds = {number: 10 + number for number in numbers}
+        parts: dict[str, Any] = {"policy": recipe, "training": self.training[algorithm], "seeds": seeds}
+        return StackPlan(name=name, **(parts | changes))
+
+    def recurrent(self, number: int, algorithm: str = "ppo") -> StackPlan:
+        plain = self.stack(f"policy{number}", number, algorithm=algorithm, is_stacked=False)
+        settings = ModuleSettings(fcnet_hiddens=(8,), use_lstm=True, lstm_cell_size=4)
+        return replace(plain, policy=replace(plain.policy, settings=settings))
+
+    def message(self, name: str, *numbers: int, **changes: Any) -> dict[str, Any]:
+        """Return what a stack crosses as."""
+        return stack_message(self.stack(name, *numbers, **changes))
+
+    def plan(self, algorithm: str = "ppo", **changes: Any) -> MultiAgentPlan:
+        many = self.stack("many", 0, 2, algorithm=algorithm, overrides={2: {"lr": 0.01}})
+        parts: dict[str, Any] = {"stacks": (many, self.recurrent(1, algorithm)), "settings": self.settings}
+        return MultiAgentPlan(algorithm=algorithm, **({"seed": 5} | parts | changes))
+
+    def plan_without_pause(self, algorithm: str, train_batch_size: int = 40) -> MultiAgentPlan:
+        """Let learners train by themselves."""
+        intake = Intake(
+            train_batch_size=train_batch_size,
+            num_env_steps_per_fragment=40,
+            max_staleness=20,
+            queue_capacity=2,
+        )
+        return self.plan(algorithm, intake=intake)
+
+    def plan_of_one(self) -> LearnerPlan:
+        """Plan for the only policy of a run that has no others."""
+        many = self.stack("many", 0)
+        return LearnerPlan(
+            algorithm="ppo", training=many.training, policy=many.policy, settings=self.settings, seed=1
+        )
+
+    def put_in(self, seed: int, numbers: Sequence[int] = (0, 2)) -> list[LocalFragment]:
+        many, alone = self.plan().stacks
+        acted = self._acted([20, 11], numbers, seed, many.policy)
+        return [LocalFragment(replace(acted, others=(self._acted([9], [1], seed + 50, alone.policy),)))]
+
+    def _acted(self, lengths: list[int], numbers: Sequence[int], seed: int, recipe: PolicyRecipe) -> Fragment:
+        fragment = self._lab.fragment(recipe.build(), lengths, seed=seed)
+        return replace(fragment, streams=replace(fragment.streams, policy=np.array(numbers, np.int32)))
+
+
+@pytest.fixture
+def several(lab: Lab) -> SeveralPolicies:
+    return SeveralPolicies(lab)
