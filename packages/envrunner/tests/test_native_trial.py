@@ -56,7 +56,7 @@ def test_where_nobody_is_cut_off_nothing_need_be_said_of_what_was_seen_last() ->
     nobody = np.zeros(0, np.intp)
     nothing = LastObservations(environments=nobody, members=nobody, observations={})
     all_ended, none_cut = np.ones((1, 3), np.bool_), np.zeros((1, 3), np.bool_)
-    ended = {"terminated": all_ended, "truncated": none_cut, "last": [nothing, nothing]}
+    ended: Mapping[str, Any] = {"terminated": all_ended, "truncated": none_cut, "last": [nothing, nothing]}
     assert len(tried(partial(Changed, ended))[0]) == 3
 
 
