@@ -111,6 +111,7 @@ def test_what_an_agent_saw_last_has_to_fit_too() -> None:
         ("much", "'much' of type str"),
         (np.ones(2), "array([1., 1.]) of type ndarray"),
         ([1], "[1] of type list"),
+        (None, "None of type NoneType"),
     ],
 )
 def test_a_reward_that_is_no_number_is_named_with_its_agent(reward: Any, words: str) -> None:

@@ -116,10 +116,13 @@ class AgentsInSlots:
         names = list(rewards)
         if names != self._rewarded:
             self._rewarded, self._rewarded_slots = names, self._find(names)
+        values = list(rewards.values())
         try:
-            self._rewards[self._rewarded_slots] = list(rewards.values())
+            self._rewards[self._rewarded_slots] = values
         except (TypeError, ValueError):
             raise bad_rewards(rewards) from None
+        if None in values:  # of which NumPy has made nan
+            raise bad_rewards(rewards)
 
     def _find(self, names: Collection[Any]) -> NDArray[np.intp]:
         try:

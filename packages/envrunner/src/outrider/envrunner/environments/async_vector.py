@@ -25,6 +25,7 @@ from outrider.envrunner.environments.environment_process import EnvironmentProce
 from outrider.envrunner.environments.environment_processes import EnvironmentProcesses
 from outrider.envrunner.environments.observation_batch import ObservationBatch
 from outrider.envrunner.environments.served_environment import ServedEnvironment
+from outrider.envrunner.environments.step_rewards import step_rewards
 from outrider.envrunner.environments.sync_vector import MakeEnvironment, OnFailure, seeds_of
 
 _Spaces: TypeAlias = "tuple[gym.Space[Any], gym.Space[Any], dict[str, Any]]"
@@ -88,12 +89,13 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
         for process, action in zip(self._processes, iterate(self.action_space, actions), strict=True):
             process.request("step", action)
         deadline = monotonic() + self._timeout_s
-        rewards = np.zeros(self.num_envs)
+        rewards: list[Any] = [0.0] * self.num_envs
         ends = None
         for index, process in enumerate(self._processes):
             try:
-                self._shown.latest[index], reward, terminated, truncated, final = process.answer(deadline)
-                rewards[index] = reward
+                self._shown.latest[index], rewards[index], terminated, truncated, final = process.answer(
+                    deadline
+                )
                 if terminated or truncated:
                     ends = ends or Ends(self.num_envs)
                     ends.record(index, terminated, truncated, pickle.loads(final))  # noqa: S301 - our child's
@@ -102,8 +104,8 @@ class AsyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                 ends.record_failure(index)
                 self._replace(index, error)
         if ends is None:
-            return self._shown.arrays(), rewards, self._no_ends, self._no_ends, {}
-        return self._shown.arrays(), rewards, ends.terminated, ends.truncated, ends.infos()
+            return self._shown.arrays(), step_rewards(rewards), self._no_ends, self._no_ends, {}
+        return self._shown.arrays(), step_rewards(rewards), ends.terminated, ends.truncated, ends.infos()
 
     def close_extras(self, **_: Any) -> None:
         """End every process."""

@@ -23,6 +23,7 @@ from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.ends import Ends
 from outrider.envrunner.environments.observation_batch import ObservationBatch
 from outrider.envrunner.environments.quick_contains import quicken
+from outrider.envrunner.environments.step_rewards import step_rewards
 
 MakeEnvironment = Callable[[], gym.Env[Any, Any]]
 OnFailure = Callable[[int, BaseException], int]
@@ -91,8 +92,8 @@ class SyncVector(gym.vector.VectorEnv[Any, Any, Any]):
                 ends.record_failure(index)
                 self._replace(index, error)
         if ends is None:
-            return self._shown.arrays(), np.array(rewards), self._no_ends, self._no_ends, {}
-        return self._shown.arrays(), np.array(rewards), ends.terminated, ends.truncated, ends.infos()
+            return self._shown.arrays(), step_rewards(rewards), self._no_ends, self._no_ends, {}
+        return self._shown.arrays(), step_rewards(rewards), ends.terminated, ends.truncated, ends.infos()
 
     def close_extras(self, **_: Any) -> None:
         """Close every copy."""
