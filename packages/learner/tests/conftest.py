@@ -202,6 +202,46 @@ def network() -> Iterator[ServiceInMemory]:
     network.close()
 
 
+SERVED = LearnerGroupSettings(
+    num_updates_between_snapshots=2, learner_timeout_s=20.0, learner_start_timeout_s=20.0
+)
+
+
+class OnePolicy:
+    """Plans of the only policy of a run, and two fragments of its own at a time."""
+
+    training: Mapping[str, Any] = {
+        "ppo": PPOSettings(minibatch_size=32, num_epochs=2, lr=1e-3),
+        "impala": IMPALASettings(train_batch_size_per_learner=60, learner_queue_size=2),
+        "appo": APPOSettings(train_batch_size_per_learner=60, learner_queue_size=2),
+    }
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._policy = self.plan().policy.build()
+
+    def plan(self, algorithm: str = "ppo", **changes: Any) -> LearnerPlan:
+        recipe = PolicyRecipe(
+            observation_space=BOX,
+            action_space=DiscreteSpace(num_values=2),
+            settings=ModuleSettings(fcnet_hiddens=(16,), normalize_observations=True, normalize_rewards=True),
+            seed=3,
+        )
+        parts: dict[str, Any] = {"training": self.training[algorithm], "policy": recipe, "settings": SERVED}
+        return LearnerPlan(algorithm=algorithm, seed=5, **(parts | changes))
+
+    def put_in(self, seed: int) -> list[LocalFragment]:
+        return [
+            LocalFragment(self._lab.fragment(self._policy, [30, 21], seed=seed)),
+            LocalFragment(self._lab.fragment(self._policy, [40], seed=seed + 1, first_environment=2)),
+        ]
+
+
+@pytest.fixture
+def one(lab: Lab) -> OnePolicy:
+    return OnePolicy(lab)
+
+
 class SeveralPolicies:
     """Plans of two policies in a stack, 0 and 2, and a recurrent one of its own, 1; fragments of theirs."""
 
@@ -210,9 +250,6 @@ class SeveralPolicies:
         "impala": IMPALASettings(train_batch_size_per_learner=40),
         "appo": APPOSettings(train_batch_size_per_learner=40),
     }
-    settings = LearnerGroupSettings(
-        num_updates_between_snapshots=2, learner_timeout_s=20.0, learner_start_timeout_s=20.0
-    )
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -239,7 +276,7 @@ class SeveralPolicies:
 
     def plan(self, algorithm: str = "ppo", **changes: Any) -> MultiAgentPlan:
         many = self.stack("many", 0, 2, algorithm=algorithm, overrides={2: {"lr": 0.01}})
-        parts: dict[str, Any] = {"stacks": (many, self.recurrent(1, algorithm)), "settings": self.settings}
+        parts: dict[str, Any] = {"stacks": (many, self.recurrent(1, algorithm)), "settings": SERVED}
         return MultiAgentPlan(algorithm=algorithm, **({"seed": 5} | parts | changes))
 
     def plan_without_pause(self, algorithm: str, train_batch_size: int = 40) -> MultiAgentPlan:
@@ -251,13 +288,6 @@ class SeveralPolicies:
             queue_capacity=2,
         )
         return self.plan(algorithm, intake=intake)
-
-    def plan_of_one(self) -> LearnerPlan:
-        """Plan for the only policy of a run that has no others."""
-        many = self.stack("many", 0)
-        return LearnerPlan(
-            algorithm="ppo", training=many.training, policy=many.policy, settings=self.settings, seed=1
-        )
 
     def put_in(self, seed: int, numbers: Sequence[int] = (0, 2)) -> list[LocalFragment]:
         many, alone = self.plan().stacks

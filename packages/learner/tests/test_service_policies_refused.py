@@ -15,7 +15,6 @@ from outrider.learner.groups import introduction
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message
 from outrider.learner.service.service_policies import ServicePolicies
-from outrider.transport import LocalFragment
 from outrider.wire import encode_tree, session
 
 LONG = 20.0
@@ -82,14 +81,12 @@ def of_one_policy(who: str) -> Any:
 
 
 def test_a_run_of_the_previous_release_is_trained(
-    network: Any, several: Any, monkeypatch: pytest.MonkeyPatch, lab: Any
+    network: Any, one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "outrider.learner.service.service_connection.introduction", lambda who, _: of_one_policy(who)
     )
-    one = several.plan_of_one()
-    group = network.group(one)
-    assert group.update([LocalFragment(lab.fragment(one.policy.build(), [30]))])
+    assert network.group(one.plan()).update(one.put_in(0))
 
 
 def test_ppo_of_several_policies_does_not_train_by_itself(network: Any, several: Any) -> None:
@@ -251,7 +248,8 @@ def test_rows_of_a_policy_that_there_never_was_end_the_run_in_a_sentence(network
         group.update(several.put_in(0, (0, 7)))
 
 
-def test_policies_are_not_asked_for_where_there_is_one(network: Any, several: Any) -> None:
-    one = several.plan_of_one()
+def test_policies_are_not_asked_for_where_there_is_one(network: Any, one: Any) -> None:
     said = (session.LearnPolicies(1), {"call": "policies"})
-    assert "policies were asked for of learners that have one" in ended_by(network, plan_message(one), said)
+    assert "policies were asked for of learners that have one" in ended_by(
+        network, plan_message(one.plan()), said
+    )
