@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,3 +42,18 @@ def test_policies_that_a_function_spreads_over_environments_are_all_seen_to_act(
         num_agents=1, policies=names, policy_mapping_fn=lambda _, episode: names[episode.environment % 300]
     )
     assert len(plan_policies(config.settings, 1, None, 8).book) == 300  # a warning is an error here
+
+
+def test_a_checkpoint_takes_the_memory_of_one_copy_of_what_policies_go_on_from(tmp_path: Path) -> None:
+    config = PPOConfig().environment("CartPole-v1").multi_agent(num_agents=64, policies="per_agent")
+    with config.build() as algorithm:
+        path = algorithm.save(tmp_path / "first")  # what is imported and made once does not count
+        tracemalloc.start()
+        try:
+            algorithm.save(tmp_path / "second")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    state = (path / "arrays.npz").stat().st_size
+    assert state > 64 * 12 * 9_155
+    assert most < 1.5 * state
