@@ -23,10 +23,11 @@ from outrider.learner.stacks.stacked_publication import StackedPublication
 from outrider.learner.stacks.stacked_record import StackedRecord
 from outrider.learner.stacks.stacked_rows import BlockRows, RowsByPolicy, at, row_bytes
 from outrider.learner.stacks.stacked_steps import BlockSteps
-from outrider.learner.stacks.trained_alone import MakeAlone, TrainedAlone
+from outrider.learner.stacks.trained_alone import MakeAlone, TrainedAlone, sole_trainer
 from outrider.learner.training.algorithm_settings import AlgorithmSettings
 from outrider.learner.training.normalization import RewardScale
 from outrider.learner.training.stopwatch import Stopwatch
+from outrider.learner.training.training_state import check_parts
 from outrider.rlmodule import PolicyStack
 from outrider.wire import Fragment, Weights, WeightsStack
 
@@ -110,7 +111,8 @@ class StackedLearner(Generic[Settings]):
 
     def update_rows(self, rows: Rows) -> dict[str, float]:
         """Train on `rows`; see `StackLearner` and, for what comes back, `outrider.learner.metrics`."""
-        if self._make_alone is not None and (number := self._sole_trainer(rows)) is not None:
+        trained = self._number_P[~self._kept.counters["is_frozen"]]
+        if self._make_alone is not None and (number := sole_trainer(trained, rows)) is not None:
             return self._train_alone(number, rows, self._make_alone)
         clock = Stopwatch()
         wait_for(rows)
@@ -268,13 +270,6 @@ class StackedLearner(Generic[Settings]):
     def _end_block(self, update: BlockUpdate) -> None:
         """Do what is to be done with policies whose weights are those after the update."""
 
-    def _sole_trainer(self, rows: Rows) -> int | None:
-        """Return the only policy that trains, if there is one and all rows are its own."""
-        trained = self._number_P[~self._kept.counters["is_frozen"]]
-        of_rows = rows.stream_key_S[rows.length_S > 0, 0]
-        is_sole = len(trained) == 1 and len(of_rows) and bool((of_rows == trained[0]).all())
-        return int(trained[0]) if is_sole else None
-
     def _train_alone(self, number: int, rows: Rows, make: MakeAlone) -> dict[str, float]:
         """Train a policy on `rows`, in a learner of its own."""
         if self._alone is None or self._alone.number != number:
@@ -385,12 +380,7 @@ class StackedLearner(Generic[Settings]):
         self._metrics = {}
 
     def _check_fit(self, state: StateTree) -> None:
-        missing = sorted({*self._kept.parts(), "counters"} - state.keys())
-        if missing:
-            raise ValueError(
-                f"the learner's state lacks {', '.join(missing)}; it was not made by this version of "
-                "outrider-learner, or is damaged: use a checkpoint of this version"
-            )
+        check_parts(state, (*self._kept.parts(), "counters"))
         if state["fingerprint"] != self.stack.fingerprint():
             raise ValueError(
                 f"a state of fingerprint {state['fingerprint']} does not fit stack {self.name!r}, whose "

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.learner.learner import Learner, StateTree
 from outrider.learner.rows.row_orders import KeyedOrders, RowOrders
 from outrider.learner.rows.rows import Rows
@@ -42,3 +45,10 @@ class TrainedAlone(NamedTuple):
     def earlier_rows(self) -> list[Rows]:
         """Return rows that are to be used again, newest first."""
         return self.learner.earlier_rows() if isinstance(self.learner, APPOLearner) else []
+
+
+def sole_trainer(trained: NDArray[np.int32], rows: Rows) -> int | None:
+    """Return the only one of the policies that train, if there is one and all rows are its own."""
+    of_rows = rows.stream_key_S[rows.length_S > 0, 0]
+    is_sole = len(trained) == 1 and len(of_rows) and bool((of_rows == trained[0]).all())
+    return int(trained[0]) if is_sole else None

@@ -1,7 +1,7 @@
 """What a learner of any algorithm keeps from one update to the next, and how it is saved."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -116,7 +116,7 @@ class TrainingState:
 
     def set_state(self, state: StateTree, *, of_the_algorithm: tuple[str, ...] = ()) -> None:
         """Take over what `get_state` returned; raises ValueError before anything changes."""
-        _check_parts(state, (*self.get_state(), *of_the_algorithm))
+        check_parts(state, (*self.get_state(), *of_the_algorithm))
         self.policy.load_weights(
             Weights(version=state["version"], fingerprint=state["fingerprint"], tensors=state["module"])
         )
@@ -129,7 +129,8 @@ class TrainingState:
         self.version = int(state["version"])
 
 
-def _check_parts(state: Mapping[str, object], names: tuple[str, ...]) -> None:
+def check_parts(state: Mapping[str, object], names: Iterable[str]) -> None:
+    """Raise ValueError where a learner's state lacks one of these."""
     missing = sorted(set(names) - state.keys())
     if missing:
         raise ValueError(
