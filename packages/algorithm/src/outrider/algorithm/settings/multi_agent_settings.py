@@ -45,8 +45,8 @@ class MultiAgentSettings:
     name, for all agents; "per_agent" one for each agent, named after it. None: one agent, one policy."""
     policy_mapping_fn: Callable[..., str] | None = None
     """Called as fn(agent_id, episode) when an episode begins, for each agent; returns the name of the policy
-    that acts for it until the episode ends. `episode` is an `outrider.envrunner.Episode`. None: the policy
-    named after the agent, or the only one."""
+    that acts for it until the episode ends. `episode` is an `Episode` of
+    `outrider.envrunner.policies.policy_mapping`. None: the policy named after the agent, or the only one."""
     policies_to_train: Sequence[str] | None = None
     """Names of those that learn; the others stay as they are. None: all."""
     num_agents: int | None = None
