@@ -167,3 +167,10 @@ def test_a_policy_that_is_there_is_not_added_again(learner: MultiAgentLearner) -
         learner.add(2, stack="s")
     with pytest.raises(ValueError, match="there is no policy 7"):
         learner.add(8, stack="s", like=7)
+
+
+def test_a_state_whose_stack_lacks_a_part_is_refused(learner: MultiAgentLearner) -> None:
+    state = learner.get_state()
+    del state["stacks"]["s"]["learner"]["second_moments"]
+    with pytest.raises(ValueError, match="the learner's state lacks second_moments; it was not made by"):
+        learner.set_state(state)
