@@ -88,6 +88,11 @@ def read_checkpoint(path: Path | str) -> Tree:
         raise _damaged(path, error) from None
 
 
+def read_without_arrays(path: Path | str) -> Tree:
+    """Read the tree that was written to `path`, but for its arrays. Raises CheckpointError."""
+    return _read_document(Path(path)).get("tree", {})
+
+
 class PartlyRead:
     """A checkpoint of which some parts are read: arrays are mapped into memory, whatever their size.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from outrider.algorithm.saved.checkpoint import CheckpointError, PartlyRead
+from outrider.algorithm.saved.checkpoint import CheckpointError, PartlyRead, read_without_arrays
 from outrider.algorithm.settings.algorithm_settings import settings_from_json
 from outrider.algorithm.settings.multi_agent_settings import PolicySpec
 from outrider.algorithm.settings.own_settings import own_settings
@@ -45,7 +45,7 @@ def check_policy_name(path: Path | str, name: str | None) -> None:
 
     Little is read, and nothing is made. Raises CheckpointError.
     """
-    tree = PartlyRead(path).tree
+    tree = read_without_arrays(path)
     if "policies" not in tree:
         return  # the one policy of such a run is soon made, and refuses a name itself
     names = [policy["name"] for policy in tree["policies"]["book"]["policies"]]
