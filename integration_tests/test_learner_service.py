@@ -209,7 +209,10 @@ def assert_close(left: dict[str, Any], right: dict[str, Any], tolerance: float) 
 
 def learn_one(group: Any, seed: int) -> Any:
     """Let learners that train by themselves make one update, and return the report of it."""
-    group.put(update_input(seed))
+    fragments, deadline = update_input(seed), time.monotonic() + DEADLINE_S
+    while group.room < len(fragments) and time.monotonic() < deadline:
+        time.sleep(0.001)  # a service tells of room after its report
+    group.put(fragments)
     (report,) = group.reports(DEADLINE_S)
     return report
 
