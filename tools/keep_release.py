@@ -13,8 +13,8 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 from build_wheels import build_wheels
@@ -56,12 +56,14 @@ def write_image(protos: Path, image: Path) -> None:
 
 
 def _check_out(root: Path, commit: str, folder: Path) -> None:
-    archive = subprocess.run(["git", "archive", commit], cwd=root, check=False, capture_output=True)
+    archive = subprocess.run(
+        ["git", "archive", "--format=zip", commit], cwd=root, check=False, capture_output=True
+    )
     if archive.returncode != 0:
         message = f"git knows no commit {commit!r}; name a tag or a hash, or nothing for the last one"
         raise ValueError(message)
-    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-        files.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder)
 
 
 def main() -> int:
