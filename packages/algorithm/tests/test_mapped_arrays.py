@@ -1,7 +1,8 @@
 """One policy of thousands is read without the others."""
 
-from __future__ import re
+from __future__ import annotations
 
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
