@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,12 @@ COLLECTED_LATE = (
     r"ignore:Exception ignored in. (<socket.socket .*laddr=..0.0.0.0., 0.>|<function Popen.__del__)"
     ":pytest.PytestUnraisableExceptionWarning"
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes that tests start import what test files share, as pytest's `pythonpath` lets tests."""
+    kept = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([kept] if kept else [])])
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook.

@@ -26,6 +26,8 @@ LOOK_S = 0.5
 """Seconds between two looks at a cluster that lacks something."""
 SAY_S = 5.0
 """Seconds between two lines that say what it lacks."""
+JUST_ENDED_S = 1.0
+"""Seconds after which a cluster tells of what a run had that has just ended."""
 RESERVE_S = 10.0
 """Seconds in which a cluster that has everything reserves it, unless somebody else was faster."""
 
@@ -128,7 +130,9 @@ def _reserve(demand: Demand, settings: ResourceSettings) -> PlacementGroup | Non
     strategy, wait_s = settings.placement_strategy, settings.wait_for_resources_s
     missing = what_is_missing(demand, _nodes(), strategy)
     if missing and not wait_s:
-        raise ValueError(missing)
+        time.sleep(JUST_ENDED_S)
+        if missing := what_is_missing(demand, _nodes(), strategy):
+            raise ValueError(missing)
     bundles = [dict(kind.resources) for kind in demand.groups for _ in range(kind.num)]
     if not bundles:
         return None
