@@ -20,6 +20,7 @@ from ray.util import get_current_placement_group, placement_group_table
 
 from outrider.algorithm.cluster import ray_cluster, ray_session
 from outrider.algorithm.cluster.demand import Demand, demand_of
+from outrider.algorithm.cluster.placement import Node
 from outrider.algorithm.cluster.ray_cluster import connect
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings
@@ -86,6 +87,14 @@ def test_what_the_cluster_does_not_have_is_said_at_once(at: ResourceSettings) ->
     ):
         connect(at, demand(2, num_gpus_per_env_runner=1))
     assert time.monotonic() - started < WITHIN_S
+
+
+def test_what_has_just_ended_is_not_lacking(at: ResourceSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [[Node(total={"CPU": 2.0}, available={})]]
+    nodes = ray_cluster._nodes
+    monkeypatch.setattr(ray_cluster, "_nodes", lambda: looks.pop() if looks else nodes())
+    connect(at, demand(2)).close()
+    assert not looks
 
 
 def test_what_others_use_is_said_at_once_and_given_back_at_close(at: ResourceSettings) -> None:
@@ -183,6 +192,7 @@ import os
 import time
 import ray
 from outrider.algorithm.cluster.demand import demand_of
+from outrider.algorithm.cluster.placement import Node
 from outrider.algorithm.cluster.ray_cluster import connect
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.envrunner import EnvRunnerSettings

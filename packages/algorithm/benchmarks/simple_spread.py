@@ -191,7 +191,6 @@ def train_rllib(
     import torch
     from mpe2.simple_spread_v3 import parallel_env
     from ray.rllib.algorithms.ppo import PPOConfig
-    from ray.rllib.connectors.env_to_module.mean_std_filter import MeanStdFilter
     from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
     from ray.rllib.core.rl_module.multi_rl_module import MultiRLModuleSpec
     from ray.rllib.core.rl_module.rl_module import RLModuleSpec
@@ -213,22 +212,7 @@ def train_rllib(
     )
     model = DefaultModelConfig(vf_share_layers=True)
     if has_our_settings:
-        config.training(
-            train_batch_size_per_learner=BATCH,
-            minibatch_size=MINIBATCH,
-            num_epochs=EPOCHS,
-            lr=LR,
-            gamma=GAMMA,
-            lambda_=LAMBDA,
-            entropy_coeff=0.0,
-            clip_param=0.2,
-            vf_clip_param=float("inf"),
-            vf_loss_coeff=0.005,  # its values are of rewards as they are
-            use_kl_loss=False,
-            grad_clip=0.5,
-            grad_clip_by="global_norm",
-        )
-        config.env_runners(env_to_module_connector=lambda *_: MeanStdFilter(multi_agent=True))
+        _take_our_settings(config)
         model = DefaultModelConfig(fcnet_hiddens=[64, 64], fcnet_activation="tanh", vf_share_layers=False)
     else:
         config.training(vf_loss_coeff=0.005)
@@ -258,6 +242,28 @@ def train_rllib(
         metrics = algorithm.train()
         acting = [algorithm.get_module(name) for name in policies]
         yield int(metrics["env_runners"]["num_env_steps_sampled_lifetime"]), logits
+
+
+def _take_our_settings(config: Any) -> None:  # noqa: ANN401 - RLlib's
+    """Train as outrider ippo, as far as RLlib can."""
+    from ray.rllib.connectors.env_to_module.mean_std_filter import MeanStdFilter
+
+    config.training(
+        train_batch_size_per_learner=BATCH,
+        minibatch_size=MINIBATCH,
+        num_epochs=EPOCHS,
+        lr=LR,
+        gamma=GAMMA,
+        lambda_=LAMBDA,
+        entropy_coeff=0.0,
+        clip_param=0.2,
+        vf_clip_param=float("inf"),
+        vf_loss_coeff=0.005,  # its values are of rewards as they are
+        use_kl_loss=False,
+        grad_clip=0.5,
+        grad_clip_by="global_norm",
+    )
+    config.env_runners(env_to_module_connector=lambda *_: MeanStdFilter(multi_agent=True))
 
 
 def _let_truncated_agents_bootstrap() -> None:
