@@ -164,8 +164,10 @@ def test_the_socket_is_for_this_user_alone_and_goes_with_the_runners(runners: Pr
 
 def test_a_runners_process_is_light_and_not_niced(runners: ProcessRunners) -> None:
     status = Path(f"/proc/{pid_of(runners, 0)}/status").read_text()
-    (resident,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
-    assert int(resident) < 100_000  # kB, with its environments
+    # Its own memory. Of the libraries' files, which runners share, the kernel shows 37 to 59 MB of the same
+    # versions as resident, by how they lie in the page cache.
+    (own,) = [line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")]
+    assert int(own) < 50_000  # kB, with its environments
     assert os.getpriority(os.PRIO_PROCESS, pid_of(runners, 0)) == os.getpriority(os.PRIO_PROCESS, 0)
     environ = Path(f"/proc/{pid_of(runners, 0)}/environ").read_bytes().split(b"\0")
     assert b"OMP_NUM_THREADS=1" in environ

@@ -144,6 +144,16 @@ def test_what_asynchronous_learners_had_not_reported_on_goes_to_the_next_service
     assert report.weights.version == 3
 
 
+def test_what_was_collected_while_the_service_was_lost_goes_to_the_next_one(network: Any, one: Any) -> None:
+    group = network.async_group(one.plan("impala"))
+    assert group.room == 2
+    network.pairs[-1].cut()
+    group.put(one.put_in(0))
+    assert group.room == 0
+    (report,) = group.reports(LONG)
+    assert (report.num_rows, report.num_lost_rows, report.num_restarts) == (91, 0, 1)
+
+
 def test_a_service_that_is_told_to_stop_hands_its_state_over_and_nothing_is_lost(
     network: Any, one: Any
 ) -> None:

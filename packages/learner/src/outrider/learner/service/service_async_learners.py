@@ -56,6 +56,8 @@ class ServiceAsyncLearnerGroup:
         )
         self._backlog: deque[Pieces] = deque()
         self._sent: deque[tuple[int, Pieces]] = deque()
+        self._room = 0
+        """That was told; a service that is lost after that takes none of it back."""
         self._unread: list[UpdateReport] = []
         self._told = self.statistics()
         """What reports have told."""
@@ -66,13 +68,15 @@ class ServiceAsyncLearnerGroup:
             while self._hear(0.0):
                 pass
         except LostServiceError:  # `reports` goes back
+            self._room = 0
             return 0
-        return max(
-            0, self._session.last_sequence - self._session.connection.num_fragments - len(self._backlog)
-        )
+        sent = self._session.connection.num_fragments
+        self._room = max(0, self._session.last_sequence - sent - len(self._backlog))
+        return self._room
 
     def put(self, fragments: Sequence[FragmentReference]) -> None:
-        check_room(len(fragments), self.room)
+        check_room(len(fragments), max(self._room, self.room))
+        self._room = 0
         for fragment in fragments:
             try:
                 self._backlog.append(fragment_pieces(fragment))
