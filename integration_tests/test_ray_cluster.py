@@ -80,6 +80,30 @@ def test_a_connection_that_was_there_is_used_and_left_alone(head: str) -> None:
         ray.shutdown()
 
 
+def test_an_address_of_the_connection_that_was_there_is_the_same_by_any_name(head: str) -> None:
+    ray.init(address=head, log_to_driver=False)
+    try:
+        for address in (head, "auto", f"localhost:{head.rpartition(':')[2]}"):
+            connect(ResourceSettings(ray_address=address), demand(1)).close()
+    finally:
+        ray.shutdown()
+
+
+def test_another_cluster_than_that_of_the_connection_is_refused(head: str) -> None:
+    other = RayCluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    ray.init(address=head, log_to_driver=False)
+    try:
+        for address in (other.address, "local"):
+            with pytest.raises(
+                ValueError, match=f"ray_address='{address}' is not .* connected to, which is {head}, .* leave"
+            ):
+                connect(ResourceSettings(ray_address=address), demand(1))
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+        other.shutdown()
+
+
 def test_what_the_cluster_does_not_have_is_said_at_once(at: ResourceSettings) -> None:
     started = time.monotonic()
     with pytest.raises(

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 def connect(settings: ResourceSettings, demand: Demand) -> Cluster:
     """Connect to the cluster that the settings name, or start Ray here, and reserve what is asked for.
 
-    A Ray that this process is connected to already is used as it is, and inside a trial of Ray Tune the
+    A Ray that this process is connected to already is used as it is, unless another is asked for, and inside a trial of Ray Tune the
     trial's placement group too. Raises ValueError in one sentence where the cluster cannot be had or lacks
     something; nothing is left running then.
     """

@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from outrider.algorithm.cluster.demand import CPU, GPU, Demand
 from outrider.algorithm.cluster.placement import MACHINE, Node, what_is_missing
@@ -49,13 +49,18 @@ class RaySession:
 
     @classmethod
     def join(cls, settings: ResourceSettings, demand: Demand) -> RaySession:
-        """Use the connection that there is, or make one. Raises ValueError in one sentence."""
+        """Use the connection that there is, or make one. Raises ValueError in one sentence.
+
+        A `ray_address` that is given has to be that of the connection that there is.
+        """
         check_ray_version()
         import ray
 
         if not ray.is_initialized():
             cls._ours = _connected(settings, demand)
             return cls._ours
+        if settings.ray_address is not None:
+            _check_is_connected_to(settings.ray_address, timeout_s=settings.ray_start_timeout_s)
         if cls._ours is None:
             return cls(shares_cores=False)
         cls._ours.num_users += 1
@@ -96,9 +101,30 @@ def _connected(settings: ResourceSettings, demand: Demand) -> RaySession:
         _start(settings, demand)
         return RaySession(shares_cores=True)
     address = _head(address, source)
-    _check_answers(address, source, timeout_s=settings.ray_start_timeout_s)
+    _check_same_ray(address, _answer(address, source, timeout_s=settings.ray_start_timeout_s).facts)
     _init(f"Ray at {address} was not joined", address=address)
     return RaySession(shares_cores=False)
+
+
+def _check_is_connected_to(asked: str, *, timeout_s: float) -> None:
+    """Raise ValueError where this process is connected to another cluster than it is asked to use."""
+    import ray
+    from ray._private.worker import _global_node, global_worker
+
+    here = ray.get_runtime_context().gcs_address
+    if asked == "local":
+        is_here = _global_node is not None and _global_node.is_head()  # this process has started it
+    elif is_here := (address := _head(asked, "ray_address")) == here:
+        pass  # nearly always, and nobody need be asked
+    else:  # it may be another name of the same machine
+        answer = _answer(address, "ray_address", timeout_s=timeout_s)
+        is_here = answer.cluster == global_worker.gcs_client.cluster_id
+    if not is_here:
+        raise ValueError(
+            f"ray_address={asked!r} is not the cluster that this process is connected to, which is {here}, "
+            "and a process has one; leave ray_address out to run there, or disconnect before: stop the "
+            "algorithms that use it, and call ray.shutdown() if ray.init() was"
+        )
 
 
 def _start(settings: ResourceSettings, demand: Demand) -> None:
@@ -161,8 +187,17 @@ def _head(address: str, source: str) -> str:
     return str(found)
 
 
-def _check_answers(address: str, source: str, *, timeout_s: float) -> None:
-    """Raise ValueError where nobody answers, or a cluster of another Ray does."""
+class _Answer(NamedTuple):
+    """What a head node says of itself."""
+
+    facts: bytes | None
+    """Which Ray it runs, as JSON."""
+    cluster: object
+    """An id, the same whatever name the node was asked by."""
+
+
+def _answer(address: str, source: str, *, timeout_s: float) -> _Answer:
+    """Ask a head node who it is. Raises ValueError where nobody answers, or not as Ray does."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), min(CONNECT_S, timeout_s)).close()
@@ -171,8 +206,8 @@ def _check_answers(address: str, source: str, *, timeout_s: float) -> None:
             f"nobody answers at {source}={address!r} ({error}); is `ray start --head` running there, and "
             "does no firewall stand between?"
         ) from None
-    answers: list[bytes | None] = []
-    asking = threading.Thread(target=_ask_version, args=(address, answers), daemon=True)
+    answers: list[_Answer] = []
+    asking = threading.Thread(target=_ask, args=(address, answers), daemon=True)
     asking.start()
     asking.join(min(ANSWER_S, timeout_s))
     if not answers:
@@ -180,19 +215,22 @@ def _check_answers(address: str, source: str, *, timeout_s: float) -> None:
             f"what listens at {source}={address!r} does not answer as the head node of Ray does; give "
             "host:port as `ray start --head` prints it, usually port 6379"
         )
-    _check_same_ray(address, answers[0])
+    return answers[0]
 
 
-def _ask_version(address: str, answers: list[bytes | None]) -> None:
-    """Ask a head node what it runs. In a thread of its own: Ray waits far longer than it is told to."""
+def _ask(address: str, answers: list[_Answer]) -> None:
+    """Ask in a thread of its own: Ray waits far longer than it is told to."""
     import ray
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 
     with suppress(ray.exceptions.RayError):
-        answers.append(GcsClient(address=address).internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster"))
+        client = GcsClient(address=address)
+        facts = client.internal_kv_get(b"CLUSTER_METADATA", namespace=b"cluster")
+        answers.append(_Answer(facts, client.cluster_id))
 
 
 def _check_same_ray(address: str, facts: bytes | None) -> None:
+    """Raise ValueError for a cluster of another release."""
     import json
 
     theirs = json.loads(facts)["ray_version"] if facts else version("ray")
