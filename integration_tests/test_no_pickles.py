@@ -19,9 +19,9 @@ ALLOWED = {
     "transport/ray_references.py": {"pickle"},
     "envrunner/fleet/ray_runner_actor.py": {"cloudpickle"},
     "envrunner/fleet/ray_runners.py": {"cloudpickle"},
-    "learner/groups/ray_policy_ranks.py": {"cloudpickle"},
-    "learner/groups/ray_rank.py": {"cloudpickle"},
-    "learner/groups/ray_ranks.py": {"cloudpickle"},
+    "learner/ray_groups/ray_policy_ranks.py": {"cloudpickle"},
+    "learner/ray_groups/ray_rank.py": {"cloudpickle"},
+    "learner/ray_groups/ray_ranks.py": {"cloudpickle"},
     # To and from processes that this very process has started, over pipes.
     "envrunner/environments/async_vector.py": {"pickle"},
     "envrunner/environments/environment_process.py": {"cloudpickle", "pickle"},

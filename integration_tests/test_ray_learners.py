@@ -28,9 +28,9 @@ from outrider.learner import (
     choose_device,
 )
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.groups.ray_learners import RayLearnerGroup
-from outrider.learner.groups.ray_ranks import RayRanks
+from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
+from outrider.learner.ray_groups.ray_ranks import RayRanks
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.impala_settings import IMPALASettings
 from outrider.rlmodule import ModuleSettings, PolicyRecipe

@@ -23,14 +23,14 @@ from outrider.learner import (
     PPOSettings,
     UpdateReport,
 )
-from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
 from outrider.learner.groups.group_policies import GroupPolicies
 from outrider.learner.groups.learned_policies import LearnedPolicies, PoliciesHere
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.groups.ray_ranks import RayRanks
-from outrider.learner.groups.slice_learners import SliceLearnerGroup
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_groups.ray_ranks import RayRanks
+from outrider.learner.slices.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.slices.slice_learners import SliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.wire import (

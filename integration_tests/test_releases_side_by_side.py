@@ -30,8 +30,8 @@ from outrider.envrunner import (
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.fleet.ray_runners import RayRunners
 from outrider.learner import LearnerGroupSettings, LearnerPlan, LocalLearnerGroup, OneRank, PPOSettings
-from outrider.learner.groups.device import choose_device
-from outrider.learner.groups.ray_learners import RayLearnerGroup
+from outrider.learner.plans.device import choose_device
+from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, export_graph
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights
@@ -161,7 +161,7 @@ def release_of(actor: Any) -> tuple[Path, str]:
 def test_a_learner_with_other_methods_learns_and_says_which_call_it_does_not_know(tmp_path: Path) -> None:
     options = release(tmp_path, "0.0.9", protocol=str(PROTOCOL))
     renamed = {"_publish": "_publish_now", "_running": "_loop_of", "fetch": "look_at"}
-    edit(tmp_path / "outrider/learner/groups/ray_rank.py", **renamed)
+    edit(tmp_path / "outrider/learner/ray_groups/ray_rank.py", **renamed)
     made = plan_of_learner()
     runner = replace(plan(), policy=export_graph(made.policy.build())).make_runner(0, 0)
     with (
@@ -176,7 +176,7 @@ def test_a_learner_with_other_methods_learns_and_says_which_call_it_does_not_kno
 
 
 def test_a_learner_without_its_part_says_what_to_install(tmp_path: Path) -> None:
-    options = release(tmp_path, "0.0.1", protocol=str(PROTOCOL), missing="learner/groups/ray_rank.py")
+    options = release(tmp_path, "0.0.1", protocol=str(PROTOCOL), missing="learner/ray_groups/ray_rank.py")
     with pytest.raises(
         RuntimeError, match=r"learner 0's process could not load its part; install outrider-l"
     ):

@@ -24,7 +24,7 @@ from outrider.envrunner.policies.onnx_policy import OnnxPolicy
 from outrider.envrunner.policies.sole_policy import SolePolicy
 from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.learner import PPOSettings
-from outrider.learner.groups.multi_agent_plan import StackPlan
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, export_graph, export_stacked_graph
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams, take_policies

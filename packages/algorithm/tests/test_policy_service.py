@@ -10,7 +10,7 @@ import pytest
 from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
 from outrider.algorithm.assembly import policy_service
 from outrider.learner.groups.learned_policies import PoliciesHere
-from outrider.learner.groups.multi_agent_plan import Intake
+from outrider.learner.plans.multi_agent_plan import Intake
 
 
 class Group:

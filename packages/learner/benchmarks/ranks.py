@@ -35,7 +35,7 @@ from outrider.learner import (
     OneRank,
     PPOSettings,
 )
-from outrider.learner.groups.ray_learners import RayLearnerGroup
+from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import FragmentReference, LocalFragment
 from outrider.transport.ray_references import put_fragment

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from outrider.learner import PPOSettings, StackedPPOLearner
-from outrider.learner.groups.multi_agent_plan import StackPlan
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.learner.stacks.stack_learner import StackLearner
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams

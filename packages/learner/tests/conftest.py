@@ -19,7 +19,7 @@ from outrider.learner import (
     PPOSettings,
     StackPlan,
 )
-from outrider.learner.groups.multi_agent_plan import Intake
+from outrider.learner.plans.multi_agent_plan import Intake
 from outrider.learner.service.learner_service import LearnerService
 from outrider.learner.service.served_groups import OneLearner
 from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup

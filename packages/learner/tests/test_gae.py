@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.rows.fragment_rows import rows_from_fragments
 from outrider.learner.training.gae import backward_sums, gae, next_values
 from outrider.wire import Fragment
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from outrider.learner import PPOLearner, PPOSettings
-from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.rows.fragment_rows import rows_from_fragments
 from outrider.learner.training.normalization import RewardScale
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from outrider.learner import LearnerGroupSettings, MultiAgentLearner, OneRank, PPOSettings
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.groups.policy_slices import join_states, join_weights, part_of_rank, state_of_rank
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.policy_slices import join_states, join_weights, part_of_rank, state_of_rank
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment
 

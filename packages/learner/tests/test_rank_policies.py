@@ -17,8 +17,8 @@ from outrider.learner import (
     StackPlan,
 )
 from outrider.learner.groups.learned_policies import PoliciesHere
-from outrider.learner.groups.policy_slices import join_weights, part_of_rank
 from outrider.learner.groups.rank_policies import RankPolicies
+from outrider.learner.plans.policy_slices import join_weights, part_of_rank
 from outrider.learner.ranks import ApartRank
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment

@@ -7,7 +7,7 @@ import pytest
 
 from outrider.learner import TrainingDivergedError
 from outrider.learner.groups.rank_error import LostRankError, error_message, read_error
-from outrider.learner.groups.rank_state import copied, digests, for_all, join_ranks, own_part, part_for
+from outrider.learner.plans.rank_state import copied, digests, for_all, join_ranks, own_part, part_for
 
 
 def rank_state(seed: int) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from outrider.learner.rows.fragment_rows import rows_from_fragments
 from outrider.learner.rows.loading import tensors_of
-from outrider.learner.rows.rows import rows_from_fragments
 from outrider.rlmodule import CRITIC_PATH
 from outrider.testing.multi_agent_messages import example_team
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.rows.fragment_rows import rows_from_fragments
 from outrider.learner.rows.sequences import sequence_rows, starts_in_sequences
 from outrider.learner.training.estimates import estimate
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from outrider.learner import LearnerGroupSettings, MultiAgentLearner, OneRank, settings_class
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.rank_policies import RankPolicies
-from outrider.learner.groups.rank_state import digests, for_all, join_ranks, own_part, part_for
-from outrider.learner.groups.shared_streams import own_streams
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.rank_state import digests, for_all, join_ranks, own_part, part_for
+from outrider.learner.stacks.shared_streams import own_streams
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import BoxSpace, DiscreteSpace, Fragment
 

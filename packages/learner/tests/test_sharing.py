@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from outrider.learner.groups.sharing import SHARED_POLICIES, SHARED_ROWS
+from outrider.learner.plans.sharing import SHARED_POLICIES, SHARED_ROWS
 from outrider.learner.rows.shards import Shard
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.learner.groups.slice_progress import SliceProgress
-from outrider.learner.groups.slice_recovery import SliceRecovery
-from outrider.learner.groups.slice_work import SliceWork
+from outrider.learner.slices.slice_progress import SliceProgress
+from outrider.learner.slices.slice_recovery import SliceRecovery
+from outrider.learner.slices.slice_work import SliceWork
 
 
 def state(version: int, num_policies: int = 2) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from outrider.learner.ranks import OneRank
+from outrider.learner.rows.fragment_rows import Rows, rows_from_fragments, take_streams
 from outrider.learner.rows.row_orders import DrawnOrders
-from outrider.learner.rows.rows import Rows, rows_from_fragments, take_streams
 from outrider.learner.training.estimates import estimate
 from outrider.learner.training.gae import next_values
 from outrider.learner.training.streams import StreamParts, forward_streams, whole_streams

@@ -15,7 +15,7 @@ import torch
 
 from outrider.learner import LearnerGroupSettings, LocalLearnerGroup, OneRank, settings_class
 from outrider.learner.groups.learned_policies import LearnedPolicies, PoliciesHere
-from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan, StackPlan
+from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan, StackPlan
 from outrider.learner.service.torchrun_groups import TorchrunGroups
 from outrider.learner.service.torchrun_rank import TorchrunRank
 from outrider.rlmodule import ModuleSettings, PolicyRecipe

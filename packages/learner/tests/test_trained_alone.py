@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from outrider.learner import make_stacked_learner, settings_class
-from outrider.learner.groups.multi_agent_plan import StackPlan
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.learner.stacks.stack_learner import StackLearner
 from outrider.learner.training import appo, impala, ppo
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outrider.learner.rows.rows import rows_from_fragments
+from outrider.learner.rows.fragment_rows import rows_from_fragments
 from outrider.learner.training.gae import gae, next_values
 from outrider.learner.training.vtrace import VTrace, vtrace
 from outrider.learner.training.vtrace_settings import RatioBounds

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from outrider.learner import LearnerGroupSettings
-from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.groups.policy_slices import join_states
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.sharing import SHARED_POLICIES
-from outrider.learner.groups.slice_learners import SliceLearnerGroup
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.policy_slices import join_states
+from outrider.learner.plans.sharing import SHARED_POLICIES
+from outrider.learner.slices.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.slices.slice_learners import SliceLearnerGroup
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.wire import DiscreteSpace, EpisodeStatistics, FragmentSummary, SamplingStatistics
 

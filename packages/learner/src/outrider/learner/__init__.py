@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from outrider.learner.algorithms import make_learner, make_stacked_learner
-from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.plans.group_settings import LearnerGroupSettings
 from outrider.learner.training.algorithm_settings import settings_class
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.impala_settings import IMPALASettings
@@ -13,7 +13,6 @@ from outrider.learner.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
-    from outrider.learner.groups.device import choose_device
     from outrider.learner.groups.group import (
         AsyncLearnerGroup,
         LearnerGroup,
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
         UpdateReport,
     )
     from outrider.learner.groups.learner_loop import LearnerLoop
-    from outrider.learner.groups.learner_plan import LearnerPlan
     from outrider.learner.groups.mesh_ranks import MeshRanks
-    from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
     from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.plans.device import choose_device
+    from outrider.learner.plans.learner_plan import LearnerPlan
+    from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
     from outrider.learner.ranks import OneRank, Ranks
     from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
     from outrider.learner.stacks.sole_learner import SoleLearner

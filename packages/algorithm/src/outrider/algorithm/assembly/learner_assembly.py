@@ -14,7 +14,7 @@ from outrider.algorithm.settings.run_settings import RunSettings
 from outrider.learner import LocalLearnerGroup, choose_device
 from outrider.learner.algorithms import make_learner
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
-from outrider.learner.groups.learner_plan import LearnerPlan
+from outrider.learner.plans.learner_plan import LearnerPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def make_learners(blueprint: Blueprint) -> LearnerGroup:
         return ServiceLearnerGroup(_plan(blueprint), address=address, security=security, needs=needs)
     if not blueprint.num_learners:
         return LocalLearnerGroup(_local_learner(blueprint, blueprint.policy))
-    from outrider.learner.groups.ray_learners import RayLearnerGroup
+    from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
 
     assert blueprint.cluster is not None
     return RayLearnerGroup(
@@ -102,7 +102,7 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
             queue_capacity=training.learner_queue_size,
             timeout_s=blueprint.settings.learners.learner_timeout_s,
         )
-    from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
+    from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
 
     assert blueprint.cluster is not None
     return RayAsyncLearnerGroup(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from outrider.learner import LocalLearnerGroup, OneRank, choose_device
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
 from outrider.learner.groups.learned_policies import PoliciesHere
-from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
+from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def make_policy_learners(
         learner = learner_here(blueprint)
         group = LocalLearnerGroup(learner)
         return group, policies_here(blueprint, learner, group)
-    from outrider.learner.groups.ray_policy_ranks import make_policy_ranks
+    from outrider.learner.ray_groups.ray_policy_ranks import make_policy_ranks
 
     return make_policy_ranks(
         plan_of(blueprint),
@@ -56,7 +56,7 @@ def make_async_policy_learners(
             num_env_steps_per_fragment=blueprint.num_env_steps_per_fragment,
         )
     if cluster is not None and num_ranks(blueprint):
-        from outrider.learner.groups.ray_policy_ranks import make_async_policy_ranks
+        from outrider.learner.ray_groups.ray_policy_ranks import make_async_policy_ranks
 
         return make_async_policy_ranks(
             plan_of(blueprint),

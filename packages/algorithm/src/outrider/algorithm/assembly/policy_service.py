@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.assembly.farm_assembly import packed_as
-from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
+from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service.service_learners import ServiceLearnerGroup
 from outrider.learner.service.service_policies import ServicePolicies

@@ -18,7 +18,7 @@ from outrider.envrunner.policies.policy_fit import StackSpaces
 from outrider.envrunner.policies.sole_policy import SolePolicy
 from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.envrunner.policies.torch_stack_policy import TorchStackPolicy
-from outrider.learner.groups.multi_agent_plan import StackPlan
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.rlmodule import PolicyNotExportable, PolicyStack
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Several learners as one group: in threads, in processes and on Ray, sharing rows or policies."""
+"""Learners as a training loop sees them: here, or ranks in other processes."""

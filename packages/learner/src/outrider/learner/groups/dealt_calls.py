@@ -1,13 +1,16 @@
-"""What each rank is handed of fragments, as arguments of a call. Free of torch and Ray."""
+"""What each rank is handed of fragments, as arguments of a call, and answers. Free of torch and Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.sharing import SHARED_ROWS, Sharing
+from outrider.learner.plans.sharing import SHARED_ROWS, Sharing
 from outrider.transport import FragmentReference
+
+Answer: TypeAlias = dict[str, Any]
+"""Of a rank, to a call by name."""
 
 
 class HeldFragment(FragmentReference, Protocol):

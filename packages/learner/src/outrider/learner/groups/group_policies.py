@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
-from outrider.learner.groups.slice_ranks import Answer
+from outrider.learner.groups.dealt_calls import Answer
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.stacks.stack_metrics import by_policy
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from outrider.learner.groups.multi_agent_plan import StackPlan
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.learner.stacks.policy_state import GENERATOR
 
 if TYPE_CHECKING:

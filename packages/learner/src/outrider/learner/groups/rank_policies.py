@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from outrider.learner.groups.learned_policies import take_in
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from outrider.learner.rows.rows import Rows, rows_from_fragments
+from outrider.learner.rows.fragment_rows import Rows, rows_from_fragments
 from outrider.wire import Fragment
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from outrider.learner.ranks import Ranks
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows
 from outrider.learner.rows.sequences import SequenceBatch, Sequences
 from outrider.rlmodule import Policy
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.service.service_plan import plan_message, stack_message
 
 

@@ -8,13 +8,13 @@ import ray
 
 from outrider.learner.groups.group import AsyncLearnerGroup, LearnerGroup
 from outrider.learner.groups.learned_policies import LearnedPolicies
-from outrider.learner.groups.learner_group import LearnerGroupSettings
-from outrider.learner.groups.learner_plan import LearnerPlan
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.groups.ray_learners import RayLearnerGroup
-from outrider.learner.groups.ray_policy_ranks import make_async_policy_ranks, make_policy_ranks
-from outrider.learner.groups.ray_ranks import Options
+from outrider.learner.plans.group_settings import LearnerGroupSettings
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
+from outrider.learner.ray_groups.ray_policy_ranks import make_async_policy_ranks, make_policy_ranks
+from outrider.learner.ray_groups.ray_ranks import Options
 from outrider.learner.service.served_groups import asynchronous, intake_of
 
 _RUN = "learner-service"

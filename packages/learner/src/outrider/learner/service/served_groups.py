@@ -7,12 +7,12 @@ from typing import Protocol
 import torch
 
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
-from outrider.learner.groups.device import choose_device
 from outrider.learner.groups.group import AsyncLearnerGroup, LearnerGroup, LocalLearnerGroup
 from outrider.learner.groups.learned_policies import BetweenUpdates, LearnedPolicies, PoliciesHere
-from outrider.learner.groups.learner_plan import LearnerPlan
-from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.learner import Learner
+from outrider.learner.plans.device import choose_device
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.ranks import OneRank
 from outrider.learner.stacks.multi_agent_learner import MultiAgentLearner
 from outrider.learner.training.vtrace_settings import VTraceSettings

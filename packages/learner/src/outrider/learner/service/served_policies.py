@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outrider.learner.groups.learned_policies import LearnedPolicies
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.service.service_plan import read_stack
 from outrider.learner.service.stack_checks import check_count, check_numbers
 from outrider.wire import WireError

@@ -25,9 +25,9 @@ from outrider.learner.groups.group import (
     UpdateReport,
 )
 from outrider.learner.groups.introduction import introduction
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.service.changed_weights import ChangedWeights
 from outrider.learner.service.report_message import report_message, with_losses
 from outrider.learner.service.served_groups import ServedGroups

@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from outrider.learner.groups.learner_group import LearnerGroupSettings
-from outrider.learner.groups.learner_plan import LearnerPlan
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.group_settings import LearnerGroupSettings
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.service.stack_checks import check_plan, check_stack
 from outrider.rlmodule import PolicyRecipe
 

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from outrider.learner.groups.multi_agent_plan import StackPlan
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.service_plan import stack_message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.plans.group_settings import LearnerGroupSettings
 from outrider.transport.addresses import is_loopback, read_tokens
 from outrider.transport.security import ClientSecurity
 

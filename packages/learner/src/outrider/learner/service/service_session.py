@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from outrider.learner.groups.introduction import SEVERAL_POLICIES
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.recovery import Recovery
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import copied
 from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.changed_weights import put_together
 from outrider.learner.service.service_connection import Dial, LostServiceError, Message, ServiceConnection

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
 
 MAX_POLICIES = 2**17
 """Of a run at one time. Each takes 12 bytes for each of its numbers."""

@@ -24,10 +24,10 @@ from outrider.learner.groups.group import (
 )
 from outrider.learner.groups.group_policies import GroupPolicies
 from outrider.learner.groups.learned_policies import BetweenUpdates, LearnedPolicies
-from outrider.learner.groups.learner_plan import LearnerPlan
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
-from outrider.learner.groups.rank_state import digests, for_all, join_ranks, part_for
 from outrider.learner.learner import Learner, StateTree
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import digests, for_all, join_ranks, part_for
 from outrider.learner.rows.portions import Portion
 from outrider.learner.rows.shards import deal_streams
 from outrider.learner.service.served_groups import asynchronous, intake_of

@@ -24,10 +24,10 @@ from torch._C._distributed_c10d import Store, TCPStore
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.rendezvous import rendezvous
 
-from outrider.learner.groups.device import choose_device
-from outrider.learner.groups.learner_group import LearnerGroupSettings
 from outrider.learner.groups.mesh_ranks import MeshRanks
 from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.plans.device import choose_device
+from outrider.learner.plans.group_settings import LearnerGroupSettings
 from outrider.learner.service.service_terms import LIMITS
 from outrider.wire import decode_tree, encode_tree
 

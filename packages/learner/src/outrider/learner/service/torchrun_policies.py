@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from outrider.learner.groups.learned_policies import BetweenUpdates
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import read_error
-from outrider.learner.groups.rank_state import digests, join_ranks
 from outrider.learner.learner import Loaded, StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import digests, join_ranks
 from outrider.learner.service.service_terms import LIMITS
 from outrider.learner.service.torchrun_link import Link
 from outrider.learner.service.torchrun_policy_rank import Answer, PolicyRank

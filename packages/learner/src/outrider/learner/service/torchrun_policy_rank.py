@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import error_message
 from outrider.learner.groups.rank_policies import RankPolicies
-from outrider.learner.groups.rank_state import own_part
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import own_part
 from outrider.learner.ranks import ApartRank, Ranks
 from outrider.learner.service.service_plan import read_stack
 from outrider.learner.service.service_terms import LIMITS

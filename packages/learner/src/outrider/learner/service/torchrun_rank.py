@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from outrider.learner.groups.learner_loop import LearnerLoop
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.rank_state import own_part
 from outrider.learner.learner import Learner, StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import own_part
 from outrider.learner.service.service_plan import read_plan
 from outrider.learner.service.service_terms import LIMITS
 from outrider.learner.service.torchrun_link import Link

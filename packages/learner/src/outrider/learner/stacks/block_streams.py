@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outrider.learner.rows.rows import Rows, places
+from outrider.learner.rows.fragment_rows import Rows, places
 from outrider.rlmodule import StackedSequences, side_by_side
 
 

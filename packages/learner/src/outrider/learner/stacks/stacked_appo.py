@@ -14,7 +14,7 @@ from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import OneRank
-from outrider.learner.rows.rows import Rows
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.stacks.stacked_buffer import Batch, StackedBuffer
 from outrider.learner.stacks.stacked_learner import BlockUpdate, StackedLearner
 from outrider.learner.stacks.stacked_rows import BlockRows, RowsByPolicy

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.learner.rows.circular_buffer import num_uses_by_age
-from outrider.learner.rows.rows import Rows, take_streams
+from outrider.learner.rows.fragment_rows import Rows, take_streams
 from outrider.learner.stacks.stacked_rows import RowsByPolicy
 
 NOBODY = -1

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.loading import Loader, wait_for
-from outrider.learner.rows.rows import Rows
 from outrider.learner.rows.shuffles import shuffle_keys
 from outrider.learner.stacks.blocks import cut_blocks
 from outrider.learner.stacks.freed_memory import keep_freed_memory

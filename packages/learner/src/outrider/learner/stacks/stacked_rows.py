@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outrider.learner.rows.rows import Rows, places
+from outrider.learner.rows.fragment_rows import Rows, places
 from outrider.learner.stacks.block_streams import BlockStreams, block_streams, whole_streams
 from outrider.learner.training.gae import next_values
 from outrider.rlmodule import StackedSequences

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from outrider.learner.learner import Learner, StateTree
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.row_orders import KeyedOrders, RowOrders
-from outrider.learner.rows.rows import Rows
 from outrider.learner.stacks.policy_state import to_own, to_stacked
 from outrider.learner.training.appo import APPOLearner
 

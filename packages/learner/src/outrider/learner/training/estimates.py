@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from outrider.learner.rows.rows import Rows
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.sequences import Sequences, sequence_rows, starts_in_sequences
 from outrider.rlmodule import Policy
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows
 from outrider.learner.training import ppo_loss
 from outrider.learner.training.advantage_scale import explained_variance, standardise
 from outrider.learner.training.impala_settings import IMPALASettings

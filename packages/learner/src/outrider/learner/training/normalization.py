@@ -9,7 +9,7 @@ from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
-from outrider.learner.rows.rows import Rows, places
+from outrider.learner.rows.fragment_rows import Rows, places
 from outrider.learner.training.gae import backward_sums
 from outrider.rlmodule import Moments, Policy, moments
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import Ranks
+from outrider.learner.rows.fragment_rows import Rows, heard
 from outrider.learner.rows.minibatches import Minibatch, MinibatchSource, Targets
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows, heard
 from outrider.learner.training.advantage_scale import explained_variance, standardise
 from outrider.learner.training.estimates import Estimates, estimate
 from outrider.learner.training.gae import gae, next_values

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.ranks import Ranks
+from outrider.learner.rows.fragment_rows import Rows, heard, take_streams
 from outrider.learner.rows.row_orders import RowOrders
-from outrider.learner.rows.rows import Rows, heard, take_streams
 from outrider.learner.rows.sequences import SequenceBatch, sequence_rows, starts_in_sequences
 from outrider.learner.training.gae import next_values
 from outrider.rlmodule import Policy

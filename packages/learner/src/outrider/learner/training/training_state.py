@@ -9,9 +9,9 @@ from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.ranks import OneRank, Ranks
+from outrider.learner.rows.fragment_rows import Rows, heard
 from outrider.learner.rows.loading import Loader, wait_for
 from outrider.learner.rows.row_orders import DrawnOrders, RowOrders
-from outrider.learner.rows.rows import Rows, heard
 from outrider.learner.training.gradient_step import GradientStep
 from outrider.learner.training.non_finite import SkippedSteps
 from outrider.learner.training.normalization import RewardScale, observe

@@ -1,10 +1,10 @@
-"""A learner group whose ranks are Ray actors: the driver's side of `outrider.learner.groups.ray_rank`.
+"""A learner group whose ranks are Ray actors: the driver's side of `outrider.learner.ray_groups.ray_rank`.
 
     driver                     ranks                       object store
     update: references ------> each pulls its shard <----- fragments
     answer                  <- weights ------------------> weights, once per node that reads them
 
-What ranks share out, and whose answers and weights are the group's, says `outrider.learner.groups.sharing`.
+What ranks share out, and whose answers and weights are the group's, says `outrider.learner.plans.sharing`.
 The driver reads no fragment and no weights; of a snapshot it keeps a copy in its own memory, so that the
 group can be made anew when a rank dies.
 """
@@ -20,14 +20,13 @@ from typing import Any
 
 import ray
 
-from outrider.learner.groups.dealt_calls import LostFragments, deal, rest_of
+from outrider.learner.groups.dealt_calls import Answer, LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.rank_state import copied, for_all
-from outrider.learner.groups.ray_rank import Answer
-from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.learner.groups.recovery import Recovery
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.rank_state import copied, for_all
+from outrider.learner.ray_groups.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 

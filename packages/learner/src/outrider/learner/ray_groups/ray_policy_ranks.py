@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import cloudpickle
 
-from outrider.learner.groups.async_slice_learners import AsyncSliceLearnerGroup
 from outrider.learner.groups.group import AsyncLearnerGroup, LearnerGroup
 from outrider.learner.groups.group_policies import ChangingRanks, GroupPolicies
-from outrider.learner.groups.multi_agent_plan import Intake, MultiAgentPlan
-from outrider.learner.groups.ray_async_learners import RayAsyncLearnerGroup
-from outrider.learner.groups.ray_learners import RayLearnerGroup
-from outrider.learner.groups.ray_ranks import Options, RayRanks
-from outrider.learner.groups.slice_learners import SliceLearnerGroup
+from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan
+from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
+from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
+from outrider.learner.ray_groups.ray_ranks import Options, RayRanks
+from outrider.learner.slices.async_slice_learners import AsyncSliceLearnerGroup
+from outrider.learner.slices.slice_learners import SliceLearnerGroup
 
 
 def make_policy_ranks(

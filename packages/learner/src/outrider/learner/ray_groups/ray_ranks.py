@@ -28,13 +28,14 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from outrider.learner.groups.dealt_calls import Answer
 from outrider.learner.groups.introduction import introduction
-from outrider.learner.groups.learner_plan import LearnerPlan
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError, read_error
-from outrider.learner.groups.rank_state import join_ranks
-from outrider.learner.groups.ray_rank import REPORTS_GROUP, Answer, RankActor
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import join_ranks
+from outrider.learner.ray_groups.ray_rank import REPORTS_GROUP, RankActor
 from outrider.transport import FragmentReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 from outrider.wire import decode_welcome, encode_hello

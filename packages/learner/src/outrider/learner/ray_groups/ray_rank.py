@@ -1,4 +1,4 @@
-"""A learner rank in a process of Ray's: the far side of `outrider.learner.groups.ray_learners`.
+"""A learner rank in a process of Ray's: the far side of `outrider.learner.ray_groups.ray_learners`.
 
     driver                                                  actor
     call("greet", hello) -------------------------------->  {"welcome": bytes}
@@ -56,17 +56,18 @@ from torch import distributed
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed.device_mesh import init_device_mesh
 
-from outrider.learner.groups.device import choose_device
+from outrider.learner.groups.dealt_calls import Answer
 from outrider.learner.groups.introduction import introduction
 from outrider.learner.groups.learner_loop import LearnerLoop
-from outrider.learner.groups.learner_plan import LearnerPlan
 from outrider.learner.groups.mesh_ranks import MeshRanks
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan, StackPlan
 from outrider.learner.groups.rank_error import error_message
 from outrider.learner.groups.rank_policies import RankPolicies
-from outrider.learner.groups.rank_state import digests, own_part
-from outrider.learner.groups.ray_learner_metrics import LearnerMetrics
+from outrider.learner.plans.device import choose_device
+from outrider.learner.plans.learner_plan import LearnerPlan
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.plans.rank_state import digests, own_part
 from outrider.learner.ranks import ApartRank, OneRank, Ranks
+from outrider.learner.ray_groups.ray_learner_metrics import LearnerMetrics
 from outrider.transport import LocalFragment
 from outrider.transport.ray_references import Message, read_fragment, read_weights, to_message
 from outrider.wire import (
@@ -79,13 +80,12 @@ from outrider.wire import (
 )
 
 if TYPE_CHECKING:
-    from outrider.learner.groups.learner_group import LearnerGroupSettings
-    from outrider.learner.groups.sharing import Sharing
     from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.plans.group_settings import LearnerGroupSettings
+    from outrider.learner.plans.sharing import Sharing
 
 REPORTS_GROUP = "reports"
 """Calls of `report` have a thread of their own and do not wait for an update."""
-Answer: TypeAlias = dict[str, Any]
 Shards: TypeAlias = Sequence[tuple[int, int, int]]
 
 

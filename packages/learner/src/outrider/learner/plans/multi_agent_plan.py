@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from outrider.learner.groups.learner_group import LearnerGroupSettings
-from outrider.learner.groups.policy_slices import rank_of
-from outrider.learner.groups.sharing import SHARED_POLICIES, SHARED_POLICY_ROWS, Sharing
+from outrider.learner.plans.group_settings import LearnerGroupSettings
+from outrider.learner.plans.policy_slices import rank_of
+from outrider.learner.plans.sharing import SHARED_POLICIES, SHARED_POLICY_ROWS, Sharing
 from outrider.learner.training.number_check import check_number
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
@@ -65,7 +65,7 @@ class StackPlan:
             return self._make_stacked(algorithm, seed, device)
         make = partial(self._make_sole, algorithm, seed, device, ranks)
         if self.is_stacked:
-            from outrider.learner.groups.policies_in_turn import PoliciesInTurn
+            from outrider.learner.stacks.policies_in_turn import PoliciesInTurn
 
             return PoliciesInTurn(make, self.seeds, overrides=self.overrides, name=self.name, seed=seed)
         from outrider.learner.stacks.sole_learner import SoleLearner
@@ -85,7 +85,7 @@ class StackPlan:
     ) -> Learner:
         """Make the learner of one policy."""
         from outrider.learner.algorithms import make_learner
-        from outrider.learner.groups.shared_streams import SharedStreams
+        from outrider.learner.stacks.shared_streams import SharedStreams
 
         training = replace(self.training, **own)
         policy = replace(self.policy, seed=own_seed).build()

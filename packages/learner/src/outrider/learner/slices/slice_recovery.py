@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from outrider.learner.groups.dealt_calls import HeldFragment, LostFragments
 from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.rank_state import copied
 from outrider.learner.groups.recovery import Recovery
-from outrider.learner.groups.slice_ranks import SliceRanks, lost_ranks
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.rank_state import copied
+from outrider.learner.slices.slice_ranks import SliceRanks, lost_ranks
 
 
 class SliceRecovery:

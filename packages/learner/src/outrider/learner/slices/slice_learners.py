@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from outrider.learner.groups.dealt_calls import HeldFragment, deal
+from outrider.learner.groups.dealt_calls import Answer, HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.rank_state import copied
-from outrider.learner.groups.slice_changes import SliceChanges
-from outrider.learner.groups.slice_ranks import Answer, SliceRanks, lost_ranks
-from outrider.learner.groups.slice_recovery import SliceRecovery
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import copied
+from outrider.learner.slices.slice_changes import SliceChanges
+from outrider.learner.slices.slice_ranks import SliceRanks, lost_ranks
+from outrider.learner.slices.slice_recovery import SliceRecovery
 from outrider.transport import FragmentReference, WeightsReference
 
 _LOGGER = logging.getLogger("outrider.learner")

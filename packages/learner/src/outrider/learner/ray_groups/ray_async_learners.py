@@ -1,4 +1,4 @@
-"""Learner ranks on Ray that train by themselves: the driver's side of `outrider.learner.groups.ray_rank`.
+"""Learner ranks on Ray that train by themselves: the driver's side of `outrider.learner.ray_groups.ray_rank`.
 
     put:     references -> portions -> a shard of each portion for each rank, which queues them up
     reports: one question under way to every rank, answered when an update has ended
@@ -20,15 +20,14 @@ from typing import Any
 import ray
 
 from outrider.learner.groups.async_group import check_room, hear_all, hear_first, report_of
-from outrider.learner.groups.dealt_calls import LostFragments, deal, rest_of
+from outrider.learner.groups.dealt_calls import Answer, LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.rank_state import copied, for_all
-from outrider.learner.groups.ray_learners import made_anew, recovery_from, statistics_of
-from outrider.learner.groups.ray_rank import Answer
-from outrider.learner.groups.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import copied, for_all
+from outrider.learner.ray_groups.ray_learners import made_anew, recovery_from, statistics_of
+from outrider.learner.ray_groups.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
 from outrider.learner.rows.portions import Portion, Portions
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
@@ -37,6 +36,8 @@ _POLL_S = 5.0
 """How long a rank holds back the answer that nothing was learned."""
 _OTHERS_EVERY_S = 0.5
 """How often ranks other than 0 are asked for their times."""
+_SUM_GRACE_S = 10.0
+"""A sum that waits for a rank which does not answer fails after `learner_timeout_s`; that is heard first."""
 
 
 class RayAsyncLearnerGroup:
@@ -253,7 +254,7 @@ class RayAsyncLearnerGroup:
 
     def _learn_what_was_put(self) -> None:
         """Wait until every portion is learned from; reports are kept. Errors of all ranks are heard."""
-        hear_all(self._hear, self._portions, self._timeout_s)
+        hear_all(self._hear, self._portions, self._timeout_s + _SUM_GRACE_S, self.statistics)
 
     def _go_back(self, error: LostRankError) -> None:
         """Make the ranks anew, and deal to them what the lost ones had not learned from."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from outrider.learner.groups.rank_error import LostRankError
-from outrider.learner.groups.slice_ranks import SliceRanks, lost_ranks
 from outrider.learner.learner import StateTree
+from outrider.learner.slices.slice_ranks import SliceRanks, lost_ranks
 
 
 class SliceChanges:

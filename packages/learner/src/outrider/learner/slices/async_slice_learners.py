@@ -16,18 +16,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outrider.learner.groups.async_group import check_room, hear_all, hear_first, report_of
-from outrider.learner.groups.dealt_calls import HeldFragment, deal
+from outrider.learner.groups.dealt_calls import Answer, HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
-from outrider.learner.groups.multi_agent_plan import MultiAgentPlan
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.rank_state import copied
-from outrider.learner.groups.slice_changes import SliceChanges
-from outrider.learner.groups.slice_progress import SliceProgress
-from outrider.learner.groups.slice_ranks import Answer, SliceRanks
-from outrider.learner.groups.slice_recovery import SliceRecovery
-from outrider.learner.groups.slice_work import SliceWork
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
+from outrider.learner.plans.rank_state import copied
 from outrider.learner.rows.portions import Portion, Portions
+from outrider.learner.slices.slice_changes import SliceChanges
+from outrider.learner.slices.slice_progress import SliceProgress
+from outrider.learner.slices.slice_ranks import SliceRanks
+from outrider.learner.slices.slice_recovery import SliceRecovery
+from outrider.learner.slices.slice_work import SliceWork
 from outrider.transport import FragmentReference, WeightsReference
 
 _LOGGER = logging.getLogger("outrider.learner")
@@ -260,7 +260,7 @@ class AsyncSliceLearnerGroup:
 
     def _learn_what_was_put(self) -> None:
         """Wait until all ranks have learned from every portion; reports are kept."""
-        hear_all(self._hear, self._portions, self._timeout_s)
+        hear_all(self._hear, self._portions, self._timeout_s, self.statistics)
 
     def _go_back_of(self, lost: Sequence[LostRankError]) -> None:
         for error in lost:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from outrider.learner.groups.learner_group import LearnerGroupSettings
-from outrider.learner.groups.sharing import SHARED_ROWS, Sharing
+from outrider.learner.plans.group_settings import LearnerGroupSettings
+from outrider.learner.plans.sharing import SHARED_ROWS, Sharing
 from outrider.rlmodule import PolicyRecipe
 from outrider.wire import decode_settings, encode_settings
 

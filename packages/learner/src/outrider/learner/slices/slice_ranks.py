@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
-from outrider.learner.groups.dealt_calls import HeldFragment
+from outrider.learner.groups.dealt_calls import Answer, HeldFragment
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.sharing import Sharing
 from outrider.learner.learner import StateTree
+from outrider.learner.plans.sharing import Sharing
 from outrider.transport import FragmentReference, WeightsReference
 
-Answer: TypeAlias = dict[str, Any]
 Ref: TypeAlias = Any
 """An answer under way, or weights."""
 
 
 class SliceRanks(Protocol):
-    """Processes that are asked by name, as `outrider.learner.groups.ray_rank` says; `RayRanks` is one.
+    """Processes that are asked by name, as `outrider.learner.ray_groups.ray_rank` says; `RayRanks` is one.
 
     What waits for an answer raises the rank's own error; LostRankError, which says which one is gone; or
     LostObjectError, where a fragment or weights that it was handed are.

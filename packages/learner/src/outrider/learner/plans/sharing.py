@@ -16,15 +16,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from outrider.learner.groups.policy_slices import (
+from outrider.learner.learner import StateTree
+from outrider.learner.plans.policy_slices import (
     join_states,
     join_weights,
     part_of_rank,
     rank_of,
     state_of_rank,
 )
-from outrider.learner.groups.rank_state import for_all, part_for
-from outrider.learner.learner import StateTree
+from outrider.learner.plans.rank_state import for_all, part_for
 from outrider.learner.rows.shards import Shard, deal_streams
 from outrider.learner.stacks.stack_metrics import over_stacks
 from outrider.wire import Fragment, Weights, take_streams

@@ -14,7 +14,7 @@ import numpy as np
 
 from outrider.learner.learner import Learner, Loaded, StateTree
 from outrider.learner.ranks import Ranks
-from outrider.learner.rows.rows import Rows
+from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.shards import deal_streams
 from outrider.wire import Fragment, Weights, take_streams
 

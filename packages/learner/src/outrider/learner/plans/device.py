@@ -2,7 +2,7 @@
 
 import torch
 
-from outrider.learner.groups.learner_group import LearnerGroupSettings
+from outrider.learner.plans.group_settings import LearnerGroupSettings
 
 
 def choose_device(settings: LearnerGroupSettings) -> torch.device:

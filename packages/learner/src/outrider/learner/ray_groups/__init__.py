@@ -1,0 +1,1 @@
+"""Learners on Ray: their processes, and groups of them."""

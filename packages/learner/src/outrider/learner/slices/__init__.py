@@ -1,0 +1,1 @@
+"""Ranks that have policies of their own, and are lost and made anew one by one."""
