@@ -173,6 +173,22 @@ def test_learners_that_stand_still_end_the_run_in_a_sentence() -> None:
         loop(ScriptedRunners(), ScriptedLearners(room=0), patience_s=0.05).iterate()
 
 
+def test_a_full_queue_does_not_end_the_run_while_lost_learners_are_made_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 0.0
+
+    class GoingBack(ScriptedLearners):
+        def reports(self, timeout_s: float) -> Sequence[UpdateReport]:
+            nonlocal now_s
+            now_s += timeout_s if self.waited_s else 60.0  # longer than an update may take
+            return super().reports(timeout_s)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    learners = GoingBack([], [], [report(2, num_restarts=1)], room=0)
+    assert loop(ScriptedRunners(), learners, patience_s=5.0).iterate().learners.num_restarts == 1
+
+
 def test_a_loop_goes_on_with_the_weights_of_its_state() -> None:
     runners, learners = ScriptedRunners(), ScriptedLearners([report(8)])
     going = loop(runners, learners)

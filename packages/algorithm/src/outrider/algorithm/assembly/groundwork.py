@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from outrider.learner import AsyncLearnerGroup
 
 R = TypeVar("R", bound=RunSettings)
+SUM_GRACE_S = 10.0
+"""A sum that waits for a rank which does not answer fails after `learner_timeout_s`; that is heard first."""
 
 
 def with_seed(settings: R) -> tuple[R, int]:
@@ -77,7 +79,7 @@ def asynchronous_loop(
         runners,
         learners,
         min_time_s=training.min_time_s_per_iteration,
-        patience_s=settings.learners.learner_timeout_s,
+        patience_s=settings.learners.learner_timeout_s + SUM_GRACE_S,
     )
 
 

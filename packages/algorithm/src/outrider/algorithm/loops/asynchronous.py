@@ -23,6 +23,8 @@ from outrider.transport import FragmentReference, WeightsReference
 
 WAIT_S = 0.02
 """Longest wait for one side before the other one is looked at again."""
+LONGEST_TURN_S = 1.0
+"""A turn that takes longer made lost learners anew, which has deadlines of its own."""
 
 
 class StalledError(RuntimeError):
@@ -54,7 +56,7 @@ class AsynchronousLoop:
     def iterate(self) -> Iteration:
         """Collect, learn and publish, all at once, for a while and until an update was made."""
         started = time.perf_counter()
-        moved = started
+        turned, idle_s = started, 0.0
         summaries, reports = [], list[UpdateReport]()
         self._runners.offer(self._weights)
         while not reports or time.perf_counter() - started < self._min_time_s:
@@ -75,7 +77,9 @@ class AsynchronousLoop:
                 self._runners.offer(newest)
             summaries += [fragment.summary for fragment in fragments]
             reports += learned
-            moved = self._watch(moved, moves=bool(room or learned))
+            turn_s, turned = time.perf_counter() - turned, time.perf_counter()
+            idle_s = 0.0 if room or learned else idle_s + min(turn_s, LONGEST_TURN_S)
+            self._check_patience(idle_s)
         self._num_restarts += sum(report.num_restarts for report in reports)
         return Iteration(
             summaries=summaries,
@@ -109,15 +113,13 @@ class AsynchronousLoop:
         self._runners.set_state(state["runners"])
         self._weights = self._learners.publish()
 
-    def _watch(self, moved: float, *, moves: bool) -> float:
-        """Return when the learners last took something or learned something. Raises StalledError."""
-        now = time.perf_counter()
-        if not moves and now - moved > self._patience_s:
+    def _check_patience(self, idle_s: float) -> None:
+        """Raise StalledError where the learners took nothing and learned nothing for so long."""
+        if idle_s > self._patience_s:
             raise StalledError(
                 f"the learners finished no update within {self._patience_s:g} s; raise learner_timeout_s if "
                 "one may take longer"
             )
-        return now if moves else moved
 
 
 def _sum_up(reports: Sequence[UpdateReport], num_restarts: int) -> LearnerWork:
