@@ -196,6 +196,10 @@ def test_runners_end_with_a_farm_that_is_killed() -> None:
         while any(Path(f"/proc/{pid}").exists() for pid in pids):
             assert time.monotonic() < deadline, "a runner outlives its farm"
             time.sleep(0.05)
+        events = until(opened, lambda events: num_of(Lost, events) == 2)
+        assert {each.reason for each in events if isinstance(each, Lost)} == {
+            "the process that started it has ended"
+        }
 
 
 def test_a_farm_comes_back_to_a_gateway_that_restarts() -> None:

@@ -172,7 +172,7 @@ class _Parent:
         if self._orders.folder is not None:
             shutil.rmtree(self._orders.folder, ignore_errors=True)
         if self._session is not None:
-            self._session.end(Ending.DRAINED)
+            self._session.end(Ending.DRAINED, "the process that started it has ended")
             time.sleep(_CLOSE_S)
         os._exit(Ending.FAILED.exit_code)
 
