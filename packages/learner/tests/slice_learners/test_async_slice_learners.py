@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -76,3 +77,20 @@ def test_policies_change_after_all_that_was_put_and_stay_where_a_rank_dies(
     assert busy.sums()[4] == 4.0
     assert busy.sums()[1 - dying[0]] == 7.0  # of the other rank
     assert busy.ranks.are_in_step
+
+
+def test_a_rank_that_takes_long_to_come_back_does_not_end_a_wait_for_all_that_was_put(
+    busy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s, make_anew = 0.0, busy.ranks.make_anew
+
+    def make_slowly(rank: int) -> None:
+        nonlocal now_s
+        now_s += 1000.0  # longer than an update may take
+        make_anew(rank)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    busy.ranks.make_anew = make_slowly
+    busy.put(1, 2)
+    busy.ranks.ranks[1].is_alive = False
+    assert busy.group.get_state()["stacks"]["s"]["learner"]["sum"].tolist() == [3.0] * 4

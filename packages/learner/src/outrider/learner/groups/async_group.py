@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from outrider.learner.groups.group import UpdateReport
+from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.groups.learner_loop import LearnerLoop
 from outrider.learner.learner import Learner, StateTree
 from outrider.learner.rows.portions import Portion, Portions
@@ -165,13 +165,21 @@ def hear_first(
     return reports
 
 
-def hear_all(hear: Callable[[float], bool], portions: Portions, timeout_s: float) -> None:
-    """Wait until every portion is learned from. Raises TimeoutError where an update takes longer."""
+def hear_all(
+    hear: Callable[[float], bool],
+    portions: Portions,
+    timeout_s: float,
+    statistics: Callable[[], LearnerGroupStatistics],
+) -> None:
+    """Wait until every portion is learned from. Raises TimeoutError where an update takes longer.
+
+    Learners that were made anew meanwhile, as `statistics` say, have their time anew.
+    """
     deadline = time.monotonic() + timeout_s
     while portions.num_dealt:
-        before = portions.num_dealt
+        before = portions.num_dealt, statistics().num_restarts
         hear(max(0.0, deadline - time.monotonic()))
-        if portions.num_dealt < before:
+        if (portions.num_dealt, statistics().num_restarts) != before:
             deadline = time.monotonic() + timeout_s
         elif time.monotonic() >= deadline:
             raise TimeoutError(
