@@ -21,7 +21,7 @@ from outrider.envrunner.fleet.remote_runners import Left, Lost, Placed, Ready, R
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway import act_session
 from outrider.envrunner.gateway.act_session import ActSessions
-from outrider.envrunner.gateway.runner_session import Tally
+from outrider.envrunner.gateway.peer_log import Tally
 from outrider.envrunner.gateway.seats import Seats
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.fragments import assert_well_formed

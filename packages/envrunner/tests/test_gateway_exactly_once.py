@@ -236,7 +236,7 @@ def test_what_the_driver_gets_is_what_is_acknowledged_however_connections_break(
         runner, delivered = world.runner, world.delivered
         assert len(set(delivered)) == len(delivered)
         assert set(runner.acknowledged) <= set(delivered)
-        assert sum(each.acknowledged for each in world.sessions) == len(delivered)
+        assert sum(each._asks.acknowledged for each in world.sessions) == len(delivered)
         assert world.gateway.admission.num_cut_off == 0
         if not world.num_losses:
             assert runner.acknowledged == delivered == sorted(delivered)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from outrider.envrunner.gateway.runner_session import Tally, printable
+from outrider.envrunner.gateway.peer_log import Tally, printable
 from outrider.envrunner.gateway.seats import Seats
 from outrider.envrunner.introduction import introduction
 from outrider.transport.connection import Connection

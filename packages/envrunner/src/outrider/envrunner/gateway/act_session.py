@@ -20,8 +20,8 @@ from typing import TypeAlias
 
 from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway.acting_runner import ActingRunner
+from outrider.envrunner.gateway.peer_log import Tally, printable
 from outrider.envrunner.gateway.remote_vector import PeerGoneError, PeerLeftError, RemoteVector
-from outrider.envrunner.gateway.runner_session import Tally, printable
 from outrider.envrunner.gateway.seats import Seats
 from outrider.envrunner.policies.batched_policy import BatchedPolicy, Member
 from outrider.envrunner.policies.onnx_policy import OnnxPolicy

@@ -22,8 +22,8 @@ from outrider.envrunner.fleet.runner_plan import RunnerPlan
 from outrider.envrunner.gateway.act_refusal import ActRefusal
 from outrider.envrunner.gateway.act_session import ActSessions
 from outrider.envrunner.gateway.invitation import Invitation
+from outrider.envrunner.gateway.peer_log import Tally, printable
 from outrider.envrunner.gateway.runner_service import RunnerService
-from outrider.envrunner.gateway.runner_session import Tally, printable
 from outrider.envrunner.gateway.seats import Seats
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups

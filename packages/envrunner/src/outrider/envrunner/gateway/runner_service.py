@@ -13,7 +13,8 @@ import secrets
 from time import monotonic
 
 from outrider.envrunner.gateway.invitation import Invitation
-from outrider.envrunner.gateway.runner_session import RunnerSession, Tally, printable
+from outrider.envrunner.gateway.peer_log import Tally, printable
+from outrider.envrunner.gateway.runner_session import RunnerSession
 from outrider.envrunner.gateway.seats import Seats
 from outrider.envrunner.policies.later import Later
 from outrider.transport import WeightsReference

@@ -106,11 +106,14 @@ class WeightsSent:
         self.newest_version = max(self.newest_version, weights.version)
         self.last = weights
         pieces = self._invitation.weights(weights, self._agreed, self._base, self.held)
-        self._is_there_soon = size_bytes(pieces) <= _SOON_BYTES
-        message = session.WeightsDelivery(weights.version)
-        self._connection.send(encode_sample_response(message, size_bytes(pieces)), pieces)
+        self._is_there_soon = _size_bytes(pieces) <= _SOON_BYTES
+        send(self._connection, session.WeightsDelivery(weights.version), pieces)
 
 
-def size_bytes(pieces: Sequence[Bytes]) -> int:
-    """Return the size of what is attached to a message."""
+def send(connection: Connection, message: session.SampleResponse, pieces: Sequence[Bytes] = ()) -> None:
+    """Send a runner a message and what is attached to it."""
+    connection.send(encode_sample_response(message, _size_bytes(pieces)), pieces)
+
+
+def _size_bytes(pieces: Sequence[Bytes]) -> int:
     return sum(memoryview(piece).nbytes for piece in pieces)
