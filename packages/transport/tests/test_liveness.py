@@ -42,6 +42,14 @@ def test_a_process_that_stood_still_does_not_blame_the_other_side() -> None:
     assert liveness.check(110.0).is_silent
 
 
+def test_a_process_knows_that_it_has_just_stood_still_for_too_long() -> None:
+    liveness = Liveness(TERMS, now=0.0)
+    liveness.check(0.0)
+    assert [liveness.stood_still_s(now) for now in (2.0, 8.0, 43.0)] == [0.0, 0.0, 40.0]
+    liveness.check(43.0)
+    assert [liveness.stood_still_s(now) for now in (43.5, 46.5)] == [40.0, 0.0]
+
+
 def test_a_large_message_that_comes_at_the_least_rate_is_fast_enough() -> None:
     pace = Pace(10**9, now=0.0, is_of_stranger=False)
     missing = 10**9

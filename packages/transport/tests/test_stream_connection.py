@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -111,6 +113,22 @@ def test_an_end_without_a_goodbye_and_a_break_are_called_so() -> None:
 
         _, notes = play(scene)
         assert notes.told == ["opened", expected]
+
+
+@pytest.mark.parametrize("end", [None, ConnectionError("the line is cut")])
+def test_a_connection_that_breaks_because_this_process_stood_still_is_said_to(
+    end: ConnectionError | None,
+) -> None:
+    terms = session.Terms(heartbeat_interval_s=0.01, silence_timeout_s=0.05)
+
+    async def scene(connection: StreamConnection, stream: FakeStream) -> None:
+        connection.keep(terms)
+        stream.incoming.put_nowait(end)
+        time.sleep(0.1)  # noqa: ASYNC251 - stands still
+
+    _, notes = play(scene)
+    how = end or "the connection ended without a goodbye"
+    assert re.fullmatch(rf"this process stood still for \d s; then {how}", notes.told[1])
 
 
 def test_messages_of_other_threads_are_written_in_their_order() -> None:

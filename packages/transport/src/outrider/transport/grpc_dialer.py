@@ -138,6 +138,8 @@ class _ClientStream:
 def _ended(error: grpc.aio.AioRpcError) -> str:
     details = error.details() or error.code().name
     # gRPC says INTERNAL where it was writing when the line broke.
+    if details == "Internal error from Core":
+        return "the connection broke while something was sent"
     if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL}:
         return f"the connection broke: {details}"
     return f"the other side ended the connection: {details}"

@@ -38,6 +38,7 @@ class Liveness:
         self._timeout = terms.silence_timeout_s
         self._sent = self._heard = now
         self._next_check = now
+        self._stood_still_s, self._stood_until = 0.0, now
 
     @property
     def timeout_s(self) -> float:
@@ -54,14 +55,23 @@ class Liveness:
 
     def check(self, now: float) -> Checked:
         """Say what to do now; to be called again at `next_check`."""
-        if now - self._next_check > self._interval:
-            self._heard = now
+        overdue_s = now - self._next_check
+        if overdue_s > self._interval:
+            self._heard = self._stood_until = now
+            self._stood_still_s = overdue_s
         is_silent = now - self._heard >= self._timeout
         wants_heartbeat = now - self._sent >= self._interval
         if wants_heartbeat:
             self._sent = now
         self._next_check = min(self._sent + self._interval, self._heard + self._timeout)
         return Checked(wants_heartbeat, is_silent, self._next_check)
+
+    def stood_still_s(self, now: float) -> float:
+        """For how long this process has just stood still, if so long that the other side has given it up."""
+        overdue_s = now - self._next_check
+        if overdue_s <= self._interval and now - self._stood_until <= self._interval:
+            overdue_s = self._stood_still_s
+        return overdue_s if overdue_s >= self._timeout - self._interval else 0.0
 
 
 class Pace:

@@ -138,10 +138,12 @@ class StreamConnection:
                 if not self._outbox.is_closed:
                     self._go_on_closing()
                     self._take(data)
-            said = "the other side closed the connection"
-            self._because(said if self._is_goodbye_said else "the connection ended without a goodbye")
+            if self._is_goodbye_said:
+                self._because("the other side closed the connection")
+            else:
+                self._because(self._broken_for("the connection ended without a goodbye"))
         except ConnectionError as error:
-            self._because(str(error))
+            self._because(self._broken_for(str(error)))
 
     def _take(self, data: bytes) -> None:
         now = self._loop.time()
@@ -189,7 +191,7 @@ class StreamConnection:
             await self._stream.finish()
         except ConnectionError as error:
             # What the other side said last, and why it ended, may not be read yet.
-            self._begin_closing(str(error))
+            self._begin_closing(self._broken_for(str(error)))
             await self._broken
 
     # ----------------------------------------------------------------------------------------- ending
@@ -229,6 +231,11 @@ class StreamConnection:
         self._because(reason)
         if not self._broken.done():
             self._broken.set_result(None)
+
+    def _broken_for(self, reason: str) -> str:
+        """Return why a connection broke that nobody has closed: maybe because this process stood still."""
+        stood_s = 0.0 if self._liveness is None else self._liveness.stood_still_s(self._loop.time())
+        return f"this process stood still for {stood_s:.0f} s; then {reason}" if stood_s else reason
 
     def _because(self, reason: str) -> None:
         self._reason = self._reason or reason
