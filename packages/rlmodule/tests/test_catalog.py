@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from outrider.rlmodule import ModuleSettings, Policy, build_policy
+from outrider.rlmodule import ModuleSettings, Policy, build_policy, features
 from outrider.wire import (
     BoxSpace,
     DictSpace,
@@ -55,6 +55,32 @@ def test_convolutions_begin_orthogonal() -> None:
             matrix = layer.weight.flatten(1)
             matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
             torch.testing.assert_close(matrix @ matrix.T, 2 * torch.eye(len(matrix)), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("observation", "chosen", "sentence"),
+    [
+        (image(480, 640, 3), {}, "an image of 480 x 640 pixels, .* has 139,460,608 weights; make it smaller"),
+        (
+            DictSpace(spaces={"eye": image(480, 640, 3)}),
+            {},
+            "it at '/eye' is an image .* has 139,460,608 weights",
+        ),
+        (image(480, 640, 3), {"encoder": "impala_resnet"}, "has 39,321,600 weights"),
+        (box(480, 640, 3), {}, "it has 921,600 features, .* has 58,982,400 weights; .* as uint8"),
+    ],
+)
+def test_a_picture_in_full_size_is_warned_of(
+    observation: Space, chosen: dict[str, Any], sentence: str
+) -> None:
+    with torch.device("meta"), pytest.warns(UserWarning, match=sentence):
+        features.encoder(observation, ModuleSettings(**chosen))
+
+
+def test_pictures_of_a_usual_size_are_not_warned_of() -> None:
+    for observation in (image(84, 84, 4), image(210, 160, 3)):  # a warning is an error in tests
+        with torch.device("meta"):
+            features.encoder(observation, ModuleSettings())
 
 
 @pytest.mark.parametrize("free", [True, False])

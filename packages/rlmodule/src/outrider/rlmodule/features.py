@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from outrider.rlmodule.settings import EncoderName
 
 MASK_KEY = "action_mask"
+MANY_WEIGHTS = 20_000_000
+"""In the first dense layer behind an observation. The Nature CNN's has 1.6 million behind 84 x 84 pixels."""
 Keys: TypeAlias = tuple[str | int, ...]
 """How to find a leaf in a nested observation: observation[keys[0]][keys[1]]..."""
 
@@ -84,6 +86,8 @@ def encoder(space: Space, settings: ModuleSettings, *, critic_space: Space | Non
                 stacklevel=2,
             )
         hidden = ()
+    if hidden:
+        _warn_of_size(f"it has {num_features:,} features", num_features * hidden[0])
     trunk = layers.mlp(num_features, hidden, settings.fcnet_activation)
     return Encoder(layers=nn.Sequential(*first, *trunk), width=hidden[-1] if hidden else num_features)
 
@@ -144,7 +148,20 @@ def _image_features(leaf: BoxSpace, name: EncoderName, keys: Keys) -> Encoder:
         network, num_features = layers.impala_resnet(channels, height, width), layers.IMPALA_RESNET_WIDTH
     else:
         network, num_features = layers.nature_cnn(channels, height, width), layers.NATURE_CNN_WIDTH
+    dense = max(weight.numel() for weight in network.parameters())
+    _warn_of_size(f"it{_where(keys)} is an image of {height} x {width} pixels", dense)
     return Encoder(layers=nn.Sequential(pixels, *network), width=num_features)
+
+
+def _warn_of_size(what: str, num_weights: int) -> None:
+    """Warn of a network that would learn slowly and fill the memory, before its weights are drawn."""
+    if num_weights >= MANY_WEIGHTS:
+        warnings.warn(
+            f"the observation is large: {what}, and the first dense layer behind that has {num_weights:,} "
+            "weights; make it smaller with a wrapper: images by gymnasium.wrappers.ResizeObservation, to "
+            "about 84 x 84 pixels, and as uint8, which convolutions read",
+            stacklevel=2,
+        )
 
 
 def _is_image(leaf: LeafSpace) -> bool:

@@ -37,9 +37,9 @@ log = logging.getLogger(__name__)
 def connect(settings: ResourceSettings, demand: Demand) -> Cluster:
     """Connect to the cluster that the settings name, or start Ray here, and reserve what is asked for.
 
-    A Ray that this process is connected to already is used as it is, unless another is asked for, and inside a trial of Ray Tune the
-    trial's placement group too. Raises ValueError in one sentence where the cluster cannot be had or lacks
-    something; nothing is left running then.
+    A Ray that this process is connected to already is used as it is, unless another is asked for, and
+    inside a trial of Ray Tune the trial's placement group too. Raises ValueError in one sentence where the
+    cluster cannot be had or lacks something; nothing is left running then.
     """
     session = RaySession.join(settings, demand)
     from ray.util import get_current_placement_group

@@ -109,16 +109,17 @@ def _connected(settings: ResourceSettings, demand: Demand) -> RaySession:
 def _check_is_connected_to(asked: str, *, timeout_s: float) -> None:
     """Raise ValueError where this process is connected to another cluster than it is asked to use."""
     import ray
-    from ray._private.worker import _global_node, global_worker
+    from ray._private.worker import global_worker
 
+    connection: Any = global_worker
     here = ray.get_runtime_context().gcs_address
     if asked == "local":
-        is_here = _global_node is not None and _global_node.is_head()  # this process has started it
+        is_here = connection.node.is_head()  # this process has started it
     elif is_here := (address := _head(asked, "ray_address")) == here:
         pass  # nearly always, and nobody need be asked
     else:  # it may be another name of the same machine
         answer = _answer(address, "ray_address", timeout_s=timeout_s)
-        is_here = answer.cluster == global_worker.gcs_client.cluster_id
+        is_here = answer.cluster == connection.gcs_client.cluster_id
     if not is_here:
         raise ValueError(
             f"ray_address={asked!r} is not the cluster that this process is connected to, which is {here}, "
