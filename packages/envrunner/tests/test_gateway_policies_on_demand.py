@@ -122,6 +122,29 @@ def test_who_fetched_newer_policies_is_sent_what_changed_of_the_others_since_it_
     assert came(peer, session.WeightsDelivery)[-1] == (session.WeightsDelivery(2), {9: 1})
 
 
+def test_who_asks_for_policies_must_say_with_which_weights_its_fragments_began(scene: Scene) -> None:
+    peer = scene.up()
+    scene.gateway.ask(0, weights(0))
+    peer.say(wants(1, 0))
+    answered(peer)
+    peer.say(session.FragmentDelivery(1), [b"whatever"])
+    assert "fragment 1 does not say with which weights it began" in parting(peer)
+    assert scene.gateway.admission.num_cut_off == 1
+
+
+def test_who_cannot_ask_for_policies_need_not_say_it() -> None:
+    plan = plan_of(num_blues=3)
+    scene = Scene(plan)
+    with closing(scene):
+        peer = scene.up(frozenset({"multi_agent"}))
+        scene.gateway.ask(0, LocalWeights(duel_weights(plan, version=0)))
+        runner = plan.make_runner(0, 0)
+        runner.set_weights(duel_weights(plan, version=0))
+        peer.say(session.FragmentDelivery(1), encode_fragment(runner.sample()).pieces())
+        scene.gateway.events(0)
+        assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)]
+
+
 def test_a_runner_is_sent_nothing_that_it_did_not_ask_for(scene: Scene) -> None:
     peer = scene.up()
     scene.gateway.ask(0, weights(0))

@@ -305,13 +305,7 @@ def test_environments_without_a_policy_are_sent_away_in_a_sentence(scene: Scene)
 
 def test_nobody_waits_for_a_runner_to_hear_of_other_policies(scene: Scene) -> None:
     _, peer = honest_fragment(scene)
-    scene.gateway.check_cast(THREE)
-    scene.gateway.recast(0, THREE, 0.0)
-    scene.gateway.check_cast(FOUR)
-    scene.gateway.recast(0, FOUR, 0.0)
-    assert peer.heard(StateRequest) == [StateRequest(1), StateRequest(2)]
-    told = [message for message in peer.attachments[-2:] if message is not None]
-    assert [len(decode_tree(message)["cast"]["policies"]) for message in told] == [4, 5]
+    recast(scene, THREE, FOUR)
     scene.gateway.ask(0, weights(1, more=[3]))
     assert len(peer.heard(WeightsDelivery)) == 1  # it would forget others
     peer.say(StateDelivery(1))
@@ -319,6 +313,51 @@ def test_nobody_waits_for_a_runner_to_hear_of_other_policies(scene: Scene) -> No
     peer.say(StateDelivery(2))
     assert peer.heard(WeightsDelivery)[1:] == [WeightsDelivery(0), WeightsDelivery(1)]
     assert [ask.weights_version for ask in peer.heard(Ask)] == [0, 1]
+
+
+def test_of_policies_that_change_often_a_slow_runner_hears_the_newest_once_it_has_heard_the_last(
+    scene: Scene,
+) -> None:
+    _, peer = honest_fragment(scene)
+    recast(scene, THREE, *[FOUR, THREE] * 50, FOUR)
+    assert told(peer) == [4]
+    peer.say(StateDelivery(1))
+    assert told(peer) == [4, 5]
+    recast(scene, THREE)
+    assert told(peer) == [4, 5]
+    peer.say(StateDelivery(2))
+    assert told(peer) == [4, 5, 4]
+    assert peer.heard(StateRequest) == [StateRequest(1), StateRequest(2), StateRequest(3)]
+
+
+def test_who_comes_back_hears_of_the_newest_policies_alone(scene: Scene) -> None:
+    _, peer = honest_fragment(scene)
+    recast(scene, THREE, FOUR)
+    scene.port.cut()
+    again = RawRunner(scene.port)
+    again.say(replace(JOIN, session=peer.heard(SessionWelcome)[0].session, last_ask=1, weights_version=0))
+    assert told(again) == [5]
+    again.say(StateDelivery(1))  # to what it heard over the connection that broke
+    assert not again.heard(WeightsDelivery)
+    again.say(StateDelivery(2))
+    assert again.heard(WeightsDelivery) == [WeightsDelivery(0)]
+
+
+def recast(scene: Scene, *casts: Cast) -> None:
+    """Let the first runner play with these policies, one after the other."""
+    for cast in casts:
+        scene.gateway.check_cast(cast)
+        scene.gateway.recast(0, cast, 0.0)
+
+
+def told(peer: RawRunner) -> list[int]:
+    """Return of how many policies a runner was told, each time."""
+    peer.heard(StateRequest)
+    return [
+        len(decode_tree(attachment)["cast"]["policies"])
+        for message, attachment in zip(peer.messages, peer.attachments, strict=True)
+        if isinstance(message, StateRequest) and attachment is not None
+    ]
 
 
 def test_who_comes_back_hears_again_of_other_policies(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from outrider.testing.raw_runner import RawRunner, numbered_fragment
 from outrider.transport import LocalWeights
 from outrider.wire import (
     Hello,
+    ProtocolVersion,
     decode_policy_graph,
     decode_weights,
     session,
@@ -51,6 +52,14 @@ def test_both_sides_hear_of_each_other_often_enough_to_notice_a_frozen_one_withi
     welcome = RawRunner(opened().port).join()
     assert welcome.terms is not None
     assert welcome.terms.heartbeat_interval_s * 2 < welcome.terms.silence_timeout_s < 12
+
+
+def test_a_runner_of_protocol_1_0_need_not_say_with_which_weights_it_began(opened: Make) -> None:
+    made = opened()
+    peer = made.up(hello=Hello(component="farm 1.0", protocol=ProtocolVersion(1, 0)))
+    made.ask(0)
+    peer.deliver(1, numbered_fragment(3))
+    assert made.delivered() == [3.0]
 
 
 def test_two_runners_have_different_numbers_and_sessions(opened: Make) -> None:

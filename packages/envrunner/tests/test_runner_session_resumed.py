@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 
@@ -32,6 +33,17 @@ def test_who_comes_back_is_told_what_has_arrived_and_asked_for_what_it_has_not_h
     assert peer.heard(session.Ask) == [session.Ask(3, 0)]
     assert not peer.heard(session.WeightsDelivery)
     assert not peer.heard(session.Assignment)
+
+
+def test_operators_who_were_told_of_a_loss_are_told_of_the_return(
+    opened: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = opened()
+    made.back(made.up(), last_ask=0)
+    lost, back = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    assert lost.getMessage().startswith("lost touch with runner 0, farm-7")
+    assert back.getMessage().startswith("runner 0, farm-7")
+    assert " is back: " in back.getMessage()
 
 
 def test_what_arrived_before_the_connection_broke_need_not_come_again(opened: Make) -> None:

@@ -5,6 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -129,6 +130,24 @@ def test_a_connection_that_breaks_because_this_process_stood_still_is_said_to(
     _, notes = play(scene)
     how = end or "the connection ended without a goodbye"
     assert re.fullmatch(rf"this process stood still for \d s; then {how}", notes.told[1])
+
+
+def test_who_listens_and_stood_still_says_so_of_calls_that_are_gone() -> None:
+    terms = session.Terms(heartbeat_interval_s=0.01, silence_timeout_s=0.05)
+    notes = Notes()
+
+    async def run() -> None:
+        connection = StreamConnection(FakeStream(), notes, peer="peer", limits=Limits())
+        running = asyncio.create_task(connection.run())
+        await asyncio.sleep(0)
+        connection.keep(terms)
+        time.sleep(0.1)  # noqa: ASYNC251 - stands still
+        running.cancel()  # as gRPC does
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(run())
+    assert re.fullmatch(r"this process stood still for \d s; then the connection broke", notes.told[1])
 
 
 def test_messages_of_other_threads_are_written_in_their_order() -> None:

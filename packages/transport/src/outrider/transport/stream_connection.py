@@ -126,7 +126,7 @@ class StreamConnection:
             for timer in self._timers.values():
                 timer.cancel()
             self._outbox.close(at_once=True)
-            self._because("the connection broke")
+            self._because(self._broken_for("the connection broke"))
             self._tell(self._receiver.closed, self._reason)
 
     # --------------------------------------------------------------------------------------- reading

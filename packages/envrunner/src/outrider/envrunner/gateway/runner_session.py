@@ -252,7 +252,13 @@ class RunnerSession:
         except ValueError as error:
             self._cut_off(str(error))
             return
-        if ask is not None:
+        if ask is not None and version is None and self._wanted.num_taken:
+            # Its rows may be newer than what it has of the policies that it did not ask for since.
+            self._cut_off(
+                f"fragment {sequence} does not say with which weights it began, which who asks for policies "
+                "must; say it in FragmentDelivery.weights_version"
+            )
+        elif ask is not None:
             assert attachment is not None
             self.seated.unchecked(sequence, lambda: self._check(ask, version, attachment))
         elif sequence <= self._asks.acknowledged:

@@ -28,6 +28,8 @@ class StateRequests:
         self.num_made = 0
         """Which is the number of the last."""
         self._request: _Request | None = None
+        self._told_next: _Request | None = None
+        """What `tell` was given last, while the runner has not answered what it was told before."""
 
     def call(self, pieces: Sequence[Bytes], timeout_s: float) -> memoryview | None:
         """Give a state, or ask for one by no pieces, and wait; return what is attached to the answer.
@@ -51,13 +53,23 @@ class StateRequests:
         return request.answer
 
     def tell(self, pieces: Sequence[Bytes], heard: Callable[[str], None]) -> None:
-        """Give part of a state and wait for nothing; `heard` is called with what went wrong, or nothing."""
-        self._make(_Request(self.num_made + 1, pieces, heard))
+        """Give part of a state and wait for nothing; `heard` is called with what went wrong, or nothing.
+
+        What is told before the last was heard takes the place of all that was told since: it is sent then,
+        so that no more waits for a slow line than one, however often this is called.
+        """
+        request = _Request(self.num_made + 1, pieces, heard)
+        if self._request is None or self._request.heard is None:
+            self._make(request)
+        else:
+            self._told_next = request
 
     def say_again(self) -> None:
         """Repeat what has no answer: the connection broke before it came."""
-        if self._request is not None and not self._request.is_answered:
-            self._send(session.StateRequest(self._request.number), self._request.pieces)
+        if self._told_next is not None:
+            self._make(self._told_next)
+        elif self._request is not None and not self._request.is_answered:
+            self._make(self._request)
 
     def take(self, number: int, error: str, answer: memoryview | None) -> None:
         """Take an answer; one that nobody waits for any more counts for nothing."""
@@ -65,7 +77,9 @@ class StateRequests:
         if request is None or request.number != number:
             return
         request.is_answered, request.error, request.answer = True, error, answer
-        if request.heard is not None:
+        if self._told_next is not None and not error:
+            self._make(self._told_next)
+        elif request.heard is not None:
             self._request = None
             request.heard(error)
         self._changed.notify_all()
@@ -76,7 +90,7 @@ class StateRequests:
         self._changed.notify_all()
 
     def _make(self, request: _Request) -> None:
-        self.num_made, self._request = request.number, request
+        self.num_made, self._request, self._told_next = request.number, request, None
         self._send(session.StateRequest(request.number), request.pieces)
 
 

@@ -33,7 +33,7 @@ class WantedPolicies:
         self._not_had = not_had
         self._connection: Connection | None = None
         self._agreed: frozenset[str] = frozenset()
-        self._num_taken = 0
+        self.num_taken = 0
         """Requests so far."""
         self._is_first = True
         """Whether none came over this connection."""
@@ -58,13 +58,13 @@ class WantedPolicies:
             raise ValueError(f"it wants policies and {why}")
         if self._is_answering:
             raise ValueError(
-                f"it wants policies {wanted.request} before it was sent those of request {self._num_taken}"
+                f"it wants policies {wanted.request} before it was sent those of request {self.num_taken}"
             )
-        is_again = wanted.request == self._num_taken and self._is_first
-        if wanted.request != self._num_taken + 1 and not is_again:
-            raise ValueError(f"it wants policies {wanted.request} where {self._num_taken + 1} is the next")
+        is_again = wanted.request == self.num_taken and self._is_first
+        if wanted.request != self.num_taken + 1 and not is_again:
+            raise ValueError(f"it wants policies {wanted.request} where {self.num_taken + 1} is the next")
         self._invitation.check_wanted(policies)
-        self._num_taken = wanted.request
+        self.num_taken = wanted.request
         self._is_first, self._is_answering = False, True
         held.wants(policies, np.array(wanted.dropped, np.int32))
         connection = self._connection
