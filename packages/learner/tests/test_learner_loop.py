@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from outrider.learner import LearnerLoop, LocalAsyncLearnerGroup
+from outrider.learner import LearnerLoop, LocalAsyncLearnerGroup, LocalLearnerGroup
 from outrider.transport import LocalFragment
 from outrider.wire import EpisodeStatistics, Fragment, Streams, Weights
 
@@ -278,3 +278,41 @@ def test_a_busy_learner_has_a_deadline_for_its_pause(learner: SteppedLearner) ->
     loop.close()
     with pytest.raises(ValueError, match="closed"):
         loop.put([fragment()])
+
+
+class Gone:
+    """A fragment that went with its node."""
+
+    def __init__(self, version: int = 0) -> None:
+        self.summary = fragment(version).summary
+
+    def load(self) -> Fragment:
+        raise ConnectionError("a fragment is gone from Ray's object store")
+
+
+def test_a_learner_here_leaves_out_and_counts_what_went_with_its_node(learner: SteppedLearner) -> None:
+    learner.go_on.release()
+    group = LocalLearnerGroup(learner)
+    assert group.update([Gone()]) == {}
+    assert group.update([Gone(), fragment(num_rows=4)]) == {"loss": 1.0}
+    assert learner.trained == [(4, 0)]
+    assert group.statistics().num_lost_rows == 20
+
+
+def test_a_learner_that_never_waits_leaves_it_out_too_and_its_versions_stay_known(
+    learner: SteppedLearner,
+) -> None:
+    group = LocalAsyncLearnerGroup(learner, train_batch_size=10, max_staleness=0, queue_capacity=2)
+    learner.go_on.release(3)
+    group.put([Gone()])
+    group.between_updates(lambda: None)
+    group.put([fragment(0, num_rows=4), Gone()])
+    (report,) = group.reports(LONG)
+    assert (report.num_updates, report.num_rows, report.num_lost_rows) == (1, 4, 20)
+    assert (report.num_fragments, report.weights.version) == (3, 1)
+    group.put([Gone(1)])
+    group.get_state()  # once that is over
+    group.put([fragment(1)])
+    (report,) = group.reports(LONG)
+    assert (report.num_updates, report.num_stale_rows, report.num_fragments) == (1, 0, 2)
+    group.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -50,18 +51,23 @@ class LocalAsyncLearnerGroup:
             num_ranks=num_ranks,
             num_steps_per_fragment=num_steps_per_fragment,
         )
-        self._num_learned = 0
+        self._num_done = 0
+        """Portions that reports have told of."""
+        self._num_lost = 0
+        """Portions that made no version, as the others know."""
         self._loop: LearnerLoop[LocalWeights] = LearnerLoop(
             learner, publish=lambda: LocalWeights(learner.publish())
         )
 
     @property
     def room(self) -> int:
-        self._portions.begun(self._loop.num_begun - self._num_learned)
+        self._portions.begun(self._loop.num_begun - self._num_done)
         return self._portions.room
 
     def put(self, fragments: Sequence[FragmentReference]) -> None:
         check_room(len(fragments), self.room)
+        before, self._num_lost = self._num_lost, self._loop.num_lost
+        self._portions.count_lost(self._num_lost - before)
         for portion in self._portions.add(fragments):
             self._loop.put(self._deal(portion))
 
@@ -69,20 +75,20 @@ class LocalAsyncLearnerGroup:
         report = self._loop.report(timeout_s)
         if report is None:
             return []
-        self._num_learned += report.num_updates
+        num_done, self._num_done = report.num_done - self._num_done, report.num_done
         self._weights = max(self._weights, report.weights, key=attrgetter("version"))
-        learned = self._portions.learned(report.num_updates)
-        return [
-            report_of(
-                learned,
-                self._portions,
-                metrics=report.metrics,
-                weights=report.weights,
-                work_s=report.work_s,
-                wait_s=report.wait_s,
-                queue_depth=report.queue_depth,
-            )
-        ]
+        learned = self._portions.learned(num_done)
+        told = report_of(
+            learned,
+            self._portions,
+            metrics=report.metrics,
+            weights=report.weights,
+            work_s=report.work_s,
+            wait_s=report.wait_s,
+            queue_depth=report.queue_depth,
+            num_lost_rows=report.num_lost_rows,
+        )
+        return [replace(told, num_updates=report.num_updates, num_rows=told.num_rows - report.num_lost_rows)]
 
     def publish(self) -> WeightsReference:
         return self._weights
@@ -93,6 +99,7 @@ class LocalAsyncLearnerGroup:
     def set_state(self, state: StateTree) -> None:
         self._weights = self._loop.between_updates(lambda: self._take_over(state), self._timeout_s)
         self._portions.restart(self._weights.version)
+        self._num_lost = self._loop.num_lost
 
     def between_updates(self, function: Callable[[], R]) -> R:
         """Call `function`, which may change the learner, after all that was put; return its result."""
@@ -100,6 +107,7 @@ class LocalAsyncLearnerGroup:
             lambda: (_outcome(function), LocalWeights(self._learner.publish())), self._timeout_s
         )
         self._portions.go_on_at(self._weights.version)
+        self._num_lost = self._loop.num_lost
         return done()
 
     def close(self) -> None:

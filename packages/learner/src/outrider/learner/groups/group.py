@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from outrider.learner.learner import Learner, StateTree
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
+from outrider.wire import Fragment
 
 R = TypeVar("R")
+_LOGGER = logging.getLogger("outrider.learner")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,9 +132,13 @@ class LocalLearnerGroup:
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
+        self._num_lost_rows = 0
 
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
-        return self._learner.update([reference.load() for reference in fragments])
+        """Train. Fragments that went with the node that held them are left out and counted."""
+        there, num_lost_rows = load(fragments)
+        self._num_lost_rows += num_lost_rows
+        return self._learner.update(there) if there or not fragments else {}
 
     def publish(self) -> WeightsReference:
         return LocalWeights(self._learner.publish())
@@ -141,7 +148,7 @@ class LocalLearnerGroup:
         return function()
 
     def statistics(self) -> LearnerGroupStatistics:
-        return LearnerGroupStatistics()
+        return LearnerGroupStatistics(num_lost_rows=self._num_lost_rows)
 
     def get_state(self) -> StateTree:
         return self._learner.get_state()
@@ -151,3 +158,16 @@ class LocalLearnerGroup:
 
     def close(self) -> None:
         """Do nothing: there is no process to stop."""
+
+
+def load(fragments: Sequence[FragmentReference]) -> tuple[list[Fragment], int]:
+    """Load fragments; return those that are still there, and the rows of those that are not."""
+    there: list[Fragment] = []
+    num_lost_rows = 0
+    for fragment in fragments:
+        try:
+            there.append(fragment.load())
+        except (ConnectionError, TimeoutError) as error:
+            num_lost_rows += fragment.summary.num_rows
+            _LOGGER.warning("%d rows are lost: %s", fragment.summary.num_rows, error)
+    return there, num_lost_rows

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from outrider.learner.groups.group import load
 from outrider.learner.learner import Learner
 from outrider.transport import FragmentReference
 from outrider.wire import all_parts
@@ -42,6 +43,10 @@ class LoopReport(Generic[W]):
     """Seconds in which there was nothing to train on."""
     queue_depth: float
     """Fragments that lay waiting when an update began, mean over these updates."""
+    num_done: int
+    """Portions that the loop is done with since it was made."""
+    num_lost_rows: int
+    """Rows that were no longer there since the report before."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class _Tally:
     work_s: float = 0.0
     wait_s: float = 0.0
     queue_depths: int = 0
+    num_lost_rows: int = 0
 
 
 @dataclass(slots=True)
@@ -61,6 +67,18 @@ class _Call:
     function: Callable[[], Any]
     done: threading.Event = field(default_factory=threading.Event)
     result: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A portion."""
+
+    rows: Any
+    """What the learner's `load` returned."""
+    num_rows: int
+    num_lost_rows: int
+    is_lost: bool
+    """Whether nothing of it is there any more."""
 
 
 _Fragments = tuple[FragmentReference, ...]
@@ -79,9 +97,8 @@ class LearnerLoop(Generic[W]):
         self._publish = publish
         self._changed = threading.Condition()
         self._waiting: deque[_Fragments | _Call] = deque()
-        self._loaded: Any = None
-        """What the learner's `load` returned, with the number of rows; or a _Call; or None."""
-        self._num_begun = 0
+        self._loaded: _Loaded | _Call | None = None
+        self._num_begun = self._num_lost = 0
         self._tally = _Tally()
         self._wanted = False
         self._report: LoopReport[W] | None = None
@@ -96,8 +113,13 @@ class LearnerLoop(Generic[W]):
 
     @property
     def num_begun(self) -> int:
-        """Updates that were begun since the loop was made."""
+        """Updates that were begun since the loop was made, those included of which nothing was there."""
         return self._num_begun
+
+    @property
+    def num_lost(self) -> int:
+        """Portions of which nothing was there any more: they made no update."""
+        return self._num_lost
 
     @property
     def is_closed(self) -> bool:
@@ -183,17 +205,19 @@ class LearnerLoop(Generic[W]):
                 if not self._wait(lambda: self._waiting and self._loaded is None):
                     return
                 item = self._waiting[0]
-            loaded: Any = item
-            if not isinstance(item, _Call):
-                fragments = [reference.load() for reference in item]
-                num_rows = sum(part.num_rows for each in fragments for part in all_parts(each))
-                loaded = (self._learner.load(fragments), num_rows)
+            loaded = item if isinstance(item, _Call) else self._load_portion(item)
             with self._changed:
                 if self._closed:
                     return
                 self._waiting.popleft()
                 self._loaded = loaded
                 self._changed.notify_all()
+
+    def _load_portion(self, portion: _Fragments) -> _Loaded:
+        there, num_lost_rows = load(portion)
+        is_lost = len(there) == 0 < len(portion)
+        num_rows = sum(part.num_rows for each in there for part in all_parts(each))
+        return _Loaded(None if is_lost else self._learner.load(there), num_rows, num_lost_rows, is_lost)
 
     def _train(self) -> None:
         while True:
@@ -212,18 +236,22 @@ class LearnerLoop(Generic[W]):
                 item.result = item.function()
                 item.done.set()
             elif item is not None:
-                self._update(*item)
+                self._update(item)
             if self._asked():
                 self._make_report()
             with self._changed:
                 self._changed.notify_all()
 
-    def _update(self, rows: Any, num_rows: int) -> None:  # noqa: ANN401 - what the learner's `load` returned
+    def _update(self, loaded: _Loaded) -> None:
+        self._tally.num_lost_rows += loaded.num_lost_rows
+        if loaded.is_lost:
+            self._num_lost += 1
+            return
         began = time.perf_counter()
-        self._tally.metrics = self._learner.update_rows(rows)
+        self._tally.metrics = self._learner.update_rows(loaded.rows)
         self._tally.work_s += time.perf_counter() - began
         self._tally.num_updates += 1
-        self._tally.num_rows += num_rows
+        self._tally.num_rows += loaded.num_rows
 
     def _asked(self) -> bool:
         return self._wanted and self._report is None and self._tally.num_updates > 0
@@ -238,6 +266,8 @@ class LearnerLoop(Generic[W]):
             work_s=tally.work_s,
             wait_s=tally.wait_s,
             queue_depth=tally.queue_depths / tally.num_updates,
+            num_done=self._num_begun,
+            num_lost_rows=tally.num_lost_rows,
         )
         with self._changed:
             self._report = report

@@ -122,6 +122,10 @@ class Portions:
         """Note that the learner counts one version more when it comes to the portion that grows."""
         self.go_on_at(self._version + 1)
 
+    def count_lost(self, num_portions: int) -> None:
+        """Note that so many portions made no version, because nothing of them was left to learn from."""
+        self._version -= num_portions
+
     def go_on_at(self, version: int) -> None:
         """Note that the learner, which has trained on all that was dealt, is at a higher version now."""
         self._version = version
