@@ -15,13 +15,15 @@ async function readTeam(attachment) {
   return { graphs, cast: readCast(cast, null) };
 }
 
-// A cast without matchups leaves those that there were.
+// A cast without matchups has those of the assignment.
 function readCast({ stacks, policies, mapping }, before) {
+  const assigned = before === null ? mapping : before.assigned;
   return {
+    assigned,
     likes: Object.fromEntries(stacks), // by stack, the one of the assignment that it acts like
     numbers: Object.fromEntries(policies.map(([name, number]) => [name, number])),
     stackOf: Object.fromEntries(policies.map(([, number, stack]) => [number, stack])),
-    matchups: mapping === null ? before.matchups : mapping,
+    matchups: mapping === null ? assigned : mapping,
   };
 }
 
