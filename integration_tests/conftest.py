@@ -38,15 +38,31 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal whole files out to the processes of tests, and all that share a Ray or a Node.js to one."""
-    shares = {item.path for item in items if {"local_ray", "no_ray"} & set(item.fixturenames)}  # type: ignore[attr-defined]
+    """Deal to one process of tests those that share a Ray, a Node.js, or what their file sets up once.
+
+    All others go singly to whoever is idle, last of all: pytest-xdist begins with the largest group.
+    A Ray that is shared ends once, for those at the end that need there to be none.
+    """
+    ends_ray = {
+        item.path: "no_ray" in fixtures(item) for item in items if fixtures(item) & {"local_ray", "no_ray"}
+    }
+    items.sort(key=lambda item: ends_ray.get(item.path, False))
     for item in items:
-        is_ray = item.path in shares or item.path.name.startswith("test_ray_")
-        is_node = "node" in item.fixturenames  # type: ignore[attr-defined]
-        group = "ray" if is_ray else "node" if is_node else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+        is_ray = item.path in ends_ray or item.path.name.startswith("test_ray_")
+        group = "ray" if is_ray else "node" if "node" in fixtures(item) else item.path.stem
+        if group != item.path.stem or shares_with_its_file(item):
+            item.add_marker(pytest.mark.xdist_group(group))
         if is_ray:
             item.add_marker(pytest.mark.filterwarnings(COLLECTED_LATE))
+
+
+def fixtures(item: pytest.Item) -> set[str]:
+    return set(item.fixturenames)  # type: ignore[attr-defined]
+
+
+def shares_with_its_file(item: pytest.Item) -> bool:
+    made = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+    return any(definition.scope in {"class", "module"} for definitions in made for definition in definitions)
 
 
 @pytest.fixture(scope="session", autouse=True)

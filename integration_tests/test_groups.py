@@ -6,7 +6,21 @@ import os
 
 import pytest
 
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER")
 
-def test_the_tests_of_a_file_are_one_group(request: pytest.FixtureRequest) -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:  # Else all tests run in one process.
-        assert request.node.nodeid.endswith("@test_groups")
+
+@pytest.fixture(scope="module")
+def shared() -> None:
+    """Stand for what takes long."""
+
+
+@pytest.mark.skipif(PROCESS is None, reason="all tests run in one process")
+def test_tests_that_share_what_their_file_sets_up_are_one_group(
+    shared: None, request: pytest.FixtureRequest
+) -> None:
+    assert request.node.nodeid.endswith("@test_groups")
+
+
+@pytest.mark.skipif(PROCESS is None, reason="all tests run in one process")
+def test_a_test_that_shares_nothing_is_in_no_group(request: pytest.FixtureRequest) -> None:
+    assert "@" not in request.node.nodeid

@@ -38,7 +38,7 @@ from outrider.transport import FragmentReference, LocalFragment
 from outrider.transport.ray_references import RayFragment, RayWeights
 from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
 
-pytestmark = pytest.mark.usefixtures("cluster")
+pytestmark = pytest.mark.usefixtures("local_ray")
 DEADLINE_S = 60.0
 SETTINGS = LearnerGroupSettings(
     num_learners=2,
@@ -52,13 +52,6 @@ TRAINING = {
     "impala": IMPALASettings(minibatch_size=None),
     "appo": APPOSettings(minibatch_size=None),
 }
-
-
-@pytest.fixture(scope="module")
-def cluster(no_ray: None) -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +151,7 @@ def assert_close(left: dict[str, Any], right: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(cluster: None) -> Iterator[RayLearnerGroup]:
+def pair(local_ray: None) -> Iterator[RayLearnerGroup]:
     group = RayLearnerGroup(plan(), num_learners=2, options=no_options)
     yield group
     group.close()

@@ -10,7 +10,6 @@ import importlib.metadata
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import LocalWeights
 from outrider.wire import PROTOCOL
 
+pytestmark = pytest.mark.usefixtures("local_ray")
 PACKAGES = Path(__file__).parents[1] / "packages"
 COPIED = ("wire", "transport", "envrunner", "rlmodule", "learner")
 RENAMED = re.compile(
@@ -45,13 +45,6 @@ RENAMED = re.compile(
 )
 CARTPOLE = EnvironmentSettings("CartPole-v1")
 NUM_STEPS = 20
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster(no_ray: None) -> Iterator[None]:
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 def release(folder: Path, version: str, *, protocol: str, missing: str = "") -> dict[str, Any]:
