@@ -152,8 +152,8 @@ def test_only_plain_values_bytes_and_buffers_cross(monkeypatch: pytest.MonkeyPat
         runners.set_state(0, runners.get_state(0, DEADLINE_S), DEADLINE_S)
         runners.offer(weights(1))
         crossed += [get(runners._plan), get(sampled.fragment.ref)]
-        crossed += [get(put.ref) for put in runners._put.values()]
-        assert runners._put
+        crossed += [get(put.ref) for put in runners._weights._put.values()]
+        assert runners._weights._put
     kinds = set(kinds_in(crossed))
     assert kinds <= {
         str,

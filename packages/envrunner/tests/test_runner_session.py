@@ -169,6 +169,16 @@ def test_a_fragment_is_acknowledged_when_the_driver_has_it(opened: Make) -> None
     assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1)]
 
 
+def test_fragments_that_wait_together_to_be_checked_answer_an_ask_each(opened: Make) -> None:
+    made = opened()
+    peer = made.up()
+    made.ask(0, 1)
+    peer.deliver(1, numbered_fragment(7, version=0))
+    peer.deliver(2, numbered_fragment(8, version=1))
+    assert made.delivered() == [7.0, 8.0]
+    assert peer.heard(session.Acknowledgement) == [session.Acknowledgement(1), session.Acknowledgement(2)]
+
+
 def test_a_fragment_that_comes_again_over_another_connection_counts_once_and_is_acknowledged_again(
     opened: Make,
 ) -> None:

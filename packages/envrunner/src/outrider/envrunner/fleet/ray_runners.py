@@ -10,33 +10,19 @@ restarts nothing by itself here: whether a lost runner is made anew is decided b
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from math import inf
 from time import monotonic, sleep
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import cloudpickle
 import ray
-from ray.exceptions import (
-    GetTimeoutError,
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayActorError,
-    RayError,
-    WorkerCrashedError,
-)
+from ray.exceptions import RayActorError, RayError
 
-from outrider.envrunner.fleet.multi_agent_plan import MultiAgentPlan
 from outrider.envrunner.fleet.planned_runner import CAST
-from outrider.envrunner.fleet.ray_runner_actor import (
-    WEIGHTS_GROUP,
-    Answer,
-    RunnerActor,
-    raise_failure,
-)
+from outrider.envrunner.fleet.ray_called_runner import LOST, Call, CalledRunner
+from outrider.envrunner.fleet.ray_runner_actor import WEIGHTS_GROUP, RunnerActor, raise_failure
+from outrider.envrunner.fleet.ray_weights import RunnersWeights
 from outrider.envrunner.fleet.remote_runners import (
     NOBODY,
     Admission,
@@ -54,15 +40,9 @@ from outrider.envrunner.policies.weights_loading import LostWeightsError
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.envrunner.sampling.runner_protocol import SamplingPlan
 from outrider.transport import WeightsReference
-from outrider.transport.ray_pieces import PolicyPieces, RayPolicies
-from outrider.transport.ray_references import (
-    Message,
-    RayFragment,
-    RayWeights,
-    put_weights,
-    read_fragment_summary,
-)
-from outrider.wire import FragmentSummary, decode_welcome, encode_hello
+from outrider.transport.ray_pieces import RayPolicies
+from outrider.transport.ray_references import RayFragment, RayWeights, read_fragment_summary
+from outrider.wire import decode_welcome, encode_hello
 
 Options: TypeAlias = Callable[[int], Mapping[str, Any]]
 """What to pass to Ray's `.options` for the actor of a runner: resources, placement, runtime environment."""
@@ -72,52 +52,11 @@ _CLOSE_TIMEOUT_S = 3.0
 _LONGEST_WAIT_S = 3600.0  # Ray takes no infinity
 _remote: Any = ray.remote  # its overloads know no concurrency groups
 _ACTOR_CLASS = _remote(concurrency_groups={WEIGHTS_GROUP: 1}, max_restarts=0)(RunnerActor)
-_IN_PIECES = -1
-"""Stands for a version that runners have where all of them are given the same pieces."""
 _READ_TIMEOUT_S = 60.0  # of an answer that is known to be there
-_LOST = (
-    RayActorError,
-    NodeDiedError,
-    WorkerCrashedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    GetTimeoutError,
-)
 
 
 def _no_options(_: int) -> Mapping[str, Any]:
     return {}
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """A call that was made and not yet answered."""
-
-    method: Literal["greet", "make", "sample"]
-    answer: ray.ObjectRef[Any]
-    fragment: ray.ObjectRef[Message] | None = None
-    version: int = 0
-    """Of the weights that a sample was asked for with."""
-
-
-@dataclass(slots=True)
-class _Actor:
-    """One runner's process, as far as the driver knows."""
-
-    handle: Any
-    incarnation: int
-    start_deadline: float | None
-    """When it must have made its environments; infinity while it waits for room, None once it has."""
-    calls: deque[_Call] = field(default_factory=deque)
-    """In the order in which they will be answered."""
-    version_sent: int | None = None
-    """Newest weights that a request brought."""
-    acted: int | None = None
-    """Version of the weights that it has all that it needs of; None: nobody knows."""
-    takes_pieces: bool = False
-    """Whether it fetches policies that it plays, where there are many."""
-    num_before: int = 0
-    """Samples to come that say nothing of that: the runner was told to begin anew since."""
 
 
 class RayRunners:
@@ -142,16 +81,11 @@ class RayRunners:
         self._options = options
         self._start_timeout_s = start_timeout_s
         self._run = run
-        self._given_plan = plan
-        self._selection = plan.weights_selection() if isinstance(plan, MultiAgentPlan) else None
-        self._pieces = PolicyPieces()
+        self._weights = RunnersWeights(plan)
         self._plan = ray.put(plan.to_message(dump=cloudpickle.dumps))
         self._hello = encode_hello(introduction("the training process", frozenset({ON_DEMAND})))
-        self._actors: dict[int, _Actor] = {}
+        self._actors: dict[int, CalledRunner] = {}
         self._events: list[RunnerEvent] = []
-        self._given: WeightsReference | None = None
-        self._put: dict[int | None, RayWeights | RayPolicies] = {}
-        """What is in the object store of the weights given last, by what runners have already."""
         self._offered: WeightsReference | None = None
 
     @property
@@ -173,20 +107,16 @@ class RayRunners:
         except (TypeError, ValueError) as error:  # Ray refuses an option
             self._events.append(Failed(index, ValueError(f"runner {index} cannot be started: {error}")))
             return
-        actor = _Actor(handle, incarnation, deadline)
-        actor.calls.append(_Call("greet", handle.call.remote("greet", self._hello)))
-        self._actors[index] = actor
+        actor = self._actors[index] = CalledRunner(handle, index, incarnation, deadline)
+        actor.greet(self._hello)
 
     def ask(self, index: int, weights: WeightsReference | None) -> None:
         """Ask a runner for a fragment; weights go into the object store once, whoever is asked."""
         actor = self._actors[index]
         acting = self._offered if weights is None else weights
         assert acting is not None, "offer weights before asking for a fragment without them"
-        is_new = actor.version_sent is None or acting.version > actor.version_sent
-        refs = [self._in_store(acting, actor).ref] if is_new else []
-        answer, fragment = actor.handle.sample.remote(weights is not None, acting.version, refs)
-        actor.calls.append(_Call("sample", answer, fragment, acting.version))
-        actor.version_sent = acting.version
+        given = self._in_store(acting, actor) if actor.lacks(acting.version) else None
+        actor.sample(acting.version, given, exact=weights is not None)
 
     def offer(self, weights: WeightsReference) -> None:
         """Give newer weights to all runners."""
@@ -207,26 +137,20 @@ class RayRunners:
 
     def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
         """Return a runner's state; see `RemoteRunners`."""
-        state: Mapping[str, Any] = self._call_now(index, "get_state", timeout_s)["state"]
+        state: Mapping[str, Any] = self._up(index).call_now("get_state", timeout_s)["state"]
         return state
 
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
-        self._call_now(index, "set_state", timeout_s, state)
+        actor = self._up(index)
+        actor.call_now("set_state", timeout_s, state)
         if state.keys() != {CAST}:
-            self._pieces = PolicyPieces()  # the weights may be of another time of the run
-            self._given = None
-        actor = self._actors[index]
-        actor.version_sent = actor.acted = None  # weights have to be set again
-        actor.num_before = sum(call.method == "sample" for call in actor.calls)
+            self._weights.forget()
+        actor.begin_anew()  # weights have to be set again
 
     def check_cast(self, cast: Cast) -> None:
         """Let runners have the weights of more policies."""
-        assert isinstance(self._given_plan, MultiAgentPlan)
-        assert self._selection is not None
-        plan = self._given_plan.recast(cast)
-        if self._selection.also(plan.played(), num_policies=len(plan.policies)):
-            self._given, self._put = None, {}
+        self._weights.check_cast(cast)
 
     def recast(self, index: int, cast: Cast, timeout_s: float) -> None:
         """Let a runner act with other policies; see `RemoteRunners`."""
@@ -236,54 +160,32 @@ class RayRunners:
         """Kill a runner's process."""
         actor = self._actors.pop(index, None)
         if actor is not None:
-            ray.kill(actor.handle)
+            actor.kill()
 
     def close(self) -> None:
         """Let the environments close for a while, and end all processes."""
         if not ray.is_initialized():  # then they have ended already, and a call would start a Ray
             self._actors.clear()
-        closing = [
-            actor.handle.call.remote("close")
-            for actor in self._actors.values()
-            if actor.start_deadline is None
-        ]
+        closing = [actor.close() for actor in self._actors.values() if actor.start_deadline is None]
         if closing:
             ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
         for index in list(self._actors):
             self.stop(index)
         self._events.clear()
-        self._given = self._offered = None
-        self._put = {}
+        self._offered = None
+        self._weights.forget()
 
-    def _in_store(self, weights: WeightsReference, actor: _Actor) -> RayWeights | RayPolicies:
-        """Put what a runner needs into the object store, once for all runners that need the same."""
-        if weights is not self._given:
-            self._put, self._given = {}, weights
-        selection = self._selection
-        in_pieces = selection is not None and selection.is_on_demand and actor.takes_pieces
-        since = _IN_PIECES if in_pieces else actor.acted
-        if since not in self._put:
-            if in_pieces:
-                self._put[since] = self._in_pieces(weights)
-            elif isinstance(weights, RayWeights):  # a rank put them
-                self._put[since] = weights
-            else:
-                self._put[since] = put_weights(weights if selection is None else selection.of(weights, since))
-        return self._put[since]
+    def _up(self, index: int) -> CalledRunner:
+        if index not in self._actors:
+            raise ConnectionError(f"runner {index} is not up")
+        return self._actors[index]
 
-    def _in_pieces(self, weights: WeightsReference) -> RayWeights | RayPolicies:
-        """Put pieces of which runners fetch some, so that no node but this one needs all of the weights."""
-        try:
-            return self._pieces.put(weights.load())
-        except (ConnectionError, TimeoutError):
-            if not isinstance(weights, RayWeights):
-                raise
-            return weights  # gone: runners find that out, and go on with those that they have
+    def _in_store(self, weights: WeightsReference, actor: CalledRunner) -> RayWeights | RayPolicies:
+        return self._weights.put(weights, since=actor.acted, takes_pieces=actor.takes_pieces)
 
-    def _send_offer(self, actor: _Actor) -> None:
+    def _send_offer(self, actor: CalledRunner) -> None:
         if self._offered is not None:
-            offer = actor.handle.offer.options(num_returns=0)
-            offer.remote(self._offered.version, [self._in_store(self._offered, actor).ref])
+            actor.offer(self._offered.version, self._in_store(self._offered, actor))
 
     def _take_answers(self, deadline: float) -> None:
         """Wait once for all calls that are not answered, and turn answers into events."""
@@ -301,7 +203,7 @@ class RayRunners:
             while actor.calls and actor.calls[0].answer in answered:
                 self._take(index, actor, actor.calls.popleft())
 
-    def _take(self, index: int, actor: _Actor, call: _Call) -> None:
+    def _take(self, index: int, actor: CalledRunner, call: Call) -> None:
         try:
             answer = ray.get(call.answer, timeout=_READ_TIMEOUT_S)
             raise_failure(answer, index)
@@ -315,21 +217,12 @@ class RayRunners:
                 case "sample":
                     assert call.fragment is not None
                     summary = read_fragment_summary(answer["summary"])
-                    self._note_acted(actor, summary)
-                    if summary.policy_version < call.version:
-                        actor.version_sent = None  # the weights did not reach it; send them once more
+                    actor.note_sampled(call.version, summary)
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
         except Exception as error:  # noqa: BLE001 - all of it is told
             self._tell(index, error)
 
-    def _note_acted(self, actor: _Actor, summary: FragmentSummary) -> None:
-        """Note which weights a runner has: at least those of its oldest row."""
-        if actor.num_before:
-            actor.num_before -= 1
-        elif summary.num_rows:
-            actor.acted = max(summary.policy_version, actor.acted or 0)
-
-    def _welcome(self, index: int, actor: _Actor, welcome: bytes) -> None:
+    def _welcome(self, index: int, actor: CalledRunner, welcome: bytes) -> None:
         """Read the answer to the Hello, and go on to make the environments."""
         answer = decode_welcome(welcome)
         if answer.refusal is not None:
@@ -337,8 +230,7 @@ class RayRunners:
         actor.takes_pieces = ON_DEMAND in answer.capabilities
         actor.start_deadline = monotonic() + self._start_timeout_s  # nobody may have listened for long
         self._events.append(Placed(index))
-        made = actor.handle.call.remote("make", self._plan, index, actor.incarnation, self._run)
-        actor.calls.append(_Call("make", made))
+        actor.make(self._plan, self._run)
 
     def _tell(self, index: int, error: Exception) -> None:
         """Note that a runner is lost, or that it failed in a way that would come again."""
@@ -347,7 +239,7 @@ class RayRunners:
                 f"runner {index}'s process could not load its part; install outrider-envrunner[ray] where it "
                 f"runs, or correct the runners' runtime environment: {error}"
             )
-        elif isinstance(error, _LOST):
+        elif isinstance(error, LOST):
             self.stop(index)
             _LOGGER.debug("runner %d is gone: %s", index, error)
             self._events.append(Lost(index, "its process is gone"))
@@ -384,20 +276,6 @@ class RayRunners:
                     f"{late}, because it is still making its environments; raise that if they take so long"
                 )
                 self._events.append(Lost(index, reason))
-
-    def _call_now(self, index: int, name: str, timeout_s: float, *arguments: object) -> Answer:
-        """Call a runner and wait. Raises ConnectionError, TimeoutError, or what the runner raised."""
-        if index not in self._actors:
-            raise ConnectionError(f"runner {index} is not up")
-        try:
-            ref = self._actors[index].handle.call.remote(name, *arguments)
-            answer: Answer = ray.get(ref, timeout=timeout_s)
-        except GetTimeoutError:
-            raise TimeoutError(f"runner {index} did not answer {name!r} within {timeout_s:g} s") from None
-        except _LOST as error:
-            raise ConnectionError(f"runner {index} is gone") from error
-        raise_failure(answer, index)
-        return answer
 
 
 def _in_words(options: Mapping[str, Any]) -> str:
