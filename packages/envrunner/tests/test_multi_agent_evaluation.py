@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -180,6 +181,37 @@ def test_agents_get_what_was_theirs_under_the_policy_that_acted(num_envs: int) -
         (2, 0, 2, 3.0, 3),
         (2, 1, 0, 4.0, 2),
     ]
+
+
+class Folding(Scripted):
+    """Agent a gives up in its first step, and agent b has won before its first turn."""
+
+    def _step(self, ended: Any, over: Any, **given: Any) -> MultiAgentStep:
+        step = super()._step(ended, over, **given)
+        is_first = np.zeros_like(step.acting)
+        is_first[:, 0] = True
+        rewards = step.over[:, None] * np.array([-1.0, 1.0], np.float32)
+        return replace(
+            step,
+            acting=is_first,
+            terminated=is_first & step.over[:, None],
+            rewards=rewards.astype(np.float32),
+        )
+
+
+def test_who_wins_without_a_turn_has_won() -> None:
+    episodes = evaluate_agents(
+        Folding, [Stack()], Turns(), POLICIES, num_episodes=2, num_envs=1, seed=10, max_env_restarts=0
+    )
+    agents = episodes.agents
+    assert agents is not None
+    assert list(zip(agents.policy, agents.returns, agents.lengths, strict=True)) == [
+        (2, -1.0, 1),
+        (0, 1.0, 0),
+        (0, -1.0, 2),
+        (2, 1.0, 0),
+    ]
+    assert episodes.returns.tolist() == [0.0, 0.0]
 
 
 def test_policies_take_their_most_likely_actions() -> None:

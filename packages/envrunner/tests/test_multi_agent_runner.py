@@ -114,7 +114,24 @@ def watch(setting: Setting, environment: int, agent: int) -> tuple[list[Row], li
         if is_over:
             total, length, episode = 0.0, 0, episode + 1
             policy = int(next(policies)[agent])
-    return rows, ended, num_lost
+    return rows, ended + watch_idle(setting, environment, agent), num_lost
+
+
+def watch_idle(setting: Setting, environment: int, agent: int) -> list[Ended]:
+    """Tell the environment's episodes in which an agent had no turn, and got something all the same."""
+    ended: list[Ended] = []
+    policies = iter(setting.mapping.said[FIRST + environment])
+    total, has_acted, episode = 0.0, False, 0
+    for at, (before, after) in enumerate(pairwise(setting.vector.shown)):
+        has_acted |= bool(before.acting[environment, agent])
+        failed = after.failed is not None and bool(after.failed[environment])
+        total += float(after.rewards[environment, agent])
+        if failed or after.over[environment]:
+            policy = int(next(policies)[agent])
+            if total and not has_acted and not failed:
+                ended.append(Ended(at, policy, agent, total, 0, FIRST + environment, episode))
+            total, has_acted, episode = 0.0, False, episode + 1
+    return ended
 
 
 Watched: TypeAlias = dict[tuple[int, int], tuple[list[Row], list[Ended], int]]

@@ -73,6 +73,8 @@ def live_through(
     rows: dict[str, Transition] = {}
     counts: dict[str, int] = {}
     totals: dict[str, float] = {}
+    idle: dict[str, float] = {}
+    has_acted: set[str] = set()
     total = 0.0
     for now in range(num_steps):
         actions = {}
@@ -90,12 +92,14 @@ def live_through(
             row.action = _choose(row)
             actions[agent] = row.action if agent.startswith("blue") else row.action[0]
             rows[agent] = row
+            has_acted.add(agent)
             counts[agent] = row.count + 1
         moment = teller.go_on(actions)
         length += 1
         for agent, reward in moment.rewards.items():
             total += reward
             totals[agent] = totals.get(agent, 0.0) + reward
+            idle[agent] = idle.get(agent, 0.0) + reward
             if agent in rows:
                 rows[agent].reward += reward
         for agent in [*moment.ends, *moment.cut]:
@@ -117,9 +121,16 @@ def live_through(
                 seen.transitions.append(row)
         if moment.over:
             assert not rows, "the script leaves nobody behind"
+            got = {agent: reward for agent, reward in idle.items() if reward and agent not in has_acted}
+            seen.agents += [
+                AgentEpisode(
+                    now, policy_of(agent, teller.agents.index(agent), environment, episode), agent, reward, 0
+                )
+                for agent, reward in got.items()
+            ]
             seen.environments.append((now, total, length))
             turn, episode, length, total = teller.begin(None).acting, episode + 1, 0, 0.0
-            counts, totals = {}, {}
+            counts, totals, idle, has_acted = {}, {}, {}, set()
     return seen
 
 

@@ -105,6 +105,5 @@ def _check_agent_episodes(agents: AgentEpisodes) -> None:
                 f"{name} of agents' episodes is {array.dtype}{list(array.shape)} beside {list(num_episodes)} "
                 f"returns; it is {dtype}, [K] like the others"
             )
-        least = 1 if name == "lengths" else 0
-        if dtype.kind == "i" and array.size and array.min() < least:
-            raise ValueError(f"{name} of agents' episodes has {array.min()}; it is at least {least}")
+        if dtype.kind == "i" and array.size and array.min() < 0:
+            raise ValueError(f"{name} of agents' episodes has {array.min()}; it is at least 0")

@@ -53,7 +53,7 @@ class AgentEpisodes:
     returns: NDArray[np.float32]
     """[K] sums of the agent's rewards."""
     lengths: NDArray[np.int64]
-    """[K] numbers of the agent's actions."""
+    """[K] numbers of the agent's actions; 0 where it got something in an episode without a turn."""
     environment: NDArray[np.int32]
     """[K] environment copy, counted over all runners of a run."""
     episode: NDArray[np.int64]

@@ -31,8 +31,8 @@ class Games:
 class GamesInProgress:
     """Remembers what agents did whose games go on.
 
-    A game is over when an episode of each agent is. One in which somebody never acted does not count, nor
-    one with a return that is not finite.
+    A game is over when an episode of each agent is. One in which somebody neither acted nor got anything
+    does not count, nor one with a return that is not finite.
     """
 
     def __init__(self, sides: Sequence[Sequence[int]]) -> None:

@@ -98,7 +98,7 @@ class MultiAgentRules:
                 self._columns[stack].check(part)
                 self._players.check("streams", stack, part.streams.agent, part.streams.policy)
             self._check_critic(part)
-            self._check_episodes(part.episodes.agents, first, num_rows)
+            self._check_episodes(part.episodes.agents, first)
         check_finite("the returns of episodes", fragment.episodes.returns)
 
     def check_versions(self, fragment: Fragment, oldest: int, newest: int) -> int | None:
@@ -191,11 +191,13 @@ class MultiAgentRules:
                 )
             check_finite(f"critic states {path!r}", column)
 
-    def _check_episodes(self, agents: AgentEpisodes | None, first: int, num_rows: int) -> None:
+    def _check_episodes(self, agents: AgentEpisodes | None, first: int) -> None:
         if agents is None:
             raise ValueError("it has no episodes of agents, and the run has several; update the runner")
-        if len(agents.returns) > num_rows + self._num_environments * self._num_agents:
-            raise ValueError(f"{len(agents.returns)} episodes of agents ended in {num_rows} rows")
+        if len(agents.returns) > self._num_rows:  # one who never acts may win, too
+            raise ValueError(
+                f"{len(agents.returns)} episodes of agents ended and at most {self._num_rows} were asked for"
+            )
         self._check_places("episodes", agents.environment, agents.agent, first)
         for stack, episodes in self._by_stack(agents.policy).items():
             self._players.check("episodes", stack, agents.agent[episodes], agents.policy[episodes])

@@ -7,7 +7,7 @@ came before, then all steps; K = episodes that ended.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndedEpisodes:
-    """Episodes that ended in a fragment, in the order in which they ended."""
+    """Episodes that ended in a fragment."""
 
     steps: Indices
     """[K] in which step."""
@@ -30,7 +30,27 @@ class EndedEpisodes:
     """[K] of which slot, or of which copy."""
     returns: NDArray[np.float32]
     lengths: NDArray[np.int64]
-    """[K] actions of the agent, or steps of the copy."""
+    """[K] actions of the agent, 0 where it got something without a turn; or steps of the copy."""
+
+    def where(self, chosen: Flags) -> EndedEpisodes:
+        """Return those that are chosen [K]."""
+        return self._of(np.flatnonzero(chosen))
+
+    def and_then(self, others: EndedEpisodes) -> EndedEpisodes:
+        """Return these and others behind them."""
+        return EndedEpisodes(
+            **{
+                each.name: np.concatenate([getattr(one, each.name) for one in (self, others)])
+                for each in fields(self)
+            }
+        )
+
+    def in_time(self) -> EndedEpisodes:
+        """Return them in the order in which they ended."""
+        return self._of(np.argsort(self.steps, kind="stable"))
+
+    def _of(self, which: Indices) -> EndedEpisodes:
+        return EndedEpisodes(**{each.name: getattr(self, each.name)[which] for each in fields(self)})
 
 
 class EpisodeTotals:
@@ -42,6 +62,8 @@ class EpisodeTotals:
         self._unfinished: dict[str, NDArray[Any]] = {
             "rewards": np.zeros(num_slots),
             "actions": np.zeros(num_slots, np.int64),
+            "rewards_of_copy": np.zeros(num_slots),
+            "actions_of_copy": np.zeros(num_slots, np.int64),
             "copy_rewards": np.zeros(num_envs),
             "copy_steps": np.zeros(num_envs, np.int64),
         }
@@ -52,24 +74,35 @@ class EpisodeTotals:
             column[:] = 0
 
     def add(self, planes: StepPlanes) -> tuple[EndedEpisodes, EndedEpisodes]:
-        """Add a fragment's steps; return the episodes that ended, of agents that acted, and of copies.
+        """Add a fragment's steps; return the episodes that ended, of agents and of copies.
 
-        What an agent gets while it takes no part belongs to its next episode within that of its copy.
+        What an agent gets while it takes no part belongs to its next episode within that of its copy. One
+        that never acts in that, and gets something, has an episode of no actions: who wins a game of turns
+        before its first turn has won.
         """
         started_TE, ended_TS = planes.started(), planes.ended()
-        num_envs, width = planes.num_envs, planes.num_steps + 1
+        num_envs, num_agents, width = planes.num_envs, planes.num_agents, planes.num_steps + 1
         rewards_SU = by_slot(self._unfinished["rewards"], planes.rewards_TS)
-        agents = self._ended(
-            {"rewards": rewards_SU, "actions": by_slot(self._unfinished["actions"], planes.acting_TS[:-1])},
-            ended_TS,
-            ended_TS | np.repeat(started_TE, planes.num_agents, 1),
-        )
+        actions_SU = by_slot(self._unfinished["actions"], planes.acting_TS[:-1])
+        begins_TS = np.repeat(started_TE, num_agents, 1)
+        agents = self._stretches({"rewards": rewards_SU, "actions": actions_SU}, ended_TS | begins_TS)
+        agents = agents.where(ended_TS[agents.steps, agents.places] & (agents.lengths > 0))
         rewards_EU = np.add.reduce(rewards_SU.reshape(num_envs, -1, width), 1)
         rewards_EU[:, 0] = self._unfinished["copy_rewards"]
         steps_EU = np.ones((num_envs, width), np.int64)
         steps_EU[:, 0] = self._unfinished["copy_steps"]
-        copies = self._ended({"copy_rewards": rewards_EU, "copy_steps": steps_EU}, planes.over_TE, started_TE)
-        return agents, copies
+        copies = self._stretches({"copy_rewards": rewards_EU, "copy_steps": steps_EU}, started_TE)
+        copies = copies.where(planes.over_TE[copies.steps, copies.places])
+        if planes.acting_TS[:-1].all():  # the common case, in which there is nobody to look for
+            self._unfinished["rewards_of_copy"][:] = 0
+            self._unfinished["actions_of_copy"][:] = ~begins_TS[-1]
+        else:
+            rewards_SU[:, 0] = self._unfinished["rewards_of_copy"]
+            actions_SU[:, 0] = self._unfinished["actions_of_copy"]
+            idle = self._stretches({"rewards_of_copy": rewards_SU, "actions_of_copy": actions_SU}, begins_TS)
+            is_over = planes.over_TE[idle.steps, idle.places // num_agents]
+            agents = agents.and_then(idle.where(is_over & (idle.lengths == 0) & (idle.returns != 0)))
+        return agents.in_time(), copies.in_time()
 
     def get_state(self) -> dict[str, Any]:
         """Return what is unfinished."""
@@ -80,9 +113,12 @@ class EpisodeTotals:
         for name, column in self._unfinished.items():
             column[:] = state[name]
 
-    def _ended(self, columns: Mapping[str, NDArray[Any]], ended: Flags, stops: Flags) -> EndedEpisodes:
-        """Sum rewards and lengths [places, U] up to `stops` [T, places], where some episodes `ended`."""
-        width = len(ended) + 1
+    def _stretches(self, columns: Mapping[str, NDArray[Any]], stops: Flags) -> EndedEpisodes:
+        """Sum rewards and lengths [places, U] up to `stops` [T, places], and what is left over for the next.
+
+        Returns all stretches, those that no stop has ended among them.
+        """
+        width = len(stops) + 1
         starts_SU = np.zeros((stops.shape[1], width), np.bool_)
         starts_SU[:, 0] = True
         starts_SU[:, 2:] = stops[:-1].T
@@ -96,11 +132,4 @@ class EpisodeTotals:
         for name, column in columns.items():
             sums.append(np.add.reduceat(column.ravel(), starts))
             self._unfinished[name][:] = np.where(is_stopped, 0, sums[-1])[is_last]
-        which = np.flatnonzero(ended[steps, places] & (sums[1] > 0))
-        which = which[np.argsort(steps[which], kind="stable")]
-        return EndedEpisodes(
-            steps=steps[which],
-            places=places[which],
-            returns=sums[0][which].astype(np.float32),
-            lengths=sums[1][which],
-        )
+        return EndedEpisodes(steps=steps, places=places, returns=sums[0].astype(np.float32), lengths=sums[1])

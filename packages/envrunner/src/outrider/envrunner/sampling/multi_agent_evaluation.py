@@ -116,6 +116,7 @@ class _Play:
             for stack in self._stacks
         ]
         total_S, actions_S = np.zeros(policy_S.size), np.zeros(policy_S.size, np.int64)
+        all_S, has_acted_S = np.zeros(policy_S.size), np.zeros(policy_S.size, np.bool_)
         returns_E, steps_E = np.zeros(num_envs), np.zeros(num_envs, np.int64)
         is_over_E = np.arange(num_envs) >= num_counted
         step = self._vector.reset([seed + number for number in numbers])
@@ -125,27 +126,29 @@ class _Play:
             step = self._vector.step(self._actions)
             counts_E = ~is_over_E if step.failed is None else ~is_over_E & ~step.failed
             total_S += step.rewards.reshape(-1)
+            all_S += step.rewards.reshape(-1)
             actions_S += acted_S
+            has_acted_S |= acted_S
             returns_E[counts_E] += step.rewards.sum(1, dtype=np.float64)[counts_E]
             steps_E += counts_E
             if step.failed is not None:
                 broken_E = step.failed & ~is_over_E
-                self._begin_again(broken_E, state, (total_S, actions_S), (returns_E, steps_E))
+                self._begin_again(
+                    broken_E, state, (total_S, actions_S, all_S, has_acted_S), (returns_E, steps_E)
+                )
                 broken = {numbers[copy] for copy in np.flatnonzero(broken_E)}
                 self._agents = [one for one in self._agents if one[0] not in broken]
             is_cut_E = counts_E & (steps_E >= _MAX_EPISODE_STEPS) & ~step.over
             ended_S = (step.terminated | step.truncated | is_cut_E[:, None]).reshape(-1)
-            for slot in np.flatnonzero(ended_S & np.repeat(counts_E, num_agents)).tolist():
-                if actions_S[slot]:
+            is_over_S = np.repeat(counts_E & (step.over | is_cut_E), num_agents)
+            # Whoever won or lost without a turn did so all the same.
+            idle_S = is_over_S & ~has_acted_S & (all_S != 0)
+            ended = np.flatnonzero(ended_S & np.repeat(counts_E, num_agents) & (actions_S > 0))
+            for slots, sums_S in ((ended, total_S), (np.flatnonzero(idle_S), all_S)):
+                for slot in slots.tolist():
                     copy, agent = divmod(slot, num_agents)
-                    one = (
-                        numbers[copy],
-                        int(policy_S[slot]),
-                        agent,
-                        float(total_S[slot]),
-                        int(actions_S[slot]),
-                    )
-                    self._agents.append(one)
+                    told = (int(policy_S[slot]), agent, float(sums_S[slot]), int(actions_S[slot]))
+                    self._agents.append((numbers[copy], *told))
             total_S[ended_S], actions_S[ended_S] = 0, 0
             for columns in state:
                 for column in columns.values():
