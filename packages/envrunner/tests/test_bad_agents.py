@@ -103,6 +103,31 @@ def test_a_native_vector_that_forgets_an_end_is_told_agent_and_policy() -> None:
     assert "policy 'red 0' acted for it" in sentence
 
 
+class ForgetsWhatWasSeenLast(StoryVector):
+    def step(self, actions: Sequence[Mapping[str, Any]]) -> MultiAgentStep:
+        return replace(super().step(actions), last=self._last([]))
+
+
+class NamesSlotsInLast(StoryVector):
+    def step(self, actions: Sequence[Mapping[str, Any]]) -> MultiAgentStep:
+        step = super().step(actions)
+        pairs = zip(self.groups, step.last, strict=True)
+        return replace(step, last=[replace(last, members=group.slots[last.members]) for group, last in pairs])
+
+
+def test_a_native_vector_that_forgets_what_an_agent_saw_last_is_told_agent_and_policy() -> None:
+    sentence = refused(runner_of(ForgetsWhatWasSeenLast, settings=NATIVE))
+    assert "agent 'red_0' was truncated in environment copy 0" in sentence
+    assert "policy 'red 0' acted for it" in sentence
+
+
+def test_a_native_vector_that_names_slots_for_places_in_a_group_is_told_which() -> None:
+    sentence = refused(runner_of(NamesSlotsInLast, settings=NATIVE))
+    assert sentence == (
+        "last of group 1 names member 2 of 1; members are places in the group, from 0, and not slots"
+    )
+
+
 class RewardsAStranger(DictionaryStory):
     def step(self, actions: Mapping[str, Any]) -> Five:
         observations, rewards, terminated, truncated, infos = super().step(actions)

@@ -42,6 +42,11 @@ class FragmentRows:
     kept: KeptObservations
     slots: SlotGroups
 
+    def unseen(self) -> Indices:
+        """Return which rows were cut off without a word of what their agent observed last."""
+        (cut,) = self.rows.is_cut.nonzero()
+        return cut[~self.kept.has(self.rows.closed[cut])] if len(cut) else cut
+
     def next_observations(self, part: StreamRows, columns: StackRows, step: MultiAgentStep) -> Columns:
         """Return what followed [M, ...]; `step` is the last one."""
         sources = self._sources(part)

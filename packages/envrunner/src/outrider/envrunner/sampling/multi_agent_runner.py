@@ -341,14 +341,28 @@ class MultiAgentRunner:
 
     def _forgotten(self, row: int, rows: FoldedRows) -> AgentsError:
         """Say who took part when an episode was over and got no end: only native environments can do so."""
-        slot, streams = rows.slots[row], self._buffer.streams
-        number = int(streams.policy[streams.of(rows.slots, rows.steps)[row]])
-        copy, agent = divmod(int(slot), len(self._agents))
+        agent, copy, policy = self._whose(row, rows)
         return AgentsError(
-            f"agent {self._agents[agent]!r} took part when the episode of environment copy {copy} was over, "
+            f"agent {agent!r} took part when the episode of environment copy {copy} was over, "
             "and was neither terminated nor truncated; flag all who take part in a step that is over; policy "
-            f"{self._policies.fit.name(number)!r} acted for it"
+            f"{policy!r} acted for it"
         )
+
+    def _unseen(self, row: int, rows: FoldedRows) -> AgentsError:
+        """Say who was cut off and is not in `last`: only native environments can do so."""
+        agent, copy, policy = self._whose(row, rows)
+        return AgentsError(
+            f"agent {agent!r} was truncated in environment copy {copy}, and last does not say what it "
+            "observed; name its copy and its place in its group there, with what it saw in that step; policy "
+            f"{policy!r} acted for it"
+        )
+
+    def _whose(self, row: int, rows: FoldedRows) -> tuple[str, int, str]:
+        """Return the agent, copy and policy of a row."""
+        streams = self._buffer.streams
+        number = int(streams.policy[streams.of(rows.slots, rows.steps)[row]])
+        copy, agent = divmod(int(rows.slots[row]), len(self._agents))
+        return self._agents[agent], copy, self._policies.fit.name(number)
 
     def _reset(self) -> MultiAgentStep:
         """Start an episode in every environment."""
@@ -372,6 +386,8 @@ class MultiAgentRunner:
         found = buffer.fold()
         if len(found.rows.forgotten):
             raise self._forgotten(int(found.rows.forgotten[0]), found.rows)
+        if len(unseen := found.unseen()):
+            raise self._unseen(int(unseen[0]), found.rows)
         by_agents, by_copies = self._totals.add(buffer.planes)
         episodes = agent_episodes(by_agents, buffer.streams, buffer.planes, num_episodes_E, self._first)
         stacks = fit.stacks_of(episodes.policy)
