@@ -38,8 +38,8 @@ class KeptObservations:
             if len(one.environments):
                 if (most := int(np.max(one.members))) >= len(group.slots):
                     raise AgentsError(
-                        f"last of group {index} names member {most} of {len(group.slots)}; members are places "
-                        "in the group, from 0, and not slots"
+                        f"last of group {index} names member {most} of {len(group.slots)}; members are "
+                        "places in the group, from 0, and not slots"
                     )
                 slots = one.environments * self._slots.num_agents + group.slots[one.members]
                 self._cells[index].append(slots * self._num_columns + (number + 1))
