@@ -15,9 +15,11 @@ def test_a_long_evaluation_says_now_and_then_how_far_it_is(
     monkeypatch.setattr(evaluation_pace.time, "monotonic", lambda: next(clock))
     caplog.set_level(logging.INFO, "outrider.algorithm")
     pace = EvaluationPace(8)
-    for num_ended in (0, 0, 2, 3, 4):
+    for num_ended in (0, 0, 2, 4, 5):
         pace(num_ended)
     assert caplog.messages == [
-        "evaluating without exploration: 0 of 8 episodes have ended after 5 s",
-        "evaluating without exploration: 3 of 8 episodes have ended after 20 s",
+        "evaluating without exploration: 0 of 8 episodes have ended after 5 s; "
+        "evaluation_duration says how many are played",
+        "evaluating without exploration: 4 of 8 episodes have ended after 20 s, about 20 s to go; "
+        "evaluation_duration says how many are played",
     ]

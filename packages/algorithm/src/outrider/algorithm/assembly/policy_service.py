@@ -10,7 +10,6 @@ from outrider.algorithm.assembly.farm_assembly import packed_as
 from outrider.learner.plans.multi_agent_plan import Intake, MultiAgentPlan
 from outrider.learner.service.service_async_learners import ServiceAsyncLearnerGroup
 from outrider.learner.service.service_learners import ServiceLearnerGroup
-from outrider.learner.service.service_policies import ServicePolicies
 from outrider.learner.service.service_security import client_security
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
@@ -25,7 +24,7 @@ def policy_learners_at_service(
 ) -> tuple[LearnerGroup, LearnedPolicies]:
     """Find learners that train when they are told to, and what changes their policies."""
     group = ServiceLearnerGroup(plan, **_whereabouts(settings))
-    return group, ServicePolicies(group)
+    return group, group.policies
 
 
 def async_policy_learners_at_service(
@@ -41,7 +40,7 @@ def async_policy_learners_at_service(
         queue_capacity=training.learner_queue_size,
     )
     group = ServiceAsyncLearnerGroup(replace(plan, intake=intake), **_whereabouts(settings))
-    return group, ServicePolicies(group)
+    return group, group.policies
 
 
 def _whereabouts(settings: RunSettings) -> dict[str, Any]:

@@ -26,9 +26,13 @@ class EvaluationPace:
         if now < self._next:
             return
         self._next = now + INTERVAL_S
+        passed_s = now - self._began
+        rest_s = passed_s * (self._num_episodes / num_ended - 1) if num_ended else None
         log.info(
-            "evaluating without exploration: %d of %d episodes have ended after %.0f s",
+            "evaluating without exploration: %d of %d episodes have ended after %.0f s%s; "
+            "evaluation_duration says how many are played",
             num_ended,
             self._num_episodes,
-            now - self._began,
+            passed_s,
+            "" if rest_s is None else f", about {rest_s:.0f} s to go",
         )

@@ -16,7 +16,7 @@ class EvaluationSettings:
     """Iterations between two evaluations during a run. 0: only where a stop condition asks for one, and
     at the end."""
     evaluation_duration: int = 100
-    """Number of episodes of an evaluation."""
+    """Number of episodes of an evaluation, however long they take; fewer where episodes are long or slow."""
     evaluation_num_envs: int = 16
     """Environment copies that play these episodes side by side, at most one for each; in vectorize mode
     ASYNC each has a process. The number does not change the episodes."""
