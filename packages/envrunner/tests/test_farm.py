@@ -160,13 +160,13 @@ def test_who_fails_again_after_a_fragment_or_two_is_started_anew_ever_later(stag
     stage.farm._members[0].back_off = BackOff(Longest())
 
     def sample_and_fail() -> None:
-        stage.processes[-1].tell("sampled", rows=1, version=1)
+        stage.processes[-1].tell("sampled", steps=1, version=1)
         stage.processes[-1].end(1, "failed", "rewards are NaN")
 
     stage.run(
         lambda: stage.processes[0].tell("connected"),
         lambda: (
-            stage.processes[0].tell("sampled", rows=1, version=1),
+            stage.processes[0].tell("sampled", steps=1, version=1),
             stage.processes[0].end(1, "failed", "NaN"),
         ),
         lambda: stage.pass_time(12.0),
@@ -229,8 +229,9 @@ def test_what_a_runner_prints_is_passed_on_with_its_number(stage: Stage) -> None
 def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
     stage.run(
         lambda: stage.processes[0].tell("connected", "connected to a trainer"),
-        lambda: stage.processes[0].tell("sampled", rows=50_000, version=7),
-        lambda: stage.processes[0].tell("sampled", rows=73_450, version=8),
+        lambda: stage.processes[0].tell("seated"),
+        lambda: stage.processes[0].tell("sampled", steps=50_000, version=7),
+        lambda: stage.processes[0].tell("sampled", steps=73_450, version=8),
         lambda: stage.pass_time(10.0),
         stage.signal,
         stage.signal,
@@ -239,6 +240,19 @@ def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
         "outrider-farm: 1 of 2 runners connected, 12,345 environment steps/s, weights version 8, "
         "reconnects: 0, restarts: 0\n"
     ) in stage.printed
+
+
+def test_runners_that_wait_because_the_run_takes_no_more_are_said_to(stage: Stage) -> None:
+    stage.run(
+        lambda: [process.tell("connected") for process in stage.processes],
+        lambda: stage.processes[1].tell("seated"),
+        lambda: stage.pass_time(10.0),
+        stage.signal,
+        stage.signal,
+    )
+    assert any(
+        "2 of 2 runners connected (1 waiting for a free seat in the run), 0" in each for each in stage.printed
+    )
 
 
 def test_who_is_connected_is_known(stage: Stage) -> None:

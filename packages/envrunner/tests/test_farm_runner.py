@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from outrider.envrunner.farm.farm_runner import FarmRunner, RefusedSettingsError
 from outrider.envrunner.farm.farm_session import FarmSession
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.messages import example_fragment, example_spaces, example_weights
+from outrider.testing.multi_agent_messages import example_team
 from outrider.testing.runner_pool_conformance import pool_setup
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
@@ -52,8 +54,11 @@ class Witness:
 
     lost = parted = noticed = waits = connected
 
-    def sampled(self, fragment: Fragment) -> None:
-        self.told.append(f"{fragment.num_rows} rows")
+    def seated(self) -> None:
+        pass
+
+    def sampled(self, num_env_steps: int, version: int) -> None:
+        self.told.append(f"{num_env_steps} steps of version {version}")
 
 
 class FakeRunner:
@@ -64,6 +69,7 @@ class FakeRunner:
         self.state: Mapping[str, Any] = {"step": 3}
         self.is_closed = False
         self.fails = False
+        self.fragment = example_fragment()
 
     def set_weights(self, weights: Weights) -> None:
         self.version = weights.version
@@ -71,7 +77,7 @@ class FakeRunner:
     def sample(self) -> Fragment:
         if self.fails:
             raise EnvironmentsFailedError("the environment failed again and again")
-        return example_fragment()
+        return self.fragment
 
     def get_state(self) -> dict[str, Any]:
         return dict(self.state)
@@ -89,6 +95,7 @@ class Gateway:
     def __init__(self, react: Callable[[Gateway, Any, bytes], None]) -> None:
         self.heard: list[Any] = []
         self.settings: dict[str, Any] = {}
+        self.team: session.Team | None = None
         self._react = react
         self.connection: Connection
 
@@ -101,7 +108,7 @@ class Gateway:
         if isinstance(message, session.Join):
             welcome = Welcome(component="a trainer", capabilities=frozenset({"zstd"}))
             self.say(session.SessionWelcome(welcome=welcome, session="s", terms=TERMS))
-            self.say(assignment(**self.settings), b"graph")
+            self.say(replace(assignment(**self.settings), team=self.team), b"graph")
         self._react(self, message, bytes(attachment or b""))
 
     def closed(self, connection: Connection, reason: str) -> None:
@@ -124,6 +131,7 @@ def take_part(
     give_up_after_s: float = 60.0,
     clock: Callable[[], float] = lambda: 0.0,
     settings: Mapping[str, Any] | None = None,
+    team: session.Team | None = None,
 ) -> tuple[Ended, Gateway, Witness]:
     """Run a runner to its end against such a gateway, which is not there for the first `refusals`."""
     witness, gateway = Witness(), Gateway(react)
@@ -133,7 +141,7 @@ def take_part(
         observation_space=SPACES["box"],
         action_space=SPACES["discrete"],
     )
-    gateway.settings = dict(settings or {})
+    gateway.settings, gateway.team = dict(settings or {}), team
     pairs: list[ConnectionPair] = []
 
     def dial(receiver: Receiver) -> Connection:
@@ -177,7 +185,27 @@ def test_a_runner_samples_what_it_is_asked_for_with_the_weights_it_is_given() ->
     assert ended == Ended(Ending.OVER, "thank you")
     np.testing.assert_array_equal(decode_fragment(delivered[0]).rewards, example_fragment().rewards)
     assert (runner.version, runner.is_closed) == (3, True)
-    assert "7 rows" in witness.told
+    assert "7 steps of version 12" in witness.told
+
+
+def test_with_several_agents_steps_are_those_of_environments_and_the_newest_weights_those_of_any_stack() -> (
+    None
+):
+    def react(gateway: Gateway, message: Any, _: bytes) -> None:
+        match message:
+            case session.Ready():
+                gateway.say(session.WeightsDelivery(3), WEIGHTS)
+                gateway.say(session.Ask(1))
+            case session.FragmentDelivery():
+                gateway.thank()
+
+    runner = FakeRunner()
+    runner.fragment = example_team()
+    newer = replace(runner.fragment.others[0], policy_version=np.array([99]))
+    runner.fragment = replace(runner.fragment, others=(newer,))
+    team = session.Team(agents=("red", "blue"), num_copies=0, has_central_critic=False)
+    _, _, witness = take_part(react, runner=runner, team=team)
+    assert "12 steps of version 99" in witness.told
 
 
 def test_an_environment_that_fails_ends_the_runner_and_the_gateway_hears_why() -> None:

@@ -36,6 +36,21 @@ def test_a_runner_introduces_itself_first_and_makes_what_it_is_assigned(stage: S
     assert stage.gateway.heard == [session.Ready()]
 
 
+def test_a_seat_is_told_of_when_the_run_has_one_and_after_a_break_at_once(stage: Stage) -> None:
+    stage.connect()
+    stage.say(session.SessionWelcome(welcome=Welcome(component="a trainer"), session="s", terms=TERMS))
+    assert "seated" not in stage.witness.told
+    stage.say(
+        session.Assignment(runner=0, incarnation=0, num_environments=1, num_steps=1, seed=1),
+        attachment=b"graph",
+    )
+    assert stage.witness.told.count("seated") == 1
+    stage.cut()
+    stage.connect()
+    stage.welcome(resumed=True)
+    assert stage.witness.told.count("seated") == 2
+
+
 def test_the_terms_of_the_gateway_are_kept(stage: Stage) -> None:
     stage.join()
     assert stage._pairs[-1].b.terms == TERMS

@@ -20,7 +20,7 @@ from outrider.envrunner.gateway.gateway import SAMPLE
 from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.testing.connections import ConnectionPair, PairedConnection
 from outrider.transport.connection import DialError, Receiver
-from outrider.wire import Fragment, Hello
+from outrider.wire import Hello
 
 
 class MemoryPort:
@@ -105,6 +105,8 @@ class _Quiet:
 
     def noticed(self, sentence: str) -> None: ...
 
-    def sampled(self, fragment: Fragment) -> None: ...
+    def seated(self) -> None: ...
+
+    def sampled(self, num_env_steps: int, version: int) -> None: ...
 
     def waits(self, sentence: str) -> None: ...

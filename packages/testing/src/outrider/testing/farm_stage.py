@@ -9,7 +9,7 @@ from outrider.envrunner.farm.farm_work import Assigned, Sample
 from outrider.testing.connections import ConnectionPair
 from outrider.testing.messages import example_spaces
 from outrider.transport.connection import Connection
-from outrider.wire import Fragment, Hello, Welcome, session
+from outrider.wire import Hello, Welcome, session
 from outrider.wire.session_codec import decode_sample_request, encode_sample_response
 
 TERMS = session.Terms(heartbeat_interval_s=1.0, silence_timeout_s=4.0, session_timeout_s=30.0)
@@ -55,7 +55,10 @@ class Witness:
 
     lost = parted = noticed = waits = connected
 
-    def sampled(self, fragment: Fragment) -> None:
+    def seated(self) -> None:
+        self.told.append("seated")
+
+    def sampled(self, num_env_steps: int, version: int) -> None:
         pass
 
 

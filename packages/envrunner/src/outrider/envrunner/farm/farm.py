@@ -55,6 +55,7 @@ class _Member:
     events: int = -1
     lines: int = -1
     is_connected: bool = False
+    is_seated: bool = False
     num_connections: int = 0
     ended: Ended | None = None
     start_at: float = 0.0
@@ -86,7 +87,7 @@ class Farm:
         self._stopping_since: float | None = None
         self._ended: Ended | None = None
         self._was_connected = False
-        self._num_rows = 0
+        self._num_env_steps = 0
         self._version: int | None = None
         self._num_reconnects = self._num_restarts = 0
         self._versions = {""}
@@ -285,10 +286,13 @@ class Farm:
         match event["event"]:
             case "connected":
                 self._was_connected = member.is_connected = True
+                member.is_seated = False
                 self._num_reconnects += member.num_connections > 0
                 member.num_connections += 1
                 self._log.say("connected", self._without_versions(text), runner=member.index)
                 self._wake_others(member)
+            case "seated":
+                member.is_seated = True
             case "lost" | "noticed" as what:
                 member.is_connected = member.is_connected and what == "noticed"
                 self._log.say(what, text, level="warning", runner=member.index)
@@ -300,7 +304,7 @@ class Farm:
                     self._said_waits_at = self._clock()
                     self._log.say("waits", text, level="warning", runner=member.index)
             case "sampled":
-                self._num_rows += event["rows"]
+                self._num_env_steps += event["steps"]
                 self._version = max(event["version"], -1 if self._version is None else self._version)
                 if self._clock() >= member.start_at + _STEADY_S:
                     member.back_off.succeed()
@@ -331,14 +335,18 @@ class Farm:
         elapsed_s = self._clock() - self._rate_since
         if elapsed_s < _RATE_S:
             return
-        rate = self._num_rows / elapsed_s
-        self._num_rows, self._rate_since = 0, self._clock()
+        rate = self._num_env_steps / elapsed_s
+        self._num_env_steps, self._rate_since = 0, self._clock()
+        num_waiting = sum(member.is_connected and not member.is_seated for member in self._members)
+        waiting = f" ({num_waiting} waiting for a free seat in the run)" if num_waiting else ""
         version = "no weights yet" if self._version is None else f"weights version {self._version}"
         self._log.say(
             "rate",
-            f"{self.num_connected} of {len(self._members)} runners connected, {rate:,.0f} environment "
-            f"steps/s, {version}, reconnects: {self._num_reconnects}, restarts: {self._num_restarts}",
+            f"{self.num_connected} of {len(self._members)} runners connected{waiting}, {rate:,.0f} "
+            f"environment steps/s, {version}, reconnects: {self._num_reconnects}, "
+            f"restarts: {self._num_restarts}",
             connected=self.num_connected,
+            waiting_for_seats=num_waiting,
             env_steps_per_s=round(rate, 1),
             weights_version=-1 if self._version is None else self._version,
             reconnects=self._num_reconnects,

@@ -28,8 +28,8 @@ from outrider.envrunner.policies.weights_selection import ON_DEMAND
 from outrider.envrunner.sampling.runner_protocol import SamplingRunner
 from outrider.transport.connection import Connection, DialError, Receiver
 from outrider.wire import (
-    Fragment,
     Weights,
+    all_parts,
     decode_tree,
     decode_weights,
     encode_fragment,
@@ -51,8 +51,8 @@ _GOODBYES = {
 class RunnerWitness(Witness, Protocol):
     """Who wants to know what a runner does."""
 
-    def sampled(self, fragment: Fragment) -> None:
-        """A fragment was handed in."""
+    def sampled(self, num_env_steps: int, version: int) -> None:
+        """A fragment of so many environment steps was handed in; the newest weights in it have `version`."""
         ...
 
     def waits(self, sentence: str) -> None:
@@ -93,6 +93,8 @@ class FarmRunner:
         self._clock = clock
         self._runner: SamplingRunner | None = None
         self._compression: Any = "none"
+        self._num_team_steps: int | None = None
+        """Environment steps in a fragment; None: as many as it has rows, as there is one agent."""
 
     def run(self) -> Ended:
         """Sample until the end, on the calling thread."""
@@ -132,6 +134,8 @@ class FarmRunner:
             self._runner = None
         wanted = work.assignment.settings.get("fragment_compression", "none")
         self._compression = wanted if wanted in work.capabilities else "none"
+        told = work.assignment
+        self._num_team_steps = None if told.team is None else told.num_environments * told.num_steps
         fetch = partial(self._fetch, work.life) if ON_DEMAND in work.capabilities else None
         self._runner = self._make(work.assignment, work.graph, fetch)
         self._session.ready(work.life)
@@ -146,7 +150,10 @@ class FarmRunner:
             return
         frame = encode_fragment(fragment, compression=self._compression)
         self._session.deliver(work.life, work.sequence, frame.pieces())
-        self._witness.sampled(fragment)
+        self._witness.sampled(
+            fragment.num_rows if self._num_team_steps is None else self._num_team_steps,
+            max(int(part.policy_version.max()) for part in all_parts(fragment)),
+        )
 
     def _fetch(self, life: int, wanted: NDArray[np.int32], dropped: NDArray[np.int32]) -> Weights:
         return decode_weights(self._session.policies(life, wanted.tolist(), dropped.tolist()))

@@ -128,6 +128,7 @@ class FarmSession:
             case session.SessionWelcome():
                 self._welcome(connection, message)
             case session.Assignment() if attachment is not None:
+                self._witness.seated()
                 self._assigned = Assigned(self._life, message, attachment, self._capabilities)
             case session.WeightsDelivery(version) if attachment is not None:
                 self._take_weights(version, attachment)
@@ -169,6 +170,8 @@ class FarmSession:
         self._was_welcome = self._was_told = True
         again = "connected again" if message.resumed else "connected"
         self._witness.connected(f"{again} to {message.welcome.component} at {connection.peer}")
+        if message.resumed:
+            self._witness.seated()
         if self._leaving is not None:
             connection.send(encode_sample_request(session.Leaving(self._leaving)))
 

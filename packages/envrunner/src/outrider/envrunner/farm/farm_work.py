@@ -51,7 +51,11 @@ class Witness(Protocol):
     """Who wants to know what becomes of a runner. Called by any thread; returns at once."""
 
     def connected(self, sentence: str) -> None:
-        """A gateway has let the runner in."""
+        """A gateway has let the runner in; it may have to wait for a seat."""
+        ...
+
+    def seated(self) -> None:
+        """The run has a seat for it."""
         ...
 
     def lost(self, sentence: str) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 
 from outrider.envrunner.farm.farm_ending import Ended
-from outrider.wire import Fragment
 
 _REPORT_S = 1.0
 
@@ -21,13 +20,16 @@ class RunnerEvents:
         self._descriptor = descriptor
         self._only_the_last = only_the_last
         self._lock = threading.Lock()
-        self._num_rows = 0
+        self._num_env_steps = 0
         self._told_at = 0.0
         if descriptor is not None:
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - not ours
 
     def connected(self, sentence: str) -> None:
         self._tell("connected", sentence)
+
+    def seated(self) -> None:
+        self._tell("seated", "")
 
     def lost(self, sentence: str) -> None:
         self._tell("lost", sentence)
@@ -41,14 +43,14 @@ class RunnerEvents:
     def waits(self, sentence: str) -> None:
         self._tell("waits", sentence)
 
-    def sampled(self, fragment: Fragment) -> None:
+    def sampled(self, num_env_steps: int, version: int) -> None:
         """Count, and tell about once a second."""
-        self._num_rows += fragment.num_rows
+        self._num_env_steps += num_env_steps
         now = time.monotonic()
         if now >= self._told_at + _REPORT_S:
             self._told_at = now
-            num_rows, self._num_rows = self._num_rows, 0
-            self._tell("sampled", "", rows=num_rows, version=int(fragment.policy_version.max()))
+            num_env_steps, self._num_env_steps = self._num_env_steps, 0
+            self._tell("sampled", "", steps=num_env_steps, version=version)
 
     def ended(self, ended: Ended) -> None:
         self._tell("ended", ended.sentence, ending=ended.ending.value)
