@@ -17,9 +17,8 @@ def test_a_long_evaluation_says_now_and_then_how_far_it_is(
     pace = EvaluationPace(8)
     for num_ended in (0, 0, 2, 4, 5):
         pace(num_ended)
+    dial = "evaluation_duration says how many are played"
     assert caplog.messages == [
-        "evaluating without exploration: 0 of 8 episodes have ended after 5 s; "
-        "evaluation_duration says how many are played",
-        "evaluating without exploration: 4 of 8 episodes have ended after 20 s, about 20 s to go; "
-        "evaluation_duration says how many are played",
+        f"evaluating without exploration: 0 of 8 episodes have ended after 5 s; {dial}",
+        f"evaluating without exploration: 4 of 8 episodes have ended after 20 s, about 20 s to go; {dial}",
     ]

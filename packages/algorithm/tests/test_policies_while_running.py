@@ -146,12 +146,13 @@ def test_what_changed_is_in_a_checkpoint(tmp_path: Path, *, use_lstm: bool) -> N
     [
         ("0", None, "there is a policy '0' already"),
         ("new", "2", "there is no policy '2'"),
+        ("new", PolicySpec(rl_module={"fcnet_hiddens": (16,)}), "architecture of one .* from the beginning"),
         ("a/b", None, "give text without '/'"),
         ("", None, "give text without '/'"),
         (3, None, "got the name 3; give text"),
     ],
 )
-def test_a_policy_that_cannot_be_added_is_refused(name: str, like: str | None, sentence: str) -> None:
+def test_a_policy_that_cannot_be_added_is_refused(name: str, like: Any, sentence: str) -> None:
     with config().build() as algorithm:
         with pytest.raises(ValueError, match=sentence):
             algorithm.add_policy(name, like=like)
@@ -187,6 +188,25 @@ def test_it_must_be_said_whose_architecture_a_new_policy_has_where_there_are_sev
             algorithm.add_policy("new")
         algorithm.add_policy("new", like="1")
         assert algorithm.policies["new"].state_dict()["network.value_head.weight"].shape == (1, 16)
+
+
+def test_an_architecture_is_kept_for_later_by_a_policy_that_waits() -> None:
+    wide = PolicySpec(rl_module={"fcnet_hiddens": (16,)})
+    waiting = {"policies": {"0": None, "1": None, "wide": wide}, "policies_to_train": ["0", "1"]}
+    with pytest.warns(UserWarning, match="policy 'wide' acted for no agent"):
+        algorithm = config(**waiting, policy_mapping_fn=_named_after).build()
+    with algorithm:
+        algorithm.train()
+        algorithm.add_policy("new", like="wide")
+        algorithm.set_matchups(alone("new"))
+        before = head(algorithm, "new")
+        for _ in range(2):
+            algorithm.train()
+        assert not np.array_equal(head(algorithm, "new"), before)
+
+
+def _named_after(agent: str, episode: Any) -> str:
+    return agent
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,13 @@ class SeveralPolicies:
         require_policy_name(name, "add_policy() got")
         if name in self.book:
             raise ValueError(f"there is a policy {name!r} already; choose another name")
+        if not isinstance(like, str | None):
+            raise ValueError(
+                f"add_policy({name!r}, like=...) takes the name of a policy and got {type(like).__name__}: a "
+                "new policy has the architecture of one that there is; give one with another to "
+                "config.multi_agent(policies={..., 'NAME': PolicySpec(rl_module=...)}) from the beginning, "
+                "and add others like that"
+            )
         source = self._source(name) if like is None else self.book[like]
         assembly = self._assemblies[source.planned]
         stack = source.stack if assembly.is_stacked else sole_stack(self.book.next_number)
