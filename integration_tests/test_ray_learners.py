@@ -30,7 +30,7 @@ from outrider.learner import (
 from outrider.learner.groups.rank_error import LostRankError
 from outrider.learner.ray_groups.ray_async_learners import RayAsyncLearnerGroup
 from outrider.learner.ray_groups.ray_learners import RayLearnerGroup
-from outrider.learner.ray_groups.ray_ranks import RayRanks
+from outrider.learner.ray_groups.ray_ranks import RayRanks, raise_cause
 from outrider.learner.training.appo_settings import APPOSettings
 from outrider.learner.training.impala_settings import IMPALASettings
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
@@ -262,13 +262,47 @@ def test_a_fragment_that_went_with_its_node_is_left_out_and_counted_and_ranks_li
     assert "too few of its fragments are left" in caplog.text
 
 
-def test_a_rank_that_dies_while_fragments_are_looked_for_is_a_lost_rank(fresh: RayLearnerGroup) -> None:
-    held = [LocalFragment(each) for each in update_input(0)]
-    for process in rank_processes():
-        os.kill(process, signal.SIGKILL)
-    with pytest.raises(LostRankError, match="learner 0 is gone"):
-        fresh._ranks.still_there(held)
+def test_ranks_that_die_while_fragments_are_looked_for_are_made_anew(
+    fresh: RayLearnerGroup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, num_restarts = RayRanks.still_there, fresh.statistics().num_restarts
+
+    def die_and_look(self: RayRanks, fragments: Sequence[FragmentReference]) -> list[RayFragment]:
+        monkeypatch.setattr(RayRanks, "still_there", look)
+        for process in rank_processes():
+            os.kill(process, signal.SIGKILL)
+        return look(self, fragments)
+
+    monkeypatch.setattr(RayRanks, "still_there", die_and_look)
+    lost = RayFragment(gone.remote(), LocalFragment(update_input(0)[0]).summary)
+    assert fresh.update([lost]) == {}
+    assert fresh.statistics().num_restarts == num_restarts + 1
     learn(fresh, [1])
+
+
+def test_what_ranks_went_back_to_for_a_state_is_published(fresh: RayLearnerGroup) -> None:
+    learn(fresh, [0])
+    os.kill(max(rank_processes()), signal.SIGKILL)
+    state = fresh.get_state()
+    assert state["version"] == fresh.publish().version > 1
+
+
+def test_a_fragment_that_went_with_a_rank_is_not_why_the_rank_was_lost() -> None:
+    with pytest.raises(LostRankError, match="a sum failed"):
+        raise_cause(LostRankError("a sum failed"), {gone.remote(): 1})
+
+
+def test_a_fragment_that_is_found_and_lost_again_ends_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(self: RayRanks, fragments: Sequence[FragmentReference]) -> list[FragmentReference]:
+        return list(fragments)
+
+    monkeypatch.setattr(RayRanks, "still_there", find)
+    settings = replace(SETTINGS, max_learner_restarts=0)
+    group = RayLearnerGroup(plan(settings=settings), num_learners=1, options=no_options)
+    lost = RayFragment(gone.remote(), LocalFragment(update_input(0)[0]).summary)
+    with pytest.raises(RuntimeError, match=r"found again; max_learner_restarts=0"):
+        group.update([lost])
+    group.close()
 
 
 def test_a_learner_that_dies_again_and_again_ends_in_a_sentence() -> None:

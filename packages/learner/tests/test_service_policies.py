@@ -13,7 +13,6 @@ from outrider.learner import LocalAsyncLearnerGroup, LocalLearnerGroup, MultiAge
 from outrider.learner.groups.learned_policies import PoliciesHere
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message
-from outrider.learner.service.service_policies import ServicePolicies
 from outrider.wire import decode_tree, encode_tree, session
 
 CPU = torch.device("cpu")
@@ -37,7 +36,7 @@ class There:
 
     def __init__(self, network: Any, made: MultiAgentPlan) -> None:
         self.group = network.group(made)
-        self.policies = ServicePolicies(self.group)
+        self.policies = self.group.policies
 
 
 def tensors(group: Any) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def test_a_change_between_updates_that_nobody_was_asked_for_is_made_after_all_of
     network: Any, several: Any
 ) -> None:
     group = network.async_group(several.plan_without_pause("impala"))
-    policies = ServicePolicies(group)
+    policies = group.policies
     group.put(several.put_in(0))
     policies.add(several.stack("many", 3, algorithm="impala"), like=0)
     reports = list(group.reports(LONG))
@@ -298,7 +297,7 @@ def test_policies_that_train_by_themselves_are_back_before_the_fragments_that_we
 ) -> None:
     made = several.plan_without_pause("appo", train_batch_size=80)
     group = network.async_group(made)
-    policies = ServicePolicies(group)
+    policies = group.policies
     policies.add(several.stack("many", 3, algorithm="appo"), like=0)
     policies.freeze([0])
     group.put(several.put_in(0, (0, 3)))  # half of what an update takes

@@ -14,7 +14,6 @@ import torch
 from outrider.learner.groups import introduction
 from outrider.learner.service.service_connection import ServiceConnection
 from outrider.learner.service.service_plan import plan_message
-from outrider.learner.service.service_policies import ServicePolicies
 from outrider.wire import encode_tree, session
 
 LONG = 20.0
@@ -26,7 +25,7 @@ Call: TypeAlias = Callable[[Any], Any]
 
 def test_what_cannot_be_changed_is_said_and_training_goes_on(network: Any, several: Any) -> None:
     group = network.group(several.plan())
-    policies = ServicePolicies(group)
+    policies = group.policies
     for call, sentence in (
         (lambda: policies.remove(7), "there is no policy 7; there are 0, 1, 2"),
         (lambda: policies.freeze([0, 9]), "there is no policy 9"),
@@ -43,7 +42,7 @@ def test_learners_that_train_by_themselves_go_on_where_a_change_cannot_be_made(
     network: Any, several: Any
 ) -> None:
     group = network.async_group(several.plan_without_pause("impala"))
-    policies = ServicePolicies(group)
+    policies = group.policies
     with pytest.raises(ValueError, match="there is no policy 7"):
         policies.remove(7)
     policies.freeze([0])
@@ -184,7 +183,7 @@ def test_a_change_that_nobody_could_make_is_answered(
     network: Any, several: Any, call: Call, sentence: str
 ) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        network.group(several.plan()).ask_policies(call(several), lambda _: None)
+        network.group(several.plan()).policies.ask(call(several))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +234,7 @@ def test_more_policies_than_a_service_trains_are_refused_before_any_is_made(
     monkeypatch.setattr("outrider.learner.service.stack_checks.MAX_POLICIES", 3)
     with pytest.raises(ValueError, match="there would be 4 policies, and a learner service trains up to 3"):
         network.group(several.plan(stacks=(several.stack("many", 0, 1, 2, 3),)))
-    policies = ServicePolicies(network.group(several.plan()))
+    policies = network.group(several.plan()).policies
     with pytest.raises(ValueError, match="there would be 4 policies"):
         policies.add(several.stack("many", 3), like=None)
 

@@ -128,6 +128,8 @@ class Ranks:
         """After so many calls of this name a rank dies, before it answers."""
         self.lost: set[int] = set()
         """Fragments that went with their node."""
+        self.flickering: dict[int, int] = {}
+        """How often a fragment more is found wherever it is looked for, and lost again when it is needed."""
         self.slow: set[int] = set()
         """Those that do nothing for now."""
         self._answers: dict[object, Any] = {}
@@ -145,7 +147,7 @@ class Ranks:
                 one.is_alive = False
         if not one.is_alive:
             self._answers[ref] = LostRankError(f"learner {rank} is gone", rank=rank)
-        elif self.lost.intersection({"update": args[1:], "put": args[2:]}.get(name, ())):
+        elif self._lacks({"update": args[1:], "put": args[2:]}.get(name, ())):
             self._answers[ref] = LostObjectError(f"learner {rank} lacks a fragment", rank=rank)
         else:
             self._answers[ref] = one.call(name, *args)
@@ -222,6 +224,11 @@ class Ranks:
         numbers = [number for stack in self.plan.stacks for number in stack.seeds]
         return Rank({number: 0.0 for number in numbers if number % 2 == rank})
 
+    def _lacks(self, fragments: Sequence[int]) -> bool:
+        flickering = [number for number in fragments if self.flickering.get(number)]
+        self.flickering |= {number: self.flickering[number] - 1 for number in flickering}
+        return bool(flickering) or not self.lost.isdisjoint(fragments)
+
     def _learned(self, rank: int, weights: Weights) -> Any:
         one = self.ranks[rank]
         if not one.is_alive:
@@ -282,6 +289,9 @@ class Waiting(Learners):
         for number in numbers:
             self.learn_at_once(number)
 
+    def learn_all(self, *numbers: int) -> None:
+        self.learn(*numbers)
+
     def learn_at_once(self, *numbers: int) -> None:
         self.group.update([Numbered(number) for number in numbers])
 
@@ -303,6 +313,10 @@ class Busy(Learners):
 
     def put(self, *numbers: int) -> None:
         self.group.put([Numbered(number) for number in numbers])
+
+    def learn_all(self, *numbers: int) -> None:
+        self.put(*numbers)
+        self.group.get_state()
 
 
 @pytest.fixture

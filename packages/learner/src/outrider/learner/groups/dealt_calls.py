@@ -66,6 +66,8 @@ class LostFragments:
 
     def __init__(self) -> None:
         self.refs: set[Any] = set()
+        self._missed: set[tuple[int, Any]] = set()
+        """Which rank could not begin for want of which."""
 
     def count(self, held: Sequence[HeldFragment], there: Sequence[HeldFragment]) -> int:
         """Note those that are no longer there; return their rows, of each once, whoever misses it."""
@@ -73,6 +75,21 @@ class LostFragments:
         lost = [each for each in held if each.ref not in known]
         self.refs.update(each.ref for each in lost)
         return num_rows_of(lost)
+
+    def count_missed(
+        self, error: LostObjectError, held: Sequence[HeldFragment], there: Sequence[HeldFragment]
+    ) -> int:
+        """Count what a rank cannot fetch that could not begin.
+
+        Raises LostRankError where it lacks nothing more than before: what is found and lost again would be
+        looked for without end, and how often a rank may be lost is bounded.
+        """
+        gone = {each.ref for each in held} - {each.ref for each in there}
+        missed = {(error.rank, ref) for ref in gone} - self._missed
+        if not missed:
+            raise LostRankError(f"{error}, and was found again", rank=error.rank) from error
+        self._missed |= missed
+        return self.count(held, there)
 
 
 def num_rows_of(fragments: Sequence[FragmentReference]) -> int:

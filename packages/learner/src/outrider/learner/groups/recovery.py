@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from outrider.learner.learner import StateTree
+
+E = TypeVar("E", bound=ConnectionError)
+R = TypeVar("R")
 
 _LOGGER = logging.getLogger("outrider.learner")
 
@@ -80,3 +85,12 @@ class Recovery:
         self.version = self.version + 1 if version is None else version
         self._snapshot = self._snapshot | {"version": self.version}
         return self._snapshot
+
+
+def until_done(call: Callable[[], R], go_back: Callable[[E], object], lost: type[E]) -> R:
+    """Return the result of `call`, which is made again after `go_back` as often as something is lost."""
+    while True:
+        try:
+            return call()
+        except lost as error:
+            go_back(error)

@@ -13,9 +13,9 @@ slow no rank is inside a sum, and no deadline runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -23,6 +23,7 @@ from outrider.learner.groups.async_group import check_room, hear_all, hear_first
 from outrider.learner.groups.dealt_calls import Answer, LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
+from outrider.learner.groups.recovery import until_done
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.plans.rank_state import copied, for_all
@@ -32,6 +33,7 @@ from outrider.learner.rows.portions import Portion, Portions
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
+R = TypeVar("R")
 _POLL_S = 5.0
 """How long a rank holds back the answer that nothing was learned."""
 _OTHERS_EVERY_S = 0.5
@@ -101,21 +103,14 @@ class RayAsyncLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the state after all that was put; of the newest snapshot, where a rank is lost meanwhile."""
-        while True:
-            self._learn_what_was_put()
-            try:
-                return self._ranks.get_state("state_after_all", self._timeout_s)
-            except LostRankError as error:
-                self._go_back(error)
+        return self._after_all(lambda: self._ranks.get_state("state_after_all", self._timeout_s))
 
     def set_state(self, state: StateTree) -> None:
-        while True:
-            try:
-                self._ranks.set_state(state)
-                self._weights = self._ranks.publish()
-                break
-            except LostRankError as error:
-                self._go_back(error)
+        def set_state() -> RayWeights:
+            self._ranks.set_state(state)
+            return self._ranks.publish()
+
+        self._weights = until_done(set_state, self._go_back, LostRankError)
         self._recovery.set_state(copied(for_all(state)))
         self._portions.restart(self._weights.version)
 
@@ -126,25 +121,18 @@ class RayAsyncLearnerGroup:
 
     def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Return a rank's answer to a call that changes nothing, after all that was put."""
-        while True:
-            self._learn_what_was_put()
-            try:
-                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
-            except LostRankError as error:
-                self._go_back(error)
+        return self._after_all(lambda: self._ranks.answer(rank, self._ranks.call(rank, name, *arguments)))
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
         """See `outrider.learner.groups.group_policies.ChangingRanks`; after all that was put."""
-        while True:
-            self._learn_what_was_put()
-            try:
-                for at_once in calls:
-                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
-                state = copied(self._ranks.get_state("state_after_all", self._timeout_s))
-                self._weights = self._ranks.publish()
-                break
-            except LostRankError as error:
-                self._go_back(error)
+
+        def change() -> tuple[StateTree, RayWeights]:
+            for at_once in calls:
+                self._ranks.answers([self._ranks.call(*call) for call in at_once])
+            state = copied(self._ranks.get_state("state_after_all", self._timeout_s))
+            return state, self._ranks.publish()
+
+        state, self._weights = self._after_all(change)
         self._start = partial(self._start, plan=plan)
         self._recovery.set_state(for_all(state))
         self._portions.go_on_at(self._weights.version)
@@ -177,7 +165,7 @@ class RayAsyncLearnerGroup:
         held, ranks = _held(portion), self._ranks
         there = ranks.still_there(held, rank=error.rank)
         rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, max(portion.staleness), error=error)
-        self._recovery.num_lost_rows += self._lost.count(held, there)
+        self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
         self._calls[ranks.call(error.rank, "put", *rest)] = (error.rank, portion)
 
     def _ask(self) -> None:
@@ -251,6 +239,15 @@ class RayAsyncLearnerGroup:
             num_lost_rows=self._statistics.num_lost_rows - told.num_lost_rows,
         )
         self._unread.append(report)
+
+    def _after_all(self, call: Callable[[], R]) -> R:
+        """Call once every portion is learned from; again, where a rank is lost meanwhile."""
+
+        def call_after_all() -> R:
+            self._learn_what_was_put()
+            return call()
+
+        return until_done(call_after_all, self._go_back, LostRankError)
 
     def _learn_what_was_put(self) -> None:
         """Wait until every portion is learned from; reports are kept. Errors of all ranks are heard."""

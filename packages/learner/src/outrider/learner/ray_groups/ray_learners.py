@@ -16,20 +16,21 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
 from outrider.learner.groups.dealt_calls import Answer, LostFragments, deal, rest_of
 from outrider.learner.groups.group import LearnerGroupStatistics
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
-from outrider.learner.groups.recovery import Recovery
+from outrider.learner.groups.recovery import Recovery, until_done
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.rank_state import copied, for_all
 from outrider.learner.ray_groups.ray_ranks import Options, Plan, RayRanks, read_answer
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
+R = TypeVar("R")
 _LOGGER = logging.getLogger("outrider.learner")
 
 
@@ -60,10 +61,8 @@ class RayLearnerGroup:
         while True:
             try:
                 metrics, self._weights = self._update(held)
-            except LostRankError as error:
-                held = self._go_back_with(held, error)
-            except LostObjectError:
-                held = self._left_of(held)
+            except (LostRankError, LostObjectError) as error:
+                held = self._left_after(error, held)
             else:
                 self._recovery.learned(self._weights.version)
                 self._take_snapshot()
@@ -78,26 +77,20 @@ class RayLearnerGroup:
 
     def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Return a rank's answer to a call that changes nothing."""
-        while True:
-            try:
-                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
-            except LostRankError as error:
-                self._go_back(error)
+        return self._until_done(lambda: self._ranks.answer(rank, self._ranks.call(rank, name, *arguments)))
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: Plan) -> None:
         """See `outrider.learner.groups.group_policies.ChangingRanks`."""
-        while True:
-            try:
-                for at_once in calls:
-                    self._ranks.answers([self._ranks.call(*call) for call in at_once])
-                state, weights = copied(self._ranks.get_state("get_state")), self._ranks.publish()
-                break
-            except LostRankError as error:
-                self._go_back(error)
+
+        def change() -> tuple[StateTree, RayWeights]:
+            for at_once in calls:
+                self._ranks.answers([self._ranks.call(*call) for call in at_once])
+            return copied(self._ranks.get_state("get_state")), self._ranks.publish()
+
+        state, self._weights = self._until_done(change)
         self._start = partial(self._start, plan=plan)
         self._snapshot = []
         self._recovery.set_state(for_all(state))
-        self._weights = weights
 
     def publish(self) -> WeightsReference:
         return self._weights
@@ -107,43 +100,44 @@ class RayLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the state of all ranks; of the newest snapshot, where a rank is lost meanwhile."""
-        while True:
-            try:
-                return self._ranks.get_state("get_state")
-            except LostRankError as error:
-                self._go_back(error)
+        return self._until_done(lambda: self._ranks.get_state("get_state"))
 
     def set_state(self, state: StateTree) -> None:
-        while True:
-            try:
-                self._ranks.set_state(state)
-                self._weights = self._ranks.publish()
-                break
-            except LostRankError as error:
-                self._go_back(error)
+        def set_state() -> RayWeights:
+            self._ranks.set_state(state)
+            return self._ranks.publish()
+
+        self._weights = self._until_done(set_state)
         self._snapshot = []
         self._recovery.set_state(copied(for_all(state)))
 
     def close(self) -> None:
         self._ranks.kill()
 
+    def _until_done(self, call: Callable[[], R]) -> R:
+        return until_done(call, self._go_back, LostRankError)
+
     def _go_back(self, error: LostRankError) -> None:
+        """Make the ranks anew, and publish what they have: the weights before may be gone, too."""
         self._snapshot = []
         self._ranks = made_anew(self._ranks, self._start, self._recovery, error)
+        try:
+            self._weights = self._ranks.publish()
+        except LostRankError as again:
+            self._go_back(again)
 
-    def _go_back_with(self, held: Sequence[RayFragment], error: LostRankError) -> list[RayFragment]:
-        """Make the ranks anew; return the fragments that are left, or none where they do not go round."""
-        while True:
-            self._go_back(error)
-            try:
-                self._weights = self._ranks.publish()
-                return self._left_of(held)
-            except LostRankError as again:
-                error = again
-
-    def _left_of(self, held: Sequence[RayFragment]) -> list[RayFragment]:
+    def _left_after(
+        self, error: LostRankError | LostObjectError, held: Sequence[RayFragment]
+    ) -> list[RayFragment]:
         """Return the fragments that are left, or none where they do not go round; count the others."""
-        there = self._ranks.still_there(held)
+        try:
+            if isinstance(error, LostRankError):
+                raise error
+            there = self._ranks.still_there(held)
+            self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
+        except LostRankError as lost:
+            self._go_back(lost)
+            there = self._until_done(lambda: self._ranks.still_there(held))
         num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
         if sum(each.summary.num_streams for each in there) < num_needed:
             _LOGGER.warning("this update is left out: too few of its fragments are left")
@@ -167,7 +161,7 @@ class RayLearnerGroup:
                 for each in lacking:
                     there = ranks.still_there(held, rank=each.rank)
                     rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, error=each)
-                    self._recovery.num_lost_rows += self._lost.count(held, there)
+                    self._recovery.num_lost_rows += self._lost.count_missed(each, held, there)
                     calls[each.rank] = ranks.call_with_weights(each.rank, "update", *rest)
         weights = ranks.joined_weights([calls[rank][1] for rank in ranks.holders], answers[0]["version"])
         return ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in ranks.holders]), weights

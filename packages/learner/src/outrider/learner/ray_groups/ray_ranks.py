@@ -192,16 +192,18 @@ class RayRanks:
         """Return the group's weights, where the holders' are under these references.
 
         Where one went with its node, those are asked for theirs again: who is gone is found out then.
-        Raises what `answers` raises.
+        Raises what `answer` raises, and LostRankError where one is gone again.
         """
         if len(weights) == 1:
             return RayWeights(weights[0], version)
-        while True:
-            answer, joined = self.call_with_weights(0, "join_weights", *weights)
-            try:
-                return RayWeights(joined, int(self.answer(0, answer)["version"]))
-            except LostObjectError:
-                weights, _ = self._published()
+        try:
+            return self._join(weights)
+        except LostObjectError:
+            weights, _ = self._published()
+        try:
+            return self._join(weights)
+        except LostObjectError as error:
+            raise LostRankError(f"{error} again", rank=error.rank) from error
 
     def publish(self) -> RayWeights:
         """Return the group's weights. Raises what `answers` raises."""
@@ -234,6 +236,11 @@ class RayRanks:
             return
         for actor in actors:
             ray.kill(actor)
+
+    def _join(self, weights: Sequence[Any]) -> RayWeights:
+        """Have rank 0 put weights together. Raises what `answer` raises."""
+        answer, joined = self.call_with_weights(0, "join_weights", *weights)
+        return RayWeights(joined, int(self.answer(0, answer)["version"]))
 
     def _published(self) -> tuple[list[Any], int]:
         """Return references of the holders' weights, and rank 0's version."""
@@ -304,6 +311,8 @@ def raise_cause(error: LostRankError, waiting: Mapping[Any, int]) -> NoReturn:
             break
         try:
             read_answer(ready[0], left.pop(ready[0]))
+        except LostObjectError:
+            continue  # which went with a rank, and is looked for when there are others
         except LostRankError as other:
             error = other if isinstance(other.__cause__, RayError) else error
     raise error

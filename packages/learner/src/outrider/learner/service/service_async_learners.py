@@ -11,18 +11,18 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from outrider.learner.groups.async_group import check_room
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
+from outrider.learner.groups.recovery import until_done
 from outrider.learner.learner import StateTree
-from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.report_message import read_report, with_losses
 from outrider.learner.service.service_connection import Dial, LostServiceError, Message
 from outrider.learner.service.service_learners import Pieces
 from outrider.learner.service.service_plan import Plan
-from outrider.learner.service.service_session import ServiceSession, dialler, read_state
+from outrider.learner.service.service_policies import ServicePolicies
+from outrider.learner.service.service_session import ServiceSession, dialler
 from outrider.learner.service.service_terms import LIMITS
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.received import fragment_pieces
@@ -112,44 +112,15 @@ class ServiceAsyncLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the state after what the learners had when they were asked; reports of it are kept."""
-        while True:
-            try:
-                request = self._session.ask_for_state()
-                deadline = time.monotonic() + self._session.timeout_s
-                while True:
-                    taken = self._session.hear_before(deadline, "hand over its state")
-                    self._take_in(taken)
-                    message, attachment = taken
-                    if isinstance(message, session.LearnState) and message.request == request:
-                        state: StateTree = read_state(attachment)
-                        return state
-            except LostServiceError as error:
-                self._go_back(error)
+        return until_done(lambda: self._session.get_state(self._take_in), self._go_back, LostServiceError)
 
     def set_state(self, state: StateTree) -> None:
-        while True:
-            try:
-                self._session.set_state(state)
-            except LostServiceError as error:
-                self._go_back(error)
-                continue
-            return
+        until_done(lambda: self._session.set_state(state), self._go_back, LostServiceError)
 
     @property
-    def changed(self) -> ChangedPolicies:
-        """What is kept of changes of policies, where there are several."""
-        return self._session.changed
-
-    def ask_policies(self, call: dict[str, Any], note: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """See `AsksPolicies`."""
-        while True:
-            try:
-                answer = self._session.ask_policies(call, self._take_in)
-            except LostServiceError as error:
-                self._go_back(error)
-                continue
-            self._session.note(answer, note)
-            return answer
+    def policies(self) -> ServicePolicies:
+        """What asks of its policies and changes them, where there are several."""
+        return ServicePolicies(self._session, self._go_back, self._take_in)
 
     def close(self) -> None:
         self._session.close()

@@ -11,15 +11,16 @@ A service that goes away is dialled again, starts from the snapshot, and gets th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from outrider.learner.groups.group import LearnerGroupStatistics
+from outrider.learner.groups.recovery import until_done
 from outrider.learner.learner import StateTree
-from outrider.learner.service.changed_policies import ChangedPolicies
 from outrider.learner.service.report_message import read_report
 from outrider.learner.service.service_connection import Dial, LostServiceError
 from outrider.learner.service.service_plan import Plan
+from outrider.learner.service.service_policies import ServicePolicies
 from outrider.learner.service.service_session import ServiceSession, dialler
 from outrider.learner.service.service_terms import LIMITS
 from outrider.transport import FragmentReference, WeightsReference
@@ -61,11 +62,7 @@ class ServiceLearnerGroup:
         held = [pieces for fragment in fragments if (pieces := self._pieces_of(fragment))]
         if not held:
             return {}
-        while True:
-            try:
-                return self._update(held)
-            except LostServiceError as error:
-                self._session.go_back(error)
+        return until_done(lambda: self._update(held), self._session.go_back, LostServiceError)
 
     def publish(self) -> WeightsReference:
         return self._session.weights
@@ -80,36 +77,15 @@ class ServiceLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the learners' state; that of the snapshot, where the service is lost meanwhile."""
-        while True:
-            try:
-                return self._session.get_state()
-            except LostServiceError as error:
-                self._session.go_back(error)
+        return until_done(self._session.get_state, self._session.go_back, LostServiceError)
 
     def set_state(self, state: StateTree) -> None:
-        while True:
-            try:
-                self._session.set_state(state)
-            except LostServiceError as error:
-                self._session.go_back(error)
-                continue
-            return
+        until_done(lambda: self._session.set_state(state), self._session.go_back, LostServiceError)
 
     @property
-    def changed(self) -> ChangedPolicies:
-        """What is kept of changes of policies, where there are several."""
-        return self._session.changed
-
-    def ask_policies(self, call: dict[str, Any], note: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """See `AsksPolicies`."""
-        while True:
-            try:
-                answer = self._session.ask_policies(call)
-            except LostServiceError as error:
-                self._session.go_back(error)
-                continue
-            self._session.note(answer, note)
-            return answer
+    def policies(self) -> ServicePolicies:
+        """What asks of its policies and changes them, where there are several."""
+        return ServicePolicies(self._session, self._session.go_back)
 
     def close(self) -> None:
         self._session.close()

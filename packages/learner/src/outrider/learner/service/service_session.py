@@ -127,16 +127,13 @@ class ServiceSession:
         if self._snapshot is None and self.recovery.is_due:
             self._snapshot = self._ask_for_state()
 
-    def ask_for_state(self) -> int:
-        """Ask for the state and return the number of the request."""
-        return self._ask_for_state()
-
-    def get_state(self) -> StateTree:
-        """Return the state as it is when no update is under way. What else comes is left out."""
+    def get_state(self, take_in: Callable[[Message], object] = lambda _: None) -> StateTree:
+        """Return the state as it is when no update is under way; `take_in` gets what else comes."""
         request = self._ask_for_state()
         deadline = time.monotonic() + self.timeout_s
         while True:
-            message, attachment = self.hear_before(deadline, "hand over its state")
+            message, attachment = taken = self.hear_before(deadline, "hand over its state")
+            take_in(taken)
             if isinstance(message, session.LearnState) and message.request == request:
                 state: StateTree = read_state(attachment)
                 return state

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from outrider.learner.groups.async_group import check_room, hear_all, hear_first, report_of
 from outrider.learner.groups.dealt_calls import Answer, HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics, UpdateReport
 from outrider.learner.groups.rank_error import LostObjectError, LostRankError
+from outrider.learner.groups.recovery import until_done
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.plans.rank_state import copied
@@ -30,6 +31,7 @@ from outrider.learner.slices.slice_recovery import SliceRecovery
 from outrider.learner.slices.slice_work import SliceWork
 from outrider.transport import FragmentReference, WeightsReference
 
+R = TypeVar("R")
 _LOGGER = logging.getLogger("outrider.learner")
 _POLL_S = 5.0
 """How long a rank holds back the answer that nothing was learned."""
@@ -111,12 +113,7 @@ class AsyncSliceLearnerGroup:
 
     def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Return a rank's answer to a call that changes nothing, after all that was put."""
-        while True:
-            self._learn_what_was_put()
-            try:
-                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
-            except LostRankError as error:
-                self._go_back(error)
+        return self._after_all(lambda: self._ranks.answer(rank, self._ranks.call(rank, name, *arguments)))
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
         """See `outrider.learner.groups.group_policies.ChangingRanks`; after all that was put."""
@@ -129,12 +126,7 @@ class AsyncSliceLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the state after all that was put, also where a rank has to learn from some of it again."""
-        while True:
-            self._learn_what_was_put()
-            try:
-                return self._ranks.get_state("state_after_all", self._timeout_s)
-            except LostRankError as error:
-                self._go_back(error)
+        return self._after_all(lambda: self._ranks.get_state("state_after_all", self._timeout_s))
 
     def set_state(self, state: StateTree) -> None:
         lost = self._recovery.hand_out(state, self._ranks)
@@ -190,9 +182,12 @@ class AsyncSliceLearnerGroup:
         """Read a rank's answer, which may be that it lacks some of a portion; then it gets the rest."""
         try:
             self._ranks.read(answer, rank)
-        except LostObjectError:
+        except LostObjectError as error:
             assert portion is not None, "fragments come with portions"
-            self._hand_rest(rank, portion)
+            held = self._held(portion)
+            there = self._ranks.still_there(held, rank=rank)
+            self._recovery.missed(error, held, there)
+            self._hand(rank, portion, there)
 
     def _take_in(self, rank: int, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401
         """Read what a rank learned; of no update, only how much of what was put waits no longer."""
@@ -242,21 +237,30 @@ class AsyncSliceLearnerGroup:
 
         That is the policies of `plan`.
         """
-        while True:
-            try:
-                states = self._states("state_after_all", self._timeout_s)
-                calls = [self._ranks.call_with_weights(rank, "publish") for rank in range(self.num_ranks)]
-                self._ranks.answers([answer for answer, _ in calls])
-                break
-            except LostRankError as error:
-                self._go_back(error)  # to policies of the plan before, which then change again
+
+        def ask() -> tuple[list[StateTree], list[Any]]:
+            states = self._states("state_after_all", self._timeout_s)
+            calls = [self._ranks.call_with_weights(rank, "publish") for rank in range(self.num_ranks)]
+            self._ranks.answers([answer for answer, _ in calls])
+            return states, [weights for _, weights in calls]
+
+        # Who goes back has policies of the plan before, which then change again.
+        states, self._newest = until_done(ask, self._go_back, LostRankError)
         self._ranks.plan = plan
         self._recovery.set_states(states)
-        self._newest = [weights for _, weights in calls]
         self._progress.restart(self._recovery.version)
         self._changes.clear()
         self._weights = self._joined()
         self._portions.go_on_at(self._recovery.version)
+
+    def _after_all(self, call: Callable[[], R]) -> R:
+        """Call once every rank has learned from every portion; again, where one is lost meanwhile."""
+
+        def call_after_all() -> R:
+            self._learn_what_was_put()
+            return call()
+
+        return until_done(call_after_all, self._go_back, LostRankError)
 
     def _learn_what_was_put(self) -> None:
         """Wait until all ranks have learned from every portion; reports are kept."""

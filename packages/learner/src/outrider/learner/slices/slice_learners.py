@@ -16,7 +16,8 @@ from typing import Any
 
 from outrider.learner.groups.dealt_calls import Answer, HeldFragment, deal
 from outrider.learner.groups.group import LearnerGroupStatistics
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
+from outrider.learner.groups.recovery import until_done
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.plans.rank_state import copied
@@ -54,31 +55,33 @@ class SliceLearnerGroup:
 
         Fragments that were lost with their node are left out and counted.
         """
-        held = self._ranks.held(fragments)
+        handed = self._ranks.held(fragments)
         answers: dict[int, Answer] = {}
         weights: dict[int, Any] = {}
         went_back = False
         while left := [rank for rank in range(self.num_ranks) if rank not in answers]:
+            held = self._recovery.left_of(handed)
             calls = {rank: self._train(rank, held) for rank in left}
             weights |= {rank: call[1] for rank, call in calls.items()}
             found, lost = self._ranks.settled({rank: call[0] for rank, call in calls.items()})
             answers |= found
-            made = self._go_back_of(lost_ranks(lost))
+            made = self._go_back_of(self._lost_of(lost, held))
             went_back |= bool(made)
-            for rank in made.union(error.rank for error in lost if error.rank is not None):
+            for rank in made:
                 answers.pop(rank, None)
-                held = self._left_of(held, rank)
+                with suppress(LostRankError):  # its update will say so
+                    self._recovery.lost(held, self._ranks.still_there(held, rank=rank))
         self._learned({} if went_back else weights, answers[0]["version"])
         self._take_snapshots()
         return self._ranks.sharing.join_metrics([answers[rank]["metrics"] for rank in sorted(answers)])
 
     def ask(self, rank: int, name: str, *arguments: Any) -> Answer:  # noqa: ANN401 - plain values
         """Return a rank's answer to a call that changes nothing."""
-        while True:
-            try:
-                return self._ranks.answer(rank, self._ranks.call(rank, name, *arguments))
-            except LostRankError as error:
-                self._go_back_and_publish(error)
+        return until_done(
+            lambda: self._ranks.answer(rank, self._ranks.call(rank, name, *arguments)),
+            self._go_back_and_publish,
+            LostRankError,
+        )
 
     def change(self, calls: Sequence[Sequence[tuple[Any, ...]]], plan: MultiAgentPlan) -> None:
         """See `outrider.learner.groups.group_policies.ChangingRanks`."""
@@ -96,11 +99,9 @@ class SliceLearnerGroup:
 
     def get_state(self) -> StateTree:
         """Return the state of all ranks; of the newest snapshot of one that is lost meanwhile."""
-        while True:
-            try:
-                return self._ranks.get_state("get_state")
-            except LostRankError as error:
-                self._go_back_and_publish(error)
+        return until_done(
+            lambda: self._ranks.get_state("get_state"), self._go_back_and_publish, LostRankError
+        )
 
     def set_state(self, state: StateTree) -> None:
         lost = self._recovery.hand_out(state, self._ranks)
@@ -114,13 +115,10 @@ class SliceLearnerGroup:
     def _keep_all(self, plan: MultiAgentPlan) -> None:
         """Take what the ranks have now, the policies of `plan`, for their snapshots, and publish it."""
         self._snapshots.clear()
-        while True:
-            try:
-                states = self._states()
-                self._weights = self._ranks.publish()
-                break
-            except LostRankError as error:
-                self._go_back(error)  # to policies of the plan before, which then change again
+        # Who goes back has policies of the plan before, which then change again.
+        states, self._weights = until_done(
+            lambda: (self._states(), self._ranks.publish()), self._go_back, LostRankError
+        )
         self._ranks.plan = plan
         self._changes.clear()
         self._recovery.set_states(states)
@@ -143,24 +141,22 @@ class SliceLearnerGroup:
         for rank in range(self.num_ranks):
             self._recovery.learned(rank, self._weights.version)
 
-    def _left_of(self, held: Sequence[HeldFragment], rank: int) -> Sequence[HeldFragment]:
-        """Return the fragments that a rank can still fetch."""
-        try:
-            there = self._ranks.still_there(held, rank=rank)
-        except LostRankError:  # its update will say so
-            return held
-        self._recovery.lost(held, there)
-        return there
+    def _lost_of(
+        self, errors: Sequence[LostRankError | LostObjectError], held: Sequence[HeldFragment]
+    ) -> list[LostRankError]:
+        """Count the fragments that ranks lack; return who is gone, or lacks what can be fetched."""
+        lost = lost_ranks(errors)
+        for error in errors:
+            if isinstance(error, LostObjectError):
+                try:
+                    self._recovery.missed(error, held, self._ranks.still_there(held, rank=error.rank))
+                except LostRankError as again:
+                    lost.append(again)
+        return lost
 
     def _go_back_and_publish(self, error: LostRankError) -> None:
-        while True:
-            self._go_back(error)
-            try:
-                self._weights = self._ranks.publish()
-            except LostRankError as again:
-                error = again
-                continue
-            return
+        self._go_back(error)
+        self._weights = until_done(self._ranks.publish, self._go_back, LostRankError)
 
     def _go_back_of(self, lost: Sequence[LostRankError]) -> set[int]:
         made: set[int] = set()

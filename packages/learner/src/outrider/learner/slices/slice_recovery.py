@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from outrider.learner.groups.dealt_calls import HeldFragment, LostFragments
 from outrider.learner.groups.group import LearnerGroupStatistics
-from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.groups.rank_error import LostObjectError, LostRankError
 from outrider.learner.groups.recovery import Recovery
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.rank_state import copied
@@ -71,6 +71,16 @@ class SliceRecovery:
     def lost(self, held: Sequence[HeldFragment], there: Sequence[HeldFragment]) -> None:
         """Count the rows of fragments that are no longer there."""
         self._num_lost_rows += self._lost.count(held, there)
+
+    def missed(
+        self, error: LostObjectError, held: Sequence[HeldFragment], there: Sequence[HeldFragment]
+    ) -> None:
+        """Count them as `LostFragments.count_missed` does. Raises LostRankError."""
+        self._num_lost_rows += self._lost.count_missed(error, held, there)
+
+    def left_of(self, held: Sequence[HeldFragment]) -> list[HeldFragment]:
+        """Return those that are not known to be lost."""
+        return [each for each in held if each.ref not in self._lost.refs]
 
     def go_back(self, rank: int, reason: str, *, version: int) -> StateTree:
         """Return the state of a rank that is made anew; raises RuntimeError after too many in a row.
