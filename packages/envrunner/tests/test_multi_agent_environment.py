@@ -197,9 +197,39 @@ class EmptyHunt(Hunt):
         return {}, {}
 
 
+class ChattyHunt(Hunt):
+    def observation_space(self, agent: str) -> gym.Space[Any]:
+        return gym.spaces.Text(4) if agent == "prey" else super().observation_space(agent)
+
+
+class StepwiseHunt(Hunt):
+    def action_space(self, agent: str) -> gym.Space[Any]:
+        return gym.spaces.Box(0, 4, (1,), np.int32) if agent == "prey" else super().action_space(agent)
+
+
+class NarrowHunt(Hunt):
+    def state(self) -> Any:
+        return np.zeros(1)
+
+
+class OpenHunt(Hunt):
+    close: Any = None
+
+
+class StatelessHunt(Hunt):
+    state: Any = None
+
+
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [
+        (ChattyHunt, "agent 'prey': TextSpace has no fixed array shape; policies take"),
+        (StepwiseHunt, "agent 'prey': action space BoxSpace"),
+        (
+            NarrowHunt,
+            "first reset: state() returned shape (1,), and state_space has (2, 2); return as many numbers",
+        ),
+        (StatelessHunt, "first reset: there is a state_space, and state is None; give a method state()"),
         (BrokenHunt, "environment BrokenHunt failed at its first step: OSError: no field"),
         (
             FlatHunt,
@@ -227,9 +257,17 @@ def test_a_native_vector_has_to_be_one() -> None:
     assert "must return a MultiAgentVector" in message_of(lambda num_envs: Hunt(), NATIVE)
     assert "returned 9 copies where num_envs is 1" in message_of(lambda num_envs: make_natively(9), NATIVE)
     assert "use vectorize mode VECTOR_ENTRY_POINT" in message_of(lambda: make_natively(1))
+    assert message_of(Hunt, NATIVE) == (
+        "Hunt takes no num_envs, so that it makes one copy; use vectorize mode SYNC or ASYNC"
+    )
 
 
 def test_an_environment_for_several_agents_is_none_for_one() -> None:
     for env, mode in ((Hunt, "sync"), (make_natively, "vector_entry_point")):
         with pytest.raises(ValueError, match=r"several agents; .*--policies shared.* config.multi_agent"):
             spaces_of(EnvironmentSettings(env), mode)
+
+
+def test_an_environment_for_several_agents_without_close_is_none_for_one_either() -> None:
+    with pytest.raises(ValueError, match="OpenHunt is an environment for several agents"):
+        spaces_of(EnvironmentSettings(OpenHunt), "sync")

@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from outrider import wire
 from outrider.envrunner.agents.agents_copy import AgentsCopy
+from outrider.envrunner.agents.agents_error import AgentsError
 from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.envrunner.environments.spaces import space_from_gymnasium
 
@@ -44,9 +45,22 @@ def slots_of(copy: AgentsCopy) -> AgentSlots:
         twice = next(name for index, name in enumerate(names) if name in names[:index])
         raise ValueError(f"possible_agents names {twice!r} twice; give each agent a name of its own")
     spaces = [(copy.observation_space(name), copy.action_space(name)) for name in copy.agents]
-    return AgentSlots(
-        agents=names, groups=group_agents(spaces), state_space=flat_state_space(copy.state_space)
-    )
+    groups, state_space = group_agents(spaces), flat_state_space(copy.state_space)
+    _require_playable(names, groups)
+    if state_space is not None and not callable(copy.state):
+        raise AgentsError(f"there is a state_space, and state is {copy.state!r}; give a method state()")
+    return AgentSlots(agents=names, groups=groups, state_space=state_space)
+
+
+def _require_playable(agents: Sequence[str], groups: Sequence[AgentGroup]) -> None:
+    """Refuse what no policy can see or do, and name the first agent of those that would."""
+    for group in groups:
+        try:
+            for leaf in wire.leaves(space_from_gymnasium(group.observation_space)).values():
+                wire.leaf_shape(leaf)
+            wire.action_heads(space_from_gymnasium(group.action_space))
+        except ValueError as error:
+            raise AgentsError(f"agent {agents[group.slots[0]]!r}: {error}") from None
 
 
 def group_agents(spaces: Sequence[tuple[gym.Space[Any], gym.Space[Any]]]) -> tuple[AgentGroup, ...]:

@@ -12,6 +12,7 @@ Axes: A = agent slots, G = slots of a group.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ class AgentsInSlots:
         if self._last_state is not None:
             # After terminations alone nobody needs it, and PettingZoo's multiwalker raises.
             is_needed = (self._truncated & ~self._terminated).any()
-            self._last_state[...] = np.reshape(self.copy.state(), -1) if is_needed else 0
+            self._last_state[...] = self._global_state() if is_needed else 0
         self.reset(None)
 
     def get_state(self) -> Any:
@@ -209,11 +210,20 @@ class AgentsInSlots:
                 raise AgentsError(sentence) from None
             raise self._misfit(name, observations[name]) from error
         if self._state is not None:
-            self._state[...] = np.reshape(self.copy.state(), -1)
+            self._state[...] = self._global_state()
         if acting:
             self._num_idle = 0
         else:
             self._wait()
+
+    def _global_state(self) -> NDArray[Any]:
+        state, space = np.asarray(self.copy.state()), self.copy.state_space
+        if space is None or state.size != math.prod(space.shape):  # one number would be stretched
+            raise AgentsError(
+                f"state() returned shape {state.shape}, and state_space has {space and space.shape}; return "
+                "as many numbers as that says"
+            )
+        return state.reshape(-1)
 
     def _wait(self) -> None:
         """Count the steps in which nobody acts."""

@@ -27,6 +27,10 @@ def check_env_config(
     parameters = _keywords(creator)
     if parameters is None:
         return
+    if "num_envs" in ours and all(parameter.name != "num_envs" for parameter in parameters):
+        raise ValueError(
+            f"{name} takes no num_envs, so that it makes one copy; use vectorize mode SYNC or ASYNC"
+        )
     allowed = ({parameter.name for parameter in parameters} | extra) - ours
     for key in env_config:
         if key not in allowed:

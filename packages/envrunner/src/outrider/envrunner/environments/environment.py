@@ -30,6 +30,7 @@ from outrider.envrunner.environments.env_config import check_env_config, takes
 from outrider.envrunner.environments.environment_id import find_callable, find_spec
 from outrider.envrunner.environments.environment_kind import (
     SeveralAgentsError,
+    can,
     is_for_several,
     is_vector_for_several,
 )
@@ -96,7 +97,8 @@ def make_environment(
     else:
         env = _make_by_callable(make, settings, render_mode, checked=checked)
     if is_for_several(env):
-        env.close()
+        if can(env, "close"):
+            env.close()
         raise SeveralAgentsError(settings.name)
     for wrapper in settings.wrappers:
         env = _wrap(env, wrapper)
@@ -271,7 +273,8 @@ def _make_by_callable(
     if isinstance(env, gym.vector.VectorEnv):
         raise ValueError(f"{name} returned a vector environment; use vectorize mode VECTOR_ENTRY_POINT")
     if is_for_several(env):
-        env.close()
+        if can(env, "close"):
+            env.close()
         raise SeveralAgentsError(name)
     if not isinstance(env, gym.Env):
         raise ValueError(f"{name} returned {env!r}; it must return a gymnasium.Env")
