@@ -254,7 +254,9 @@ def test_a_peer_with_fewer_copies_samples_as_many_rows_as_others() -> None:
     assert fragment.streams.environment.tolist() == [0, 1, 2]
 
 
-def test_a_peer_with_too_many_copies_is_refused_in_a_sentence() -> None:
+def test_a_peer_with_too_many_copies_is_refused_in_a_sentence_on_both_sides(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     run, peer = Run(), Peer(num_envs=NUM_ENVS + 1)
     with ConnectionPair(run.sessions, peer) as pair:
         peer.join()
@@ -262,6 +264,8 @@ def test_a_peer_with_too_many_copies_is_refused_in_a_sentence() -> None:
     assert peer.goodbye is not None
     assert peer.goodbye.reason is GoodbyeReason.REFUSED
     assert f"num_environments={NUM_ENVS + 1}; the run takes 1 to {NUM_ENVS} copies" in peer.goodbye.sentence
+    assert any("refused" in line and peer.goodbye.sentence in line for line in caplog.messages)
+    assert run.tally.num_refused == 1
 
 
 def test_a_peer_that_does_not_fit_the_run_is_told_why() -> None:

@@ -143,6 +143,9 @@ class ActSessions:
                 f"{self._most_copies} copies on one stream: open more streams, or raise "
                 "num_envs_per_env_runner of the run"
             )
+            _LOGGER.warning("refused %s: %s", connection.peer, printable(sentence))
+            with self._seats.changed:
+                self._tally.num_refused += 1
             self._dismiss(connection, Goodbye(reason=GoodbyeReason.REFUSED, sentence=sentence))
             return
         connection.send(encode_act_response(SessionWelcome(welcome=welcome, terms=self._terms)))
