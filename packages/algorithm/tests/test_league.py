@@ -135,7 +135,8 @@ def test_a_resumed_league_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None
         played(league, algorithm, 5)
         path = algorithm.save(tmp_path / "checkpoint")
         expected = played(league, algorithm, 5)
-        expected_head = head(algorithm, "main")
+        expected_matchups = league.matchups()
+        expected_heads = {name: head(algorithm, name) for name in algorithm.policies}
     with Algorithm.from_checkpoint(path) as algorithm:
         league = League(algorithm, settings)
         result = played(league, algorithm, 5)
@@ -143,7 +144,10 @@ def test_a_resumed_league_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None
             name: expected[name] for name in expected if "league/" in name
         }
         assert result["episode_return_mean"] == expected["episode_return_mean"]
-        assert np.array_equal(head(algorithm, "main"), expected_head)
+        assert league.matchups() == expected_matchups
+        assert list(algorithm.policies) == list(expected_heads), "who is not played any more is removed"
+        for name, weights in expected_heads.items():
+            assert np.array_equal(head(algorithm, name), weights), name
 
 
 def test_a_checkpoint_keeps_the_league_where_nobody_asks_for_it(tmp_path: Path) -> None:
