@@ -19,6 +19,7 @@ from outrider.learner import (
 from outrider.learner.service import served_run
 from outrider.learner.service.served_groups import OneLearner
 from outrider.learner.service.service_connection import ServiceConnection
+from outrider.learner.service.service_session import ServiceSession
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import LocalFragment
 from outrider.transport.received import ReceivedFragment, ReceivedWeights
@@ -202,6 +203,35 @@ def test_a_service_that_stays_away_is_given_up_in_a_sentence(network: Any, one: 
     with pytest.raises(ConnectionError, match=r"at memory:0 within learner_start_timeout_s=0\.01: "):
         group.update(one.put_in(0))
     network.start()
+
+
+def losing(network: Any, monkeypatch: pytest.MonkeyPatch, num_times: int) -> None:
+    """Let the first connections be lost when the service is asked for its state."""
+    get_state = ServiceSession.get_state
+
+    def lose(service: ServiceSession, *take_in: Any) -> Any:
+        if len(network.pairs) <= num_times:
+            network.pairs[-1].cut()
+        return get_state(service, *take_in)
+
+    monkeypatch.setattr(ServiceSession, "get_state", lose)
+
+
+def test_learners_are_made_again_where_the_service_is_lost_at_once(
+    network: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(network, monkeypatch, 2)
+    assert network.group(one.plan()).update(one.put_in(0))
+    assert len(network.pairs) == 3
+
+
+def test_a_service_that_is_lost_whenever_it_begins_is_given_up_in_a_sentence(
+    network: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losing(network, monkeypatch, 100)
+    impatient = one.plan(settings=LearnerGroupSettings(learner_start_timeout_s=0.3))
+    with pytest.raises(ConnectionError, match=r"lost whenever it had learners to make, for \S+_s=0\.3: "):
+        network.group(impatient)
 
 
 def test_a_plan_that_does_not_fit_is_refused_in_a_sentence(network: Any, one: Any) -> None:

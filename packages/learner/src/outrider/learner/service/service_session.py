@@ -66,16 +66,8 @@ class ServiceSession:
         self.last_sequence = 0
         """Of the fragments that it takes."""
         self.connection: ServiceConnection
-        while True:
-            self._connect(self._plan, None)
-            try:
-                state = self.get_state()
-            except LostServiceError as error:
-                _LOGGER.warning("the learners are made again, because %s", error)
-                continue
-            break
         self._recovery = Recovery(
-            state,
+            self._first_state(),
             num_updates_between_snapshots=plan.settings.num_updates_between_snapshots,
             max_restarts=plan.settings.max_learner_restarts,
         )
@@ -214,6 +206,22 @@ class ServiceSession:
         for call in self._changed.calls_after(state):
             version = int(self.ask_policies(call)["version"])
         self.recovery.changed(self._changed.num_versions, version)
+
+    def _first_state(self) -> StateTree:
+        """Have learners made, and return what they begin from; again, where the service is lost meanwhile."""
+        deadline = time.monotonic() + self._start_timeout_s
+        while True:
+            try:
+                self._connect(self._plan, None)
+                return self.get_state()
+            except LostServiceError as error:
+                if time.monotonic() + _BACK_OFF_S[0] > deadline:
+                    raise ConnectionError(
+                        f"the learner service at {self._address} was lost whenever it had learners to make, "
+                        f"for learner_start_timeout_s={self._start_timeout_s:g}: {error}; see to its machine"
+                    ) from error
+                _LOGGER.warning("the learners are made again, because %s", error)
+            time.sleep(_BACK_OFF_S[0])
 
     def _ask_for_state(self) -> int:
         self._num_requests += 1
