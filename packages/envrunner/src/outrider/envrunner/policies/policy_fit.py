@@ -81,13 +81,16 @@ class PolicyFit:
         """Return what a policy is called."""
         return self._names.get(number, str(number))
 
-    def fits(self, stack: int, group: int) -> bool:
-        """Return whether policies of a stack can act for agents of a group."""
-        return bool(self._fits[stack, group])
-
-    def why_not(self, stack: int) -> str:
-        """Return why a stack fits no group, for a sentence."""
-        return self._misfits[stack][0]
+    def groups_of(self, stack: int) -> dict[int, AgentGroup]:
+        """Return the groups, by index, for whose agents a stack can act. Raises ValueError for none."""
+        groups = {index: group for index, group in enumerate(self._groups) if self._fits[stack, index]}
+        if not groups:
+            name, why_not = self._stacks[stack].name, self._misfits[stack][0]
+            raise ValueError(
+                f"the policies of stack {name!r} fit no agent: {why_not}; "
+                "leave them out, or make them from the spaces of an agent"
+            )
+        return groups
 
     def require(self, policy: NDArray[np.int32]) -> None:
         """Raise ValueError unless each agent [A] has a policy that fits it."""

@@ -16,14 +16,14 @@ from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAg
 from outrider.envrunner.agents.slot_groups import SlotGroups
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.restarts import Restarts
-from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.envrunner.environments.sync_vector import OnFailure
 from outrider.envrunner.policies.acting_rows import ActingLayouts, ActingRows
 from outrider.envrunner.policies.acting_stack import ActingStack
 from outrider.envrunner.policies.action_sampler import ActionSampler
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode, PolicyMapping
-from outrider.wire import AgentEpisodes, EpisodeStatistics, leaf_dtype, leaf_shape, leaves
+from outrider.envrunner.sampling.action_arrays import ActionArrays
+from outrider.wire import AgentEpisodes, EpisodeStatistics
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 
@@ -91,13 +91,7 @@ class _Play:
         self._stack_of = np.full(1 + max(policy.number for policy in policies), -1, np.intp)
         for policy in policies:
             self._stack_of[policy.number] = index[policy.stack]
-        self._actions = [
-            {
-                path: np.zeros((vector.num_envs, len(group.slots), *leaf_shape(leaf)), leaf_dtype(leaf))
-                for path, leaf in leaves(space_from_gymnasium(group.action_space)).items()
-            }
-            for group in vector.groups
-        ]
+        self._actions = ActionArrays(vector)
         self._samplers: dict[int, ActionSampler] = {}
         self._environments: list[tuple[float, int]] = []
         self._agents: list[tuple[int, int, int, float, int]] = []
@@ -123,7 +117,7 @@ class _Play:
         while not is_over_E.all():
             acted_S = step.acting.reshape(-1).copy()
             self._act(step, state)
-            step = self._vector.step(self._actions)
+            step = self._vector.step(self._actions.columns)
             counts_E = ~is_over_E if step.failed is None else ~is_over_E & ~step.failed
             total_S += step.rewards.reshape(-1)
             all_S += step.rewards.reshape(-1)
@@ -196,8 +190,7 @@ class _Play:
             chosen = sampler.most_likely(parameters) if self._rng is None else sampler.sample(parameters)
             for path, column in sampler.in_environment_units(chosen).items():
                 for part in rows.parts:
-                    actions = self._actions[part.group][path]
-                    actions.reshape(-1, *actions.shape[2:])[part.places] = column[part.rows]
+                    self._actions.flat[part.group][path][part.places] = column[part.rows]
 
     def _sampler(self, index: int, group: int) -> ActionSampler:
         if index not in self._samplers:

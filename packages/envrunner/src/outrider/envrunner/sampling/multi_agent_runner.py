@@ -14,23 +14,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.agents.agents_error import AgentsError, ForgottenEndError
-from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep, MultiAgentVector
+from outrider.envrunner.agents.agents_error import ForgottenEndError
+from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentStep, MultiAgentVector
 from outrider.envrunner.agents.running_multi_agent import MakeVector, RunningMultiAgent
 from outrider.envrunner.agents.slot_groups import SlotGroups
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.environment_state import StatefulEnvironment
-from outrider.envrunner.environments.spaces import space_from_gymnasium
 from outrider.envrunner.policies.acting_rows import ActingLayouts
 from outrider.envrunner.policies.acting_stack import ActingStack
+from outrider.envrunner.policies.acting_weights import ActingWeights
 from outrider.envrunner.policies.agent_policies import AgentPolicies
 from outrider.envrunner.policies.fetched_policies import FetchedPolicies
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_fit import PolicyFit
 from outrider.envrunner.policies.policy_mapping import PolicyMapping
 from outrider.envrunner.policies.stack_actor import StackActor
+from outrider.envrunner.sampling.action_arrays import ActionArrays
+from outrider.envrunner.sampling.ends_told import require_ends, with_policy
 from outrider.envrunner.sampling.episode_totals import EpisodeTotals
-from outrider.envrunner.sampling.folded_rows import FoldedRows
 from outrider.envrunner.sampling.multi_agent_buffer import MultiAgentBuffer
 from outrider.envrunner.sampling.multi_agent_fragment import (
     agent_episodes,
@@ -39,15 +40,7 @@ from outrider.envrunner.sampling.multi_agent_fragment import (
     stack_fragment,
 )
 from outrider.envrunner.settings import EnvRunnerSettings
-from outrider.wire import (
-    Columns,
-    Fragment,
-    SamplingStatistics,
-    Weights,
-    leaf_dtype,
-    leaf_shape,
-    leaves,
-)
+from outrider.wire import Columns, Fragment, SamplingStatistics, Weights
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 Flags = NDArray[np.bool_]
@@ -102,43 +95,35 @@ class MultiAgentRunner:
         self._seed = seed
         self._first = first_environment
         self._agents = vector.agents
-        self._fetched: FetchedPolicies | None = None
         self._slots = SlotGroups(vector.groups, vector.num_envs, len(vector.agents))
         self._layouts = ActingLayouts(self._slots)
         self._totals = EpisodeTotals(vector.num_envs, len(vector.agents))
         self._buffer = MultiAgentBuffer(self._slots, num_steps)
-        self._actions = _ActionArrays(vector)
+        self._actions = ActionArrays(vector)
         self._policies = AgentPolicies(
             mapping, vector.num_envs, len(vector.agents), seed=seed, first_environment=first_environment
         )
         self._step: MultiAgentStep | None = None
-        self._version: int | None = None
+        self._weights = ActingWeights()
         self._actors: list[StackActor] = []
         self.set_policies(policies, stacks)
 
     @property
     def version(self) -> int | None:
         """Version of the weights that act; None before the first."""
-        return self._version
+        return self._weights.version
 
     @property
     def held(self) -> NDArray[np.int32]:
         """The policies whose weights it has, where it fetches those that play; ascending."""
-        return np.zeros(0, np.int32) if self._fetched is None else self._fetched.held
+        return self._weights.held
 
     def set_weights(self, weights: Weights) -> None:
         """Act with new weights from the next fragment on; a version not newer than the present is skipped.
 
         Raises ValueError where the weights fit other stacks.
         """
-        if self._version is not None and weights.version <= self._version:
-            return
-        if self._fetched is not None:
-            self._fetched.set_weights(weights)
-        else:
-            for actor in self._actors:
-                actor.stack.set_weights(weights)
-        self._version = weights.version
+        self._weights.take(weights)
 
     def sample(self, *, explore: bool | None = None) -> Fragment:
         """Step every environment `num_steps` times and return what happened.
@@ -146,18 +131,16 @@ class MultiAgentRunner:
         `explore` overrides the setting. The fragment belongs to the caller. Raises
         EnvironmentsFailedError where an environment fails again and again.
         """
-        if self._version is None:
+        if self._weights.version is None:
             raise RuntimeError("the runner has no weights yet; call set_weights before sample")
         start = perf_counter()
         step = self._reset() if self._step is None else self._step
         self._step = None  # an error or Ctrl-C within the fragment means new episodes
-        if self._fetched is not None:
-            self._fetched.play(self._policies.policy_S, self._version, self._next_policies)
+        self._weights.play(self._policies.policy_S, self._next_policies)
         num_episodes_E = self._policies.num_episodes_E.copy()
         stack_S = self._policies.stacks()
-        self._buffer.begin(
-            step.acting, self._policies.policy_S, stack_S, self._versions(self._policies.policy_S)
-        )
+        versions_S = self._weights.versions(self._policies.policy_S)
+        self._buffer.begin(step.acting, self._policies.policy_S, stack_S, versions_S)
         self._layouts.assign(self._policies.policy_S, stack_S)
         for actor in self._actors:
             actor.begin(self._num_steps)
@@ -177,13 +160,12 @@ class MultiAgentRunner:
         here = {actor.stack.name: actor for actor in self._actors}
         actors = []
         for index, stack in enumerate(stacks):
-            actor = here.get(stack.name) or self._actor(stack, fit, index)
+            actor = here.get(stack.name) or self._actor(stack, fit.groups_of(index))
             actor.stack = stack
             actors.append(actor)
         self._actors = actors
         self._has_memory = any(actor.state for actor in actors)
-        if self._fetched is not None:
-            self._fetched.act_with(policies, stacks)
+        self._weights.act_with(policies, stacks)
         self._buffer.stacks = [actor.rows for actor in actors]
         self._policies.allow(fit)
         plays = self._policies.policy_S
@@ -192,8 +174,7 @@ class MultiAgentRunner:
 
     def fetch_policies(self, fetched: FetchedPolicies) -> None:
         """Hold no more weights than these, and fetch those of policies that play; before any are set."""
-        assert self._version is None, "policies are fetched from the beginning or not at all"
-        self._fetched = fetched
+        self._weights.fetch(fetched)
 
     def require_fit(self, policy_A: NDArray[np.int32]) -> None:
         """Raise ValueError unless each agent [A] is played by a policy that there is and that fits it."""
@@ -205,7 +186,7 @@ class MultiAgentRunner:
 
     def want_weights(self) -> None:
         """Wait for weights of whatever version before the next fragment; policies keep what is as new."""
-        self._version = None
+        self._weights.version = None
 
     def get_state(self) -> dict[str, Any]:
         """Return a tree of what the next fragment depends on, weights excepted.
@@ -239,11 +220,9 @@ class MultiAgentRunner:
         Weights have to be set again, of whatever version. Where the environments' state is missing,
         their episodes start afresh, and the log says so.
         """
-        self._version = self._step = None
-        if self._fetched is not None:
-            self._fetched.forget_versions()
+        self._step = None
+        self._weights.begin_anew()
         for actor, saved in zip(self._actors, state["samplers"], strict=True):
-            actor.stack.forget()
             actor.sampler.set_state(saved)
         self._running.incarnation = state["incarnation"]
         self._running.num_seedings = state["num_seedings"]
@@ -289,7 +268,7 @@ class MultiAgentRunner:
             try:
                 step = self._running.step(self._actions.columns)
             except ForgottenEndError as error:
-                raise self._with_policy(error) from error
+                raise with_policy(error, self._agents, self._policies) from error
             stepped = perf_counter()
             policy_s += acted - started
             environment_s += stepped - acted
@@ -308,22 +287,14 @@ class MultiAgentRunner:
         changed = self._policies.begin_episodes(starts_E.nonzero()[0], self._running.incarnation)
         if len(changed):
             policy_S, stack_S = self._policies.policy_S, self._policies.stacks()
-            if self._fetched is not None and number + 1 < self._num_steps:  # then newer ones may come
-                assert self._version is not None
-                self._fetched.play(policy_S, self._version, self._next_policies)
-            versions = self._versions(policy_S[changed])
+            if number + 1 < self._num_steps:  # otherwise `sample` does, when newer ones may have come
+                self._weights.play(policy_S, self._next_policies)
+            versions = self._weights.versions(policy_S[changed])
             self._buffer.change_policy(changed, policy_S[changed], stack_S[changed], versions)
             self._layouts.assign(policy_S, stack_S)
 
     def _next_policies(self) -> NDArray[np.int32]:
         return self._policies.next_policies(self._running.incarnation)
-
-    def _versions(self, policy: NDArray[np.int32]) -> NDArray[np.int64]:
-        """Return of which version the weights of policies are: a fetched one may be newer than the rest."""
-        assert self._version is not None
-        if self._fetched is not None:
-            return self._fetched.versions(policy, self._version)
-        return np.full(len(policy), self._version, np.int64)
 
     def _forget(self, number: int, starts_E: Flags) -> None:
         """Begin with a new recurrent state where an agent's episode ended, or a copy's begins."""
@@ -332,37 +303,6 @@ class MultiAgentRunner:
         new_S |= np.repeat(starts_E, planes.num_agents)
         for actor in self._actors:
             actor.forget(new_S)
-
-    def _with_policy(self, error: ForgottenEndError) -> AgentsError:
-        """Name the policy that acted for an agent whose end the environment forgot."""
-        agent = list(self._agents).index(error.agent)
-        number = int(self._policies.policy_S[error.environment * len(self._agents) + agent])
-        return AgentsError(f"{error}; policy {self._policies.fit.name(number)!r} acted for it")
-
-    def _forgotten(self, row: int, rows: FoldedRows) -> AgentsError:
-        """Say who took part when an episode was over and got no end: only native environments can do so."""
-        agent, copy, policy = self._whose(row, rows)
-        return AgentsError(
-            f"agent {agent!r} took part when the episode of environment copy {copy} was over, "
-            "and was neither terminated nor truncated; flag all who take part in a step that is over; policy "
-            f"{policy!r} acted for it"
-        )
-
-    def _unseen(self, row: int, rows: FoldedRows) -> AgentsError:
-        """Say who was cut off and is not in `last`: only native environments can do so."""
-        agent, copy, policy = self._whose(row, rows)
-        return AgentsError(
-            f"agent {agent!r} was truncated in environment copy {copy}, and last does not say what it "
-            "observed; name its copy and its place in its group there, with what it saw in that step; policy "
-            f"{policy!r} acted for it"
-        )
-
-    def _whose(self, row: int, rows: FoldedRows) -> tuple[str, int, str]:
-        """Return the agent, copy and policy of a row."""
-        streams = self._buffer.streams
-        number = int(streams.policy[streams.of(rows.slots, rows.steps)[row]])
-        copy, agent = divmod(int(rows.slots[row]), len(self._agents))
-        return self._agents[agent], copy, self._policies.fit.name(number)
 
     def _reset(self) -> MultiAgentStep:
         """Start an episode in every environment."""
@@ -384,10 +324,7 @@ class MultiAgentRunner:
     ) -> Fragment:
         buffer, fit = self._buffer, self._policies.fit
         found = buffer.fold()
-        if len(found.rows.forgotten):
-            raise self._forgotten(int(found.rows.forgotten[0]), found.rows)
-        if len(unseen := found.unseen()):
-            raise self._unseen(int(unseen[0]), found.rows)
+        require_ends(found, buffer.streams, self._agents, fit)
         by_agents, by_copies = self._totals.add(buffer.planes)
         episodes = agent_episodes(by_agents, buffer.streams, buffer.planes, num_episodes_E, self._first)
         stacks = fit.stacks_of(episodes.policy)
@@ -399,7 +336,7 @@ class MultiAgentRunner:
                 part,
                 step,
                 chosen_episodes(episodes, stacks == index) if len(found.parts) > 1 else episodes,
-                version=self._version or 0,
+                version=self._weights.version or 0,
                 first_environment=self._first,
                 record_action_parameters=self._settings.record_action_parameters,
             )
@@ -414,14 +351,7 @@ class MultiAgentRunner:
         )
         return joined(parts, by_copies, statistics)
 
-    def _actor(self, stack: ActingStack, fit: PolicyFit, index: int) -> StackActor:
-        """Let a stack act for the agents that it fits. Raises ValueError where there are none."""
-        groups = {number: group for number, group in enumerate(self._slots.groups) if fit.fits(index, number)}
-        if not groups:
-            raise ValueError(
-                f"the policies of stack {stack.name!r} fit no agent: {fit.why_not(index)}; leave them out, "
-                "or make them from the spaces of an agent"
-            )
+    def _actor(self, stack: ActingStack, groups: Mapping[int, AgentGroup]) -> StackActor:
         return StackActor(
             stack,
             groups,
@@ -429,23 +359,6 @@ class MultiAgentRunner:
             drawn_by=(self._seed, self._first),
             incarnation=self._running.incarnation,
         )
-
-
-class _ActionArrays:
-    """What all agents do, for each group {leaf path: [E, G, ...]}, and the same memory as [E * G, ...]."""
-
-    def __init__(self, vector: MultiAgentVector) -> None:
-        self.columns: list[dict[str, NDArray[Any]]] = [
-            {
-                path: np.zeros((vector.num_envs, len(group.slots), *leaf_shape(leaf)), leaf_dtype(leaf))
-                for path, leaf in leaves(space_from_gymnasium(group.action_space)).items()
-            }
-            for group in vector.groups
-        ]
-        self.flat = [
-            {path: column.reshape(-1, *column.shape[2:]) for path, column in columns.items()}
-            for columns in self.columns
-        ]
 
 
 def _copies(columns: Columns) -> dict[str, NDArray[Any]]:
