@@ -36,7 +36,7 @@ from outrider.learner.training.impala_settings import IMPALASettings
 from outrider.rlmodule import ModuleSettings, PolicyRecipe
 from outrider.transport import FragmentReference, LocalFragment
 from outrider.transport.ray_references import RayFragment, RayWeights
-from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams
+from outrider.wire import BoxSpace, DiscreteSpace, EpisodeStatistics, Fragment, Streams, take_streams
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 DEADLINE_S = 60.0
@@ -260,6 +260,16 @@ def test_a_fragment_that_went_with_its_node_is_left_out_and_counted_and_ranks_li
     assert rank_processes() == processes
     assert fresh.publish().version == 1
     assert "too few of its fragments are left" in caplog.text
+
+
+def test_an_update_of_fewer_streams_than_learners_is_left_out_and_counted(fresh: RayLearnerGroup) -> None:
+    """As where a runner was lost, and the others delivered: the run goes on."""
+    before = fresh.statistics()
+    (held, *_) = update_input(0)
+    one = LocalFragment(take_streams(held, 0, 1))
+    assert fresh.update([one]) == {}
+    assert fresh.statistics() == replace(before, num_lost_rows=before.num_lost_rows + one.summary.num_rows)
+    learn(fresh, [1])
 
 
 def test_ranks_that_die_while_fragments_are_looked_for_are_made_anew(

@@ -57,8 +57,8 @@ class RayLearnerGroup:
         Fragments that were lost with their node are left out and counted. Returns nothing, after no
         training, where too few are left to go round.
         """
-        held = [put_fragment(fragment) for fragment in fragments]
-        while True:
+        held = self._enough([put_fragment(fragment) for fragment in fragments])
+        while held:
             try:
                 metrics, self._weights = self._update(held)
             except (LostRankError, LostObjectError) as error:
@@ -67,8 +67,7 @@ class RayLearnerGroup:
                 self._recovery.learned(self._weights.version)
                 self._take_snapshot()
                 return metrics
-            if not held:
-                return {}
+        return {}
 
     @property
     def num_ranks(self) -> int:
@@ -138,12 +137,17 @@ class RayLearnerGroup:
         except LostRankError as lost:
             self._go_back(lost)
             there = self._until_done(lambda: self._ranks.still_there(held))
-        num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
-        if sum(each.summary.num_streams for each in there) < num_needed:
-            _LOGGER.warning("this update is left out: too few of its fragments are left")
-            there = []
         self._recovery.num_lost_rows += self._lost.count(held, there)
-        return there
+        return self._enough(there)
+
+    def _enough(self, held: list[RayFragment]) -> list[RayFragment]:
+        """Return the fragments, or none, which are then lost, where they do not go round."""
+        num_needed = self._ranks.sharing.min_num_streams(self._ranks.num_ranks)
+        if sum(each.summary.num_streams for each in held) >= num_needed:
+            return held
+        _LOGGER.warning("this update is left out: too few of its fragments are left")
+        self._recovery.num_lost_rows += self._lost.count(held, [])
+        return []
 
     def _update(self, held: Sequence[RayFragment]) -> tuple[dict[str, float], RayWeights]:
         """Train once. Raises LostObjectError where no rank could begin, because fragments are gone."""
