@@ -242,6 +242,32 @@ def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
     ) in stage.printed
 
 
+def test_a_runner_that_is_started_anew_connects_and_does_not_reconnect(stage: Stage) -> None:
+    stage.run(
+        lambda: stage.processes[0].tell("connected"),
+        lambda: stage.processes[0].tell("connected"),
+        lambda: stage.processes[0].end(KILLED),
+        lambda: stage.pass_time(10.0),
+        lambda: stage.processes[-1].tell("connected"),
+        lambda: stage.pass_time(10.0),
+        stage.signal,
+        stage.signal,
+    )
+    assert "reconnects: 1, restarts: 1" in [line for line in stage.printed if "steps/s" in line][-1]
+
+
+def test_a_runner_that_is_drained_before_it_has_dialled_ends_without_a_word(stage: Stage) -> None:
+    stage.run(
+        lambda: None,
+        stage.signal,
+        lambda: [process.end(0) for process in stage.processes],
+    )
+    assert stage.printed[-2:] == [
+        "outrider-farm: finishing what the gateway has asked for; one more signal stops at once\n",
+        "outrider-farm: drained\n",
+    ]
+
+
 def test_runners_that_wait_because_the_run_takes_no_more_are_said_to(stage: Stage) -> None:
     stage.run(
         lambda: [process.tell("connected") for process in stage.processes],

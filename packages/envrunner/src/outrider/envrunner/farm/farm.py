@@ -131,7 +131,7 @@ class Farm:
         member.process = self._start_process(replace(self._orders, name=name, events=theirs), output)
         os.close(theirs)
         os.close(output)
-        member.events, member.lines, member.ended = events, lines, None
+        member.events, member.lines, member.ended, member.num_connections = events, lines, None, 0
         for descriptor in (events, lines):
             os.set_blocking(descriptor, False)
             self._selector.register(descriptor, selectors.EVENT_READ, member)
@@ -218,7 +218,8 @@ class Farm:
             )
             ended = Ended(Ending.FAILED, f"its process {how}")
         if self._stopping_since is not None:
-            if ended.ending is Ending.FAILED and not self._is_killing:
+            # One that was drained before it had dialled ends without a word.
+            if ended.ending is Ending.FAILED and code and not self._is_killing:
                 self._log.say("ended", ended.sentence, level="warning", runner=member.index)
             return
         is_hopeless = ended.ending is Ending.FAILED and not was_killed and not self._was_connected
