@@ -101,6 +101,24 @@ def test_a_function_takes_over_the_mapping() -> None:
         assert result["policies/0/num_episodes"]
 
 
+def test_a_function_that_was_set_and_cannot_be_found_again_is_missed_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = config()
+    with changed.build() as algorithm:
+        algorithm.save(tmp_path / "before")
+        algorithm.set_policy_mapping_fn(lambda agent, episode: "1")
+        algorithm.save(tmp_path / "after")
+    for path in ("before", "after"):
+        assert not caplog.messages
+        Algorithm.from_checkpoint(tmp_path / path, config=changed).stop()
+    (sentence,) = caplog.messages
+    assert "<lambda>" in sentence
+    assert (
+        "the configuration's policy_mapping_fn acts instead; set_policy_mapping_fn gives it back" in sentence
+    )
+
+
 def test_recurrent_policies_come_and_go_as_well() -> None:
     with config().rl_module(use_lstm=True, lstm_cell_size=4).build() as algorithm:
         algorithm.train()

@@ -56,6 +56,17 @@ def test_a_run_ends_with_a_checkpoint_and_an_evaluation(
     assert [line["iteration"] for line in directory.progress()] == [1, 2]
 
 
+class Half:
+    def on_train_result(self, algorithm: Any, result: Mapping[str, Any]) -> None: ...
+
+
+def test_a_callback_without_all_methods_is_refused_before_the_run(
+    make_algorithm: MakeAlgorithm, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"Half .* lacks one of the methods on_train_result, on_check"):
+        run(make_algorithm(config(iterations=1)), tmp_path / "refused", Half())
+
+
 def test_checkpoints_are_written_on_the_way_and_the_oldest_deleted(
     make_algorithm: MakeAlgorithm, tmp_path: Path
 ) -> None:

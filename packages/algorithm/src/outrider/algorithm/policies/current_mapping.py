@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from outrider.envrunner.policies.policy_mapping import Episode, PolicyMapping
 
 MappingFunction = Callable[..., str]
+log = logging.getLogger(__name__)
 
 
 class CurrentMapping:
@@ -28,6 +30,7 @@ class CurrentMapping:
     ) -> None:
         """`numbers` of policies by name is looked into for every episode."""
         self.agents, self._numbers = agents, numbers
+        self._first = chosen
         self.set(chosen)
 
     def set(
@@ -84,7 +87,7 @@ class CurrentMapping:
         """Return plain values, for a checkpoint."""
         if isinstance(self._chosen, Matchups):
             return {"matchups": self._chosen.to_message()}
-        return {"function": to_json(self._chosen)}
+        return {"function": to_json(self._chosen), "was_set": self._chosen is not self._first}
 
 
 def recorded_choice(
@@ -92,11 +95,18 @@ def recorded_choice(
 ) -> MappingFunction | Matchups:
     """Read what `CurrentMapping.get_state` returned.
 
-    A function that is part of no module could not be recorded; then it is that of the settings.
+    A function that is part of no module could not be recorded; then it is that of the settings, and the log
+    says so where another one had been set.
     """
     if "matchups" in state:
         return Matchups.from_message(state["matchups"])
     if state["function"][FUNCTION] is None:
+        if state.get("was_set"):
+            log.warning(
+                "%s said who acts for whom and is part of no module that could be imported again: the "
+                "configuration's policy_mapping_fn acts instead; set_policy_mapping_fn gives it back",
+                state["function"]["was"],
+            )
         return of_settings
     chosen: MappingFunction = convert(state["function"], MappingFunction)
     return chosen

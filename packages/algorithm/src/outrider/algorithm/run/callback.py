@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from outrider.algorithm.algorithm import Algorithm
 
 
+@runtime_checkable
 class Callback(Protocol):
     """Told about a run, in the main thread, between iterations.
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from outrider.algorithm.run.callback import Callback
 from outrider.algorithm.run.interruption import Interruption
 from outrider.algorithm.settings.stopping import NUM_LOOK_EPISODES, StopRule
 from outrider.envrunner import WaitInterruptedError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.run.callback import Callback
     from outrider.algorithm.saved.run_directory import RunDirectory
 
 
@@ -38,7 +38,16 @@ class TrainingRun:
     def __init__(
         self, algorithm: Algorithm, directory: RunDirectory, *, callbacks: Sequence[Callback] = ()
     ) -> None:
-        """`callbacks` are called in order, after the progress was written."""
+        """`callbacks` are called in order, after the progress was written.
+
+        Raises ValueError for one that lacks a method, which the run would else miss when it is over.
+        """
+        for callback in callbacks:
+            if not isinstance(callback, Callback):
+                raise ValueError(
+                    f"callback {callback!r} lacks one of the methods on_train_result, on_checkpoint and "
+                    "on_stop; write all three, empty where there is nothing to do"
+                )
         self._algorithm = algorithm
         self._directory = directory
         self._callbacks = callbacks
