@@ -13,6 +13,8 @@ import pytest
 from outrider.envrunner import EnvRunnerSettings, PoolStatistics, RunnerFleet, RunnersLostError
 from outrider.testing.fake_runners import FakeRunners
 from outrider.testing.numbered_runner import NumberedRunner, numbered_weights, sampled_by
+from outrider.transport import LocalFragment
+from outrider.wire import Fragment
 
 
 class Fleet:
@@ -289,3 +291,19 @@ def test_closing_ends_the_runners_whatever_they_are_at() -> None:
     made.fleet.close()
     made.fleet.close()
     assert made.remote.is_closed
+
+
+def test_a_fragment_that_went_with_its_node_does_not_keep_the_others_out_of_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, load = Fleet(sample_ahead=True), LocalFragment.load
+    made.sample()
+
+    def load_of_a_lost_node(fragment: LocalFragment) -> Fragment:
+        loaded = load(fragment)
+        if loaded.rewards[0] == 1:  # of runner 1
+            raise ConnectionError("a fragment is gone from Ray's object store")
+        return loaded
+
+    monkeypatch.setattr(LocalFragment, "load", load_of_a_lost_node)
+    assert [each["runner"] for each in made.fleet.get_state()["fragments"]] == [0]

@@ -21,6 +21,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from outrider.envrunner.fleet.casting import Casting
 from outrider.envrunner.fleet.pool import PoolStatistics, WaitInterruptedError, as_array, check_num_states
 from outrider.envrunner.fleet.remote_runners import RemoteRunners
@@ -104,8 +107,9 @@ class RunnerFleet:
             "incarnations": self._roster.incarnations,
             "runners": [self._state_of(index) for index in range(self._remote.num_runners)],
             "fragments": [
-                {"runner": index, "fragment": as_array(encode_fragment(fragment.load()))}
+                {"runner": index, "fragment": message}
                 for index, fragment in self._arrived
+                if (message := _message_of(fragment)) is not None
             ],
         }
 
@@ -234,3 +238,12 @@ class RunnerFleet:
             self._remote.set_state(index, state, self._settings.runner_start_timeout_s)
         except (ConnectionError, TimeoutError) as error:
             self._roster.lose(index, f"its state could not be restored, and it starts afresh: {error}")
+
+
+def _message_of(fragment: FragmentReference) -> NDArray[np.uint8] | None:
+    """Return a fragment as checkpoints take it, or None where it went with its node: learners count that."""
+    try:
+        return as_array(encode_fragment(fragment.load()))
+    except (ConnectionError, TimeoutError) as error:
+        _LOGGER.warning("a checkpoint goes without %d rows: %s", fragment.summary.num_rows, error)
+        return None

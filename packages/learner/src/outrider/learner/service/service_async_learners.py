@@ -80,7 +80,7 @@ class ServiceAsyncLearnerGroup:
         for fragment in fragments:
             try:
                 self._backlog.append(fragment_pieces(fragment))
-            except ConnectionError:
+            except (ConnectionError, TimeoutError):
                 self._session.recovery.num_lost_rows += fragment.summary.num_rows
         self._send()
 

@@ -112,6 +112,6 @@ class ServiceLearnerGroup:
     def _pieces_of(self, fragment: FragmentReference) -> Pieces:
         try:
             return fragment_pieces(fragment)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             self._session.recovery.num_lost_rows += fragment.summary.num_rows
             return ()

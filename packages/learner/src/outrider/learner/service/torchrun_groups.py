@@ -8,6 +8,7 @@ Rank 0 listens, trains, and publishes; a rank that dies ends the service, and to
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -37,6 +38,8 @@ from outrider.learner.service.torchrun_policies import TorchrunChanges, Torchrun
 from outrider.learner.service.torchrun_policy_rank import PolicyRank
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Fragment, encode_fragment, take_streams
+
+_LOGGER = logging.getLogger("outrider.learner.service")
 
 
 class TorchrunGroups:
@@ -99,15 +102,21 @@ class TorchrunLearnerGroup:
     def __init__(self, link: Link, learner: Learner) -> None:
         self._link = link
         self._learner = learner
+        self._num_lost_rows = 0
 
     def update(self, fragments: Sequence[FragmentReference]) -> dict[str, float]:
+        """Train; fewer streams than ranks, as where a runner was lost, are left out and counted."""
+        if sum(each.summary.num_streams for each in fragments) < self._link.num_ranks:
+            _LOGGER.warning("this update is left out: too few of its fragments came")
+            self._num_lost_rows += sum(each.summary.num_rows for each in fragments)
+            return {}
         return self._learner.update(_deal(self._link, "update", fragments))
 
     def publish(self) -> WeightsReference:
         return LocalWeights(self._learner.publish())
 
     def statistics(self) -> LearnerGroupStatistics:
-        return LearnerGroupStatistics()
+        return LearnerGroupStatistics(num_lost_rows=self._num_lost_rows)
 
     def get_state(self) -> StateTree:
         return _join_states(self._link, self._learner.get_state())
