@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from outrider.envrunner.policies.acting_policy import ActingPolicy
 from outrider.envrunner.policies.batch_sizes import BatchSizes
-from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights, WeightsStack
+from outrider.wire import ActionHead, Columns, Space, Weights, WeightsStack
 
 
 class SolePolicy:
@@ -27,39 +27,20 @@ class SolePolicy:
     ) -> None:
         """Take over the policy, which has the number `number`; `name` is that of the stack."""
         self._acting = acting
-        self._name = name
+        self.name = name
+        self.observation_space = observation_space
+        self.action_heads = action_heads
+        self.state_spec = acting.state_spec
         self._number = number
-        self._observation_space = observation_space
-        self._action_heads = action_heads
         self._version: int | None = None
         self._has_weights = False
         self._sizes = BatchSizes()
         self._padded: dict[int, tuple[Columns, Columns]] = {}
 
-    @property
-    def name(self) -> str:
-        """Name of the stack."""
-        return self._name
-
-    @property
-    def observation_space(self) -> Space:
-        """What the policy sees."""
-        return self._observation_space
-
-    @property
-    def action_heads(self) -> tuple[ActionHead, ...]:
-        """How action parameters are read."""
-        return self._action_heads
-
-    @property
-    def state_spec(self) -> Mapping[str, TensorSpec]:
-        """Recurrent state by name, without the batch axis."""
-        return self._acting.state_spec
-
     def set_weights(self, weights: Weights) -> None:
         """Take over the policy's weights if they are newer. Raises ValueError where they do not fit."""
         for stack in weights.stacks:
-            if stack.name == self._name:
+            if stack.name == self.name:
                 self._take(weights, stack)
 
     def forget(self) -> None:
@@ -81,7 +62,7 @@ class SolePolicy:
         """Return action parameters [N, k] and the next recurrent state {name: [N, ...]}."""
         if not self._has_weights:
             raise ValueError(
-                f"policy number {self._number} of stack {self._name!r} has no weights; publish them first"
+                f"policy number {self._number} of stack {self.name!r} has no weights; publish them first"
             )
         num_rows = len(policy)
         size = self._sizes.at_least(num_rows)
@@ -109,7 +90,7 @@ class SolePolicy:
         version = int(stack.versions[place])
         if self._version is not None and version <= self._version:
             return
-        start = f"{self._name}/"
+        start = f"{self.name}/"
         tensors = {
             name.removeprefix(start): tensor[place]
             for name, tensor in weights.tensors.items()

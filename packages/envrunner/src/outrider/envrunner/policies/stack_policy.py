@@ -24,11 +24,8 @@ from outrider.envrunner.policies.onnx_policy import ONNX_DTYPES, WEIGHTS, open_s
 from outrider.envrunner.policies.row_chunks import RowChunks, row_chunks
 from outrider.envrunner.policies.stacked_weights import StackedWeights
 from outrider.wire import (
-    ActionHead,
     Columns,
     PolicyGraph,
-    Space,
-    TensorSpec,
     Weights,
     leaf_dtype,
     leaf_shape,
@@ -69,8 +66,10 @@ class StackPolicy:
             raise ValueError(
                 f"the policy graph of stack {name!r} acts for one policy; act with it through SolePolicy"
             )
-        self._graph = graph
-        self._name = name
+        self.name = name
+        self.observation_space = graph.observation_space
+        self.action_heads = graph.action_heads
+        self.state_spec = graph.state
         self._session = open_session(graph.model)
         self._weights = StackedWeights(
             name,
@@ -89,26 +88,6 @@ class StackPolicy:
         self._gathered: dict[str, NDArray[Any]] = {}
         self._gathered_places = np.zeros(0, np.intp)
         self._gathering = 0
-
-    @property
-    def name(self) -> str:
-        """Name of the stack."""
-        return self._name
-
-    @property
-    def observation_space(self) -> Space:
-        """What every policy sees."""
-        return self._graph.observation_space
-
-    @property
-    def action_heads(self) -> tuple[ActionHead, ...]:
-        """How action parameters are read."""
-        return self._graph.action_heads
-
-    @property
-    def state_spec(self) -> Mapping[str, TensorSpec]:
-        """Recurrent state by name, without the batch axis."""
-        return self._graph.state
 
     def set_weights(self, weights: Weights) -> None:
         """Take over weights that are newer. Raises ValueError where they do not fit."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from outrider.envrunner.policies.row_chunks import RowChunks, row_chunks
 from outrider.envrunner.policies.stacked_weights import StackedWeights
 from outrider.envrunner.policies.torch_policy import TorchRecipe, TorchStack
-from outrider.wire import ActionHead, Columns, Space, TensorSpec, Weights
+from outrider.wire import Columns, Weights
 
 
 class TorchStackPolicy:
@@ -22,32 +22,15 @@ class TorchStackPolicy:
 
     def __init__(self, recipe: TorchRecipe, name: str) -> None:
         """Make the stack called `name`. Raises ImportError where torch or outrider-rlmodule is missing."""
-        self._name = name
         self._stack = TorchStack(recipe)
+        self.name = name
+        self.observation_space = self._stack.observation_space
+        self.action_heads = self._stack.action_heads
+        self.state_spec = self._stack.state_spec
         forms = {key: (tensor.shape[1:], tensor.dtype) for key, tensor in self._stack.tensors.items()}
         self._weights = StackedWeights(name, self._stack.fingerprint, forms)
         self._gathered: dict[str, NDArray[Any]] = {}
         self._gathered_places = np.zeros(0, np.intp)
-
-    @property
-    def name(self) -> str:
-        """Name of the stack."""
-        return self._name
-
-    @property
-    def observation_space(self) -> Space:
-        """What every policy sees."""
-        return self._stack.observation_space
-
-    @property
-    def action_heads(self) -> tuple[ActionHead, ...]:
-        """How action parameters are read."""
-        return self._stack.action_heads
-
-    @property
-    def state_spec(self) -> Mapping[str, TensorSpec]:
-        """Recurrent state by name, without the batch axis."""
-        return self._stack.state_spec
 
     def set_weights(self, weights: Weights) -> None:
         """Take over weights that are newer. Raises ValueError where they do not fit."""
