@@ -189,7 +189,9 @@ def test_policies_come_and_go_as_in_one_process_and_a_killed_rank_takes_back_onl
         assert pair.publish().version == weights.version + 2
 
 
-def test_weights_that_went_with_their_node_are_asked_for_again_and_who_is_gone_is_named() -> None:
+def test_weights_that_went_with_their_node_are_asked_for_again_and_who_is_gone_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     @ray.remote(num_cpus=0)
     def gone() -> None:
         raise ObjectLostError("ab" * 28, None, "")
@@ -199,6 +201,10 @@ def test_weights_that_went_with_their_node_are_asked_for_again_and_who_is_gone_i
         weights, version = group._published()
         joined = group.joined_weights([weights[0], gone.remote()], version).load()
         assert_close(dict(joined.tensors), dict(pair.publish().load().tensors))
+        with monkeypatch.context() as patched:
+            patched.setattr(group, "_published", lambda: ([weights[0], gone.remote()], version))
+            with pytest.raises(LostRankError, match=r"is gone with the node that held it again$"):
+                group.joined_weights([weights[0], gone.remote()], version)
         ray.kill(group._actors[1])
         with pytest.raises(LostRankError) as caught:
             group.joined_weights([weights[0], gone.remote()], version)
