@@ -51,6 +51,19 @@ def test_a_loss_that_is_not_finite_changes_neither_weights_nor_the_optimizer(lab
     assert same(before["optimizer"], after["optimizer"])
 
 
+def test_what_overflows_although_the_rows_are_finite_is_said_when_it_begins(
+    lab: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = lab.policy()
+    learner = PPOLearner(policy, replace(ONE_STEP, num_epochs=3), seed=0)
+    for _ in range(2):
+        learner.update([bad_fragment(lab, policy)])
+    (sentence,) = caplog.messages
+    assert sentence.startswith(
+        "gradient steps are skipped because value loss became inf: lower lr, set grad_clip"
+    )
+
+
 def test_a_gradient_that_is_not_finite_is_skipped_although_the_loss_is_finite(
     lab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

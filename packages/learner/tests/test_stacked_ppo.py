@@ -231,6 +231,19 @@ def test_a_policy_whose_rows_are_not_finite_is_skipped_and_no_other(lab: Any, co
     assert metrics["skipped_steps"].tolist() == [0, 0, 0, 0, metrics["num_steps"][4], 0]
 
 
+def test_a_policy_whose_loss_overflows_is_named_when_that_begins(
+    lab: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    stacked, given_ = learner(range(6)), fragments(lab)
+    given_[4].rewards[:] = 1e30
+    for _ in range(2):
+        stacked.update(given_)
+    (sentence,) = caplog.messages
+    assert sentence.startswith(
+        "gradient steps of policy number 4 are skipped because value loss became inf: "
+    )
+
+
 def test_too_many_skipped_steps_in_a_row_end_training_and_say_whose(lab: Any) -> None:
     stacked = learner(range(6), replace(SETTINGS, max_consecutive_skipped_steps=5))
     given_ = fragments(lab)

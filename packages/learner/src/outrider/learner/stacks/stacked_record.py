@@ -1,5 +1,6 @@
 """Takes down what the gradient steps of a block measure. Axes: B policies, K statistics."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from outrider.learner.metrics import STEP_STATISTICS
 from outrider.learner.training.non_finite import TrainingDivergedError, first_bad
 
+_LOGGER = logging.getLogger("outrider.learner")
 _KL = STEP_STATISTICS.index("mean_kl")
 
 
@@ -25,9 +27,11 @@ class StackedRecord:
     ) -> None:
         """Steps in a row that were skipped before; more than `limit` raise TrainingDivergedError.
 
-        `cause` says what was bad in the rows, and the cure; None where nothing was.
+        `cause` says what was bad in the rows, and the cure; None where nothing was. Then the log says which
+        policy's steps begin to be skipped, one in an update.
         """
         self._numbers, self._limit, self._cause = numbers, limit, cause
+        self._is_said = cause is not None
         self.skipped_in_a_row_B = skipped_in_a_row_B.copy()
         self.num_taken_B = np.zeros(num_policies, np.int64)
         """Steps that were taken."""
@@ -84,6 +88,14 @@ class StackedRecord:
     def _check(
         self, bad_B: NDArray[np.bool_], in_a_row_B: NDArray[np.int64], statistics_BK: NDArray[np.float32]
     ) -> None:
+        (new,) = (bad_B & (in_a_row_B == 1)).nonzero()
+        if len(new) and not self._is_said:
+            self._is_said = True
+            _LOGGER.warning(
+                "gradient steps of policy number %d are skipped because %s",
+                self._numbers[new[0]],
+                first_bad(statistics_BK[new[0]].tolist()),
+            )
         worst = int(np.where(bad_B, in_a_row_B, 0).argmax())
         if in_a_row_B[worst] > self._limit:
             raise TrainingDivergedError(

@@ -1,11 +1,14 @@
 """Gradient steps whose loss or gradient is not finite: counted, and stopped when they do not end."""
 
+import logging
 import math
 
 from torch import Tensor
 
 from outrider.learner.learner import StateTree
 from outrider.learner.metrics import STEP_STATISTICS
+
+_LOGGER = logging.getLogger("outrider.learner")
 
 
 class TrainingDivergedError(RuntimeError):
@@ -23,10 +26,10 @@ class SkippedSteps:
     def count(self, statistics: Tensor, *, cause: str | None, update: int) -> int:
         """Count the skipped steps among `statistics` [steps, len(STEP_STATISTICS)], on the CPU.
 
-        `cause` names what was bad before the first of them, and the cure. Raises TrainingDivergedError
-        when the run of them exceeds its limit.
+        `cause` names what was bad before the first of them, and the cure; without one the log says what was
+        bad in it. Raises TrainingDivergedError when the run of them exceeds its limit.
         """
-        num_skipped = 0
+        num_skipped, is_said = 0, cause is not None
         for row in statistics.tolist():
             if all(map(math.isfinite, row)):
                 self.consecutive = 0
@@ -35,6 +38,9 @@ class SkippedSteps:
             self.consecutive += 1
             if self.consecutive == 1:
                 self.first_bad = f"at update {update}, {cause or first_bad(row)}"
+                if not is_said:
+                    is_said = True
+                    _LOGGER.warning("gradient steps are skipped because %s", first_bad(row))
             if self.consecutive > self.max_consecutive:
                 raise TrainingDivergedError(
                     f"{self.consecutive} gradient steps in a row were skipped; first, {self.first_bad}"
