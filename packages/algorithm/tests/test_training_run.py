@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -143,6 +144,25 @@ def test_a_second_interruption_stops_at_once(make_algorithm: MakeAlgorithm, tmp_
     with pytest.raises(KeyboardInterrupt):
         run(make_algorithm(), tmp_path / "run", Twice())
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_weights_that_went_with_their_node_cost_an_evaluation_and_not_the_run(
+    make_algorithm: MakeAlgorithm, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    algorithm = make_algorithm(config(iterations=1))
+    iterate = algorithm._loop.iterate
+
+    def lose_weights() -> Any:
+        iteration = iterate()
+        gone = Mock(version=1)
+        gone.load.side_effect = ConnectionError("version 1 of the weights is gone")
+        algorithm._loop._weights = gone
+        return iteration
+
+    algorithm._loop.iterate = lose_weights
+    outcome, _ = run(algorithm, tmp_path / "run")
+    assert outcome.evaluation is None
+    assert "an evaluation is left out: version 1 of the weights is gone" in caplog.text
 
 
 def test_progress_is_json_without_nan(make_algorithm: MakeAlgorithm, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from outrider.algorithm.policies.several_policies import PoliciesByName
 from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from outrider.algorithm.settings.setting_value import FunctionNotFoundError, to_json
 from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.weights_loading import LostWeightsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,7 +84,7 @@ class Algorithm:
         """
         settings = self.settings.evaluation
         return self._parts.evaluator.evaluate(
-            self._loop.weights.load(),
+            self._newest_weights(),
             num_episodes=settings.evaluation_duration if num_episodes is None else num_episodes,
             seed=settings.evaluation_seed if seed is None else seed,
             explore=explore,
@@ -123,7 +124,11 @@ class Algorithm:
         return PoliciesByName(self._named("policies"), self._newest_weights)
 
     def _newest_weights(self) -> Weights:
-        return self._loop.weights.load()
+        """Load them. Raises LostWeightsError where they went with the process or node that held them."""
+        try:
+            return self._loop.weights.load()
+        except (ConnectionError, TimeoutError) as error:
+            raise LostWeightsError(str(error)) from error
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         """Return metrics of all policies, each [P] in the order of `policies`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from outrider.algorithm.run.callback import Callback
 from outrider.algorithm.run.interruption import Interruption
 from outrider.algorithm.settings.stopping import NUM_LOOK_EPISODES, StopRule
 from outrider.envrunner import WaitInterruptedError
+from outrider.envrunner.policies.weights_loading import LostWeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.saved.run_directory import RunDirectory
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,9 +115,15 @@ class TrainingRun:
         return look is not None and self._stop.worth_evaluating(result, look)
 
     def _evaluate(self, num_episodes: int | None = None) -> dict[str, Any] | None:
-        """Return metrics, or None if Ctrl-C or SIGTERM came: an evaluation need not be finished."""
-        with suppress(KeyboardInterrupt), self._interruption.at_once():
-            return self._algorithm.evaluate(num_episodes)
+        """Return metrics, or None: an evaluation need not be finished where Ctrl-C or SIGTERM comes.
+
+        Nor where the newest weights went with their node; learners then go back, and have others.
+        """
+        try:
+            with suppress(KeyboardInterrupt), self._interruption.at_once():
+                return self._algorithm.evaluate(num_episodes)
+        except LostWeightsError as error:
+            _LOGGER.warning("an evaluation is left out: %s", error)
         return None
 
     def _checkpoint_if_due(self) -> None:
