@@ -281,6 +281,11 @@ def test_a_copy_that_fails_after_its_episode_loses_nothing() -> None:
     assert evaluated(2, num_episodes=2, fails_at=2).returns.tolist() == [3.0, 4.0]
 
 
+def test_no_episodes_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_episodes is 0; it must be at least 1"):
+        evaluated(2, num_episodes=0)
+
+
 def test_an_environment_that_fails_again_and_again_ends_the_evaluation() -> None:
     with pytest.raises(EnvironmentsFailedError):
         evaluated(1, num_episodes=3, fails_at=2, fails_again=True)

@@ -52,6 +52,8 @@ def evaluate_agents(
     they are taken, from `seed`. An episode of 30,000 steps is cut and counted with a warning.
     `on_step` is called after each step with the number of episodes that have ended.
     """
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes is {num_episodes}; it must be at least 1")
     num_envs = min(num_envs, num_episodes)
     restarts = Restarts(max_env_restarts)
     first = seed
