@@ -5,19 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from learner_process import COMMAND, Service, running, running_two_ranks
 from outrider.learner import (
     APPOSettings,
     IMPALASettings,
@@ -49,74 +50,10 @@ TRAINING = {
 }
 
 
-class Service:
-    """A process, or several, that listens on a port of its own, also when it is started again."""
-
-    def __init__(
-        self, *flags: str, address: str = "127.0.0.1:0", launcher: Sequence[str] = (sys.executable, "-m")
-    ) -> None:
-        self._flags = flags
-        self._launcher = launcher
-        self.address = address
-        self.lines: list[str] = []
-        self.start()
-
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        command = [
-            *self._launcher,
-            "outrider.learner.service.learner_command",
-            "--listen",
-            self.address,
-            *self._flags,
-        ]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-        there = threading.Event()
-        threading.Thread(target=self._read, args=(self.process, there), daemon=True).start()
-        assert there.wait(DEADLINE_S)
-        assert self.process.poll() is None, "".join(self.lines)
-
-    def stop(self) -> int:
-        """Tell the service alone, as supervisors do, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.wait()
-
-    def signal(self, number: int) -> None:
-        """Send it to all processes of the service."""
-        os.killpg(self.process.pid, number)
-
-    def wait(self) -> int:
-        return self.process.wait(DEADLINE_S)
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            self.signal(signal.SIGKILL)
-            self.wait()
-
-    def _read(self, process: subprocess.Popen[str], there: threading.Event) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self.lines.append(line)
-            if "listens at" in line:
-                self.address = line.partition("listens at ")[2].partition(",")[0]
-                there.set()
-        process.stdout.close()
-        there.set()
-
-
 @pytest.fixture(scope="module")
 def start() -> Iterator[Callable[..., Service]]:
-    services: list[Service] = []
-
-    def started(*arguments: Any, **named: Any) -> Service:
-        services.append(Service(*arguments, **named))
-        return services[-1]
-
-    yield started
-    for service in services:
-        service.kill()
+    with ExitStack() as services:
+        yield lambda *flags: services.enter_context(running(*flags))
 
 
 @pytest.fixture(scope="module")
@@ -336,12 +273,9 @@ def test_a_service_that_is_told_to_stop_finishes_hands_its_state_over_and_exits_
 
 
 @pytest.fixture(scope="module")
-def pair(start: Callable[..., Service]) -> Service:
-    """Two ranks under torchrun, which starts them again on the same port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    return start(address=address, launcher=(*launcher, "--max-restarts=3", "-m"))
+def pair() -> Iterator[Service]:
+    with running_two_ranks() as service:
+        yield service
 
 
 def test_two_ranks_under_torchrun_equal_one(pair: Service) -> None:
@@ -396,7 +330,7 @@ def test_probes_are_answered(alone: Service) -> None:
 
 
 def test_a_port_in_use_ends_in_a_sentence(alone: Service) -> None:
-    command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", alone.address]
+    command = [sys.executable, "-m", COMMAND, "--listen", alone.address]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
     assert ended.returncode == 2
     assert "Address already in use" in ended.stdout

@@ -4,82 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from learner_process import Service, running, running_two_ranks
 from outrider.algorithm import Algorithm, APPOConfig, PPOConfig
 
 DEADLINE_S = 120.0
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3", "-m")
 
 
-class Service:
-    """An `outrider-learner` with two ranks."""
-
-    def __init__(self, *flags: str, address: str = "127.0.0.1:0", launcher: Sequence[str] = ()) -> None:
-        command = [sys.executable, "-m", *launcher, "outrider.learner.service.learner_command"]
-        self.process = subprocess.Popen(
-            [*command, "--listen", address, *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if "listens at " in line:
-                self.address = line.partition("listens at ")[2].partition(",")[0]
-                return
-        raise AssertionError(f"it ended with {self.process.wait()}")
-
-    def ranks(self, title: bytes, generation: int) -> list[int]:
-        """Return its descendants of that generation whose title is like this."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                process = ancestor = int(folder.name)
-                for _ in range(generation):
-                    ancestor = parent(ancestor)
-                if ancestor == self.process.pid and title in (folder / "cmdline").read_bytes():
-                    found.append(process)
-        return sorted(found)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=DEADLINE_S)
-        return self.process.returncode
+def ranks(service: Service, title: bytes, generation: int) -> list[int]:
+    """Return descendants of a service of that generation whose title is like this."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            process = ancestor = int(folder.name)
+            for _ in range(generation):
+                ancestor = parent(ancestor)
+            if ancestor == service.process.pid and title in (folder / "cmdline").read_bytes():
+                found.append(process)
+    return sorted(found)
 
 
 def parent(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-@contextmanager
-def service(*flags: str, **named: Any) -> Iterator[Service]:
-    made = Service(*flags, **named)
-    try:
-        yield made
-    finally:
-        if made.process.poll() is None:
-            os.killpg(made.process.pid, signal.SIGKILL)
-            made.process.communicate(timeout=DEADLINE_S)
-
-
 @pytest.fixture(scope="module")
 def torchrun() -> Iterator[Service]:
-    """Two ranks that torchrun starts again on the same port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with service(address=address, launcher=TORCHRUN) as made:
+    with running_two_ranks() as made:
         yield made
 
 
@@ -102,15 +61,15 @@ def train_until(algorithm: Algorithm, num_updates: int, num_restarts: int) -> di
 
 
 def test_a_run_goes_on_where_a_rank_on_ray_is_killed() -> None:
-    with service("--num-learners", "2") as made:
+    with running("--num-learners", "2") as made:
         config = small(APPOConfig(), made.address).training(min_time_s_per_iteration=0)
         config.env_runners(num_env_runners=1, env_runner_backend="process")
         with config.build() as algorithm:
             before = train_until(algorithm, 5, 0)
-            os.kill(made.ranks(b"ray::RankActor", 2)[-1], signal.SIGKILL)
+            os.kill(ranks(made, b"ray::RankActor", 2)[-1], signal.SIGKILL)
             after = train_until(algorithm, before["num_updates"] + 10, 1)
             assert (after["num_learner_restarts"], after["num_policies"]) == (1, 3)
-            assert len(made.ranks(b"ray::RankActor", 2)) == 2
+            assert len(ranks(made, b"ray::RankActor", 2)) == 2
         assert made.stop() == 0
 
 
@@ -141,6 +100,6 @@ def test_a_run_goes_on_where_a_rank_under_torchrun_is_killed(torchrun: Service) 
     config.env_runners(num_env_runners=1, env_runner_backend="process")
     with config.build() as algorithm:
         before = train_until(algorithm, 5, 0)
-        os.kill(torchrun.ranks(b"learner_command", 1)[-1], signal.SIGKILL)
+        os.kill(ranks(torchrun, b"learner_command", 1)[-1], signal.SIGKILL)
         after = train_until(algorithm, before["num_updates"] + 10, 1)
     assert (after["num_learner_restarts"], after["num_policies"]) == (1, 3)

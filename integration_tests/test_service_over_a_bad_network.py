@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from learner_process import running
 from outrider.algorithm import Algorithm, APPOConfig, PPOConfig
 from outrider.testing.chaos_proxy import ChaosProxy
 
@@ -23,14 +22,8 @@ BETWEEN_SNAPSHOTS = 2
 @pytest.fixture(scope="module")
 def service() -> Iterator[str]:
     """Run an `outrider-learner` and return its address."""
-    command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        listens = next(line for line in process.stdout if "listens at " in line)
-        # What it says later must not fill the pipe.
-        threading.Thread(target=process.stdout.read, daemon=True).start()
-        yield listens.partition("listens at ")[2].partition(",")[0]
-        process.kill()
+    with running() as made:
+        yield made.address
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,39 +10,17 @@ import numpy as np
 import pytest
 
 from compared_runs import train_until, weights_after
+from learner_process import Service, running
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PolicySpec, PPOConfig
 from outrider.algorithm.commands.cli import main
 
 DEADLINE_S = 120.0
 
 
-class Service:
-    """An `outrider-learner`; its port is chosen by the system once, and kept."""
-
-    def __init__(self) -> None:
-        self.address = "127.0.0.1:0"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "outrider.learner.service.learner_command", "--listen", self.address]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if "listens at " in line:
-                self.address = line.partition("listens at ")[2].partition(",")[0]
-                return
-        raise AssertionError(f"it ended with {self.process.wait()}")
-
-    def end(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-        self.process.communicate(timeout=DEADLINE_S)
-
-
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    made = Service()
-    yield made
-    made.end(signal.SIGKILL)
+    with running() as made:
+        yield made
 
 
 def small(config: Any, **learners: Any) -> Any:
@@ -80,7 +55,7 @@ def test_a_run_goes_on_when_its_service_is_killed_and_comes_back(service: Servic
     with config.build() as algorithm:
         for _ in range(5):
             before = algorithm.train()
-        service.end(signal.SIGKILL)
+        service.kill()
         service.start()
         after = algorithm.train()
         assert after["num_learner_restarts"] == 1
@@ -139,7 +114,7 @@ def test_policies_that_came_and_went_are_as_they_were_when_their_service_is_kill
     with config.build() as algorithm:
         change_policies(algorithm)
         before = weights_of_all(algorithm)
-        service.end(signal.SIGKILL)
+        service.kill()
         service.start()
         result = algorithm.train()
         after = weights_of_all(algorithm)

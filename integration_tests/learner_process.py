@@ -1,0 +1,89 @@
+"""`outrider-learner` as real processes, which tests end and start again on the same port."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+COMMAND = "outrider.learner.service.learner_command"
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3", "-m")
+_DEADLINE_S = 60.0
+
+
+class Service:
+    """A process, or several, that listens on a port of its own, also when it is started again."""
+
+    def __init__(self, *flags: str, address: str = "127.0.0.1:0", launcher: Sequence[str] = ()) -> None:
+        self._flags = flags
+        self._launcher = launcher
+        self.address = address
+        self.lines: list[str] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start, and wait until it listens."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *self._launcher, COMMAND, "--listen", self.address, *self._flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        there = threading.Event()
+        threading.Thread(target=self._read, args=(self.process, there), daemon=True).start()
+        if not there.wait(_DEADLINE_S) or self.process.poll() is not None:
+            self.kill()
+            raise AssertionError("".join(self.lines))
+
+    def stop(self) -> int:
+        """Tell the service alone, as supervisors do, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it to all processes of the service."""
+        os.killpg(self.process.pid, number)
+
+    def wait(self) -> int:
+        return self.process.wait(_DEADLINE_S)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.wait()
+
+    def _read(self, process: subprocess.Popen[str], there: threading.Event) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line)
+            if "listens at" in line:
+                self.address = line.partition("listens at ")[2].partition(",")[0]
+                there.set()
+        process.stdout.close()
+        there.set()
+
+
+@contextmanager
+def running(*flags: str, **named: Any) -> Iterator[Service]:
+    """Run a service until the block ends."""
+    service = Service(*flags, **named)
+    try:
+        yield service
+    finally:
+        service.kill()
+
+
+@contextmanager
+def running_two_ranks() -> Iterator[Service]:
+    """Run two ranks under torchrun, which starts them again on the same port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with running(address=address, launcher=TORCHRUN) as service:
+        yield service
