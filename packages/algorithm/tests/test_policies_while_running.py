@@ -104,7 +104,7 @@ def test_a_function_takes_over_the_mapping() -> None:
 def test_a_function_that_was_set_and_cannot_be_found_again_is_missed_aloud(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changed = config()
+    changed = config(policy_mapping_fn=lambda agent, episode: agent)
     with changed.build() as algorithm:
         algorithm.save(tmp_path / "before")
         algorithm.set_policy_mapping_fn(lambda agent, episode: "1")
