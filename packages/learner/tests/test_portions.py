@@ -136,3 +136,30 @@ def test_with_several_agents_a_portion_is_counted_in_steps_and_not_in_rows() -> 
     growing = portions(num_steps_per_fragment=10)
     assert not growing.add([Somewhere(num_rows=30)])  # three agents in each of ten steps
     assert [portion.num_rows for portion in growing.add([Somewhere(num_rows=0)])] == [30]
+
+
+def test_a_portion_of_which_nothing_is_left_makes_no_version_and_its_fragments_are_done_with() -> None:
+    waiting = portions(max_staleness=9)
+    first, lost, _ = waiting.add([Somewhere()] * 6)
+    assert waiting.cut_anew(lost, []) == []
+    last = waiting.dealt[1]
+    assert (waiting.dealt[0], last.version, last.staleness, last.num_taken) == (first, 1, {1: 2}, 4)
+    (newest,) = waiting.add([Somewhere(version=2)] * 2)
+    assert (newest.version, newest.staleness, newest.num_taken) == (2, {0: 2}, 2)
+
+
+def test_what_is_left_of_a_portion_that_none_took_in_comes_last() -> None:
+    waiting = portions(max_staleness=9)
+    lost, _ = waiting.add([Somewhere()] * 4)
+    assert waiting.cut_anew(lost, lost.fragments[:1]) == []
+    (again,) = waiting.add([Somewhere(version=1)])
+    assert (again.version, again.staleness) == (1, {1: 1, 0: 1})
+    assert [each.num_taken for each in waiting.dealt] == [3, 2]
+
+
+def test_portions_that_are_lost_one_after_the_other_are_all_counted() -> None:
+    waiting = portions(max_staleness=9)
+    for lost in waiting.add([Somewhere()] * 6):
+        waiting.cut_anew(lost, [])
+    (portion,) = waiting.add([Somewhere(), Somewhere()])
+    assert (portion.version, portion.num_taken, waiting.num_dealt) == (0, 8, 1)

@@ -29,7 +29,7 @@ from outrider.learner.plans.multi_agent_plan import MultiAgentPlan
 from outrider.learner.plans.rank_state import copied, for_all
 from outrider.learner.ray_groups.ray_learners import made_anew, recovery_from, statistics_of
 from outrider.learner.ray_groups.ray_ranks import Options, Plan, RayRanks, raise_cause, read_answer
-from outrider.learner.rows.portions import Portion, Portions
+from outrider.learner.rows.portions import Portion, Portions, is_same
 from outrider.transport import FragmentReference, WeightsReference
 from outrider.transport.ray_references import RayFragment, RayWeights, put_fragment
 
@@ -144,6 +144,8 @@ class RayAsyncLearnerGroup:
         """Let all ranks train by themselves, from the state that they have."""
         self._calls: dict[Any, tuple[int, Portion]] = {}
         """Answers of `put` that are under way: the rank of each, and what it was handed."""
+        self._lacking: list[tuple[LostObjectError, Portion]] = []
+        """Ranks that could not take a portion in, while other ranks' answers are under way."""
         self._asked: dict[Any, tuple[int, Any]] = {}
         """Reports under way: the rank of each, and the reference of its weights."""
         self._ask_next_s = [0.0] * self._ranks.num_ranks
@@ -160,13 +162,26 @@ class RayAsyncLearnerGroup:
             for rank, shards in enumerate(deal(_held(portion), sharing, num_ranks, max(portion.staleness))):
                 self._calls[self._ranks.call(rank, "put", *shards)] = (rank, portion)
 
-    def _deal_rest(self, portion: Portion, error: LostObjectError) -> None:
-        """Hand a rank what it can fetch of a portion, for which the others wait; raises LostRankError."""
+    def _deal_again(self, portion: Portion) -> None:
+        """Deal a portion again of which some is gone, once all ranks have said whether they took theirs in.
+
+        Where none did, what is left is cut and dealt anew. Otherwise those that lack it are handed the rest
+        of theirs, for which the others wait in a sum; raises LostRankError where nothing is left for one.
+        """
+        if any(is_same(each, portion) for _, each in self._calls.values()):
+            return
+        lacking = [error for error, each in self._lacking if is_same(each, portion)]
+        self._lacking = [(error, each) for error, each in self._lacking if not is_same(each, portion)]
         held, ranks = _held(portion), self._ranks
-        there = ranks.still_there(held, rank=error.rank)
-        rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, max(portion.staleness), error=error)
-        self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
-        self._calls[ranks.call(error.rank, "put", *rest)] = (error.rank, portion)
+        for error in lacking:
+            there = ranks.still_there(held, rank=error.rank)
+            if len(lacking) == ranks.num_ranks:
+                self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
+                self._deal(self._portions.cut_anew(portion, there))
+                return
+            rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, max(portion.staleness), error=error)
+            self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
+            self._calls[ranks.call(error.rank, "put", *rest)] = (error.rank, portion)
 
     def _ask(self) -> None:
         """Have a question under way to rank 0 at all times, and to the others now and then."""
@@ -180,7 +195,8 @@ class RayAsyncLearnerGroup:
     def _hear(self, timeout_s: float) -> bool:
         """Take one answer, if one comes in time; return whether one did."""
         self._ask()
-        ready, _ = ray.wait([*self._asked, *self._calls], num_returns=1, timeout=timeout_s)
+        # Answers of `put` first: of an update that a report counts, it is known then which it is.
+        ready, _ = ray.wait([*self._calls, *self._asked], num_returns=1, timeout=timeout_s)
         if not ready:
             return False
         try:
@@ -191,26 +207,30 @@ class RayAsyncLearnerGroup:
 
     def _read(self, ref: Any) -> None:  # noqa: ANN401 - a reference
         """Read an answer that is there. Raises LostRankError for the rank that is the cause."""
-        asked, called = self._asked.pop(ref, None), self._calls.pop(ref, None)
-        try:
-            if asked is None:
-                assert called is not None
-                read_answer(ref, called[0])
-                return
-            rank, weights = asked
-            answer = read_answer(ref, rank)
-        except LostObjectError as error:
-            assert called is not None, "fragments come with portions"
-            self._deal_rest(called[1], error)
+        if ref in self._calls:
+            rank, portion = self._calls.pop(ref)
+            try:
+                self._answer(ref, rank)
+            except LostObjectError as error:
+                self._lacking.append((error, portion))
+            self._deal_again(portion)
             return
-        except LostRankError as error:
-            others = {ref: other for ref, (other, _) in [*self._asked.items(), *self._calls.items()]}
-            raise_cause(error, others)
+        rank, weights = self._asked.pop(ref)
+        answer = self._answer(ref, rank)
         if rank:
             self._ask_next_s[rank] = time.monotonic() + _OTHERS_EVERY_S
             self._others.add(answer)
         else:
             self._take_in(answer, weights)
+
+    def _answer(self, ref: Any, rank: int) -> Answer:  # noqa: ANN401 - a reference
+        """Return what a rank answered. Raises as `_read` does, and LostObjectError."""
+        try:
+            answer: Answer = read_answer(ref, rank)
+        except LostRankError as error:
+            others = {ref: other for ref, (other, _) in [*self._asked.items(), *self._calls.items()]}
+            raise_cause(error, others)
+        return answer
 
     def _take_in(self, answer: Mapping[str, Any], weights: Any) -> None:  # noqa: ANN401 - a reference
         """Read what rank 0 learned; of no update, only how much of what was put waits no longer."""

@@ -10,7 +10,7 @@ ranks of a group train on the same portions without asking each other.
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from outrider.transport import FragmentReference
 
@@ -27,6 +27,11 @@ class Portion:
     """Number of fragments by how many versions older than `version` they are."""
     num_taken: int
     """Its fragments, and those that were thrown away or lost since the portion before."""
+
+
+def is_same(one: Portion, other: Portion) -> bool:
+    """Return whether these are one portion, which may have become of another version meanwhile."""
+    return one.fragments is other.fragments
 
 
 class Portions:
@@ -118,6 +123,24 @@ class Portions:
         """Note that so many of those which `restart` returned are gone and will not be added."""
         self._num_taken += num_fragments
 
+    def cut_anew(self, portion: Portion, there: Sequence[FragmentReference]) -> list[Portion]:
+        """Take back a dealt portion that none trains on; add, as `add` does, what is still there of it.
+
+        Those that were dealt after it come a version earlier.
+        """
+        before: list[Portion] = []
+        while not is_same(self._dealt[0], portion):
+            before.append(self._dealt.popleft())
+        num_gone = self._dealt.popleft().num_taken - len(there)
+        after = [_a_version_earlier(each) for each in self._dealt]
+        if after:
+            after[0] = replace(after[0], num_taken=after[0].num_taken + num_gone)
+        else:
+            self._num_taken += num_gone
+        self._dealt = deque([*before, *after])
+        self._version -= 1
+        return self.add(there)
+
     def count_change(self) -> None:
         """Note that the learner counts one version more when it comes to the portion that grows."""
         self.go_on_at(self._version + 1)
@@ -163,3 +186,8 @@ class Portions:
         self._num_taken = 0
         self._version += 1
         return portion
+
+
+def _a_version_earlier(portion: Portion) -> Portion:
+    staleness = Counter({age - 1: count for age, count in portion.staleness.items()})
+    return replace(portion, version=portion.version - 1, staleness=staleness)
