@@ -190,6 +190,25 @@ def test_an_address_where_nobody_listens_is_said_at_once() -> None:
             connect(ResourceSettings(ray_address=address), demand(1))
 
 
+def test_a_listener_of_another_kind_is_said_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        web = threading.Thread(target=answer)
+        web.start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(ValueError, match="does not answer as the head node of Ray does"):
+            connect(ResourceSettings(ray_address=address), demand(1))
+        assert time.monotonic() - began < ray_session.ANSWER_S / 2
+        web.join()
+
+
 def test_a_listener_that_is_not_ray_ends_the_command_in_one_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"

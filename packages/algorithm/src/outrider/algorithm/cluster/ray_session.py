@@ -27,6 +27,10 @@ CONNECT_S = 3.0
 """Seconds in which the port of a head node opens."""
 ANSWER_S = 10.0
 """Seconds in which what listens there answers as Ray does, which by itself would wait for minutes."""
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""What a client says first, and settings of which there are none (RFC 9113, 3.4)."""
+HTTP2_SETTINGS = 4
+"""Type of the frame that a server says first; the fourth byte of its header."""
 
 # A process that dies is told of in one line, by who makes it anew, and not in ten of Ray's beside it.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed while executing a task")
@@ -200,23 +204,42 @@ class _Answer(NamedTuple):
 def _answer(address: str, source: str, *, timeout_s: float) -> _Answer:
     """Ask a head node who it is. Raises ValueError where nobody answers, or not as Ray does."""
     host, _, port = address.rpartition(":")
+    timeout_s = min(ANSWER_S, timeout_s)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), min(CONNECT_S, timeout_s)).close()
+        connection = socket.create_connection((host.strip("[]"), int(port)), min(CONNECT_S, timeout_s))
     except OSError as error:
         raise ValueError(
             f"nobody answers at {source}={address!r} ({error}); is `ray start --head` running there, and "
             "does no firewall stand between?"
         ) from None
     answers: list[_Answer] = []
-    asking = threading.Thread(target=_ask, args=(address, answers), daemon=True)
-    asking.start()
-    asking.join(min(ANSWER_S, timeout_s))
+    if _may_be_grpc(connection, timeout_s):
+        asking = threading.Thread(target=_ask, args=(address, answers), daemon=True)
+        asking.start()
+        asking.join(timeout_s)
     if not answers:
         raise ValueError(
             f"what listens at {source}={address!r} does not answer as the head node of Ray does; give "
             "host:port as `ray start --head` prints it, usually port 6379"
         )
     return answers[0]
+
+
+def _may_be_grpc(connection: socket.socket, timeout_s: float) -> bool:
+    """Return whether who listens answers a greeting; Ray's client, which cannot be stopped, complains later.
+
+    One that closes may speak TLS.
+    """
+    with connection:
+        connection.settimeout(timeout_s)
+        try:
+            connection.sendall(HTTP2_GREETING)
+            answer = connection.recv(9)
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+    return len(answer) < 4 or answer[3] == HTTP2_SETTINGS
 
 
 def _ask(address: str, answers: list[_Answer]) -> None:
