@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from queue import Queue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from outrider.learner import LearnerLoop, LocalAsyncLearnerGroup, LocalLearnerGr
 from outrider.transport import LocalFragment
 from outrider.wire import EpisodeStatistics, Fragment, Streams, Weights
 
+T = TypeVar("T")
 LONG = 20.0
 """Seconds after which a wait is stuck; none of them is waited for."""
 
@@ -278,6 +279,26 @@ def test_a_busy_learner_has_a_deadline_for_its_pause(learner: SteppedLearner) ->
     loop.close()
     with pytest.raises(ValueError, match="closed"):
         loop.put([fragment()])
+
+
+def test_the_deadline_begins_anew_with_each_update_that_ends(
+    learner: SteppedLearner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Condition(threading.Condition):
+        """Lets one update end for each wait that has a deadline."""
+
+        def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+            if timeout is not None:
+                learner.go_on.release()
+            return super().wait_for(predicate, timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Condition", Condition)
+        loop = LearnerLoop(learner, publish=learner.publish)
+    for _ in range(3):
+        loop.put([fragment()])
+    assert loop.between_updates(learner.get_state, 2.0) == {"version": 3}
+    loop.close()
 
 
 class Gone:

@@ -35,7 +35,7 @@ class LocalAsyncLearnerGroup:
     ) -> None:
         """Take the learner over and let `queue_capacity` updates wait.
 
-        `timeout_s` is the longest wait for a pause between two updates. Where the learner is one of
+        `timeout_s` is the longest wait for an update to end. Where the learner is one of
         `num_ranks`, `deal` hands the shards of a portion to the others and returns its own. Steps per
         fragment are as `Portions` has them.
         """

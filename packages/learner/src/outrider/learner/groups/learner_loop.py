@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from outrider.learner.groups.group import load
@@ -147,13 +148,16 @@ class LearnerLoop(Generic[W]):
         return call
 
     def between_updates(self, function: Callable[[], R], timeout_s: float) -> R:
-        """Run `function` in the trainer's thread after all that was put before, and return its result."""
+        """Run `function` in the trainer's thread after all that was put before, and return its result.
+
+        Raises TimeoutError where one update takes longer than `timeout_s`, or `function` does.
+        """
         call = self.post(function)
-        deadline = time.monotonic() + timeout_s
+        num_begun = -1
         with self._changed:
-            self._changed.wait_for(
-                lambda: call.done.is_set() or self._error or self._closed, deadline - time.monotonic()
-            )
+            while num_begun < self._num_begun:
+                num_begun = self._num_begun
+                self._changed.wait_for(partial(self._is_further, call, num_begun), timeout_s)
             self._raise_error()
         if not call.done.is_set():
             raise TimeoutError(
@@ -172,6 +176,11 @@ class LearnerLoop(Generic[W]):
         deadline = time.monotonic() + CLOSE_TIMEOUT_S
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _is_further(self, call: _Call, num_begun: int) -> bool:
+        """Return whether a call need not be waited for, or another update was begun meanwhile."""
+        is_over = call.done.is_set() or self._closed or self._error is not None
+        return is_over or self._num_begun > num_begun
 
     def _append(self, item: _Fragments | _Call) -> None:
         with self._changed:
