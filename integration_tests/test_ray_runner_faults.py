@@ -17,6 +17,7 @@ import cloudpickle
 import gymnasium as gym
 import pytest
 import ray
+from ray.exceptions import ObjectLostError
 
 from outrider.envrunner import (
     AsyncRunnerFleet,
@@ -28,9 +29,11 @@ from outrider.envrunner import (
 )
 from outrider.envrunner.environments.environment import spaces_of
 from outrider.envrunner.fleet.ray_runners import RayRunners
-from outrider.envrunner.fleet.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent
+from outrider.envrunner.fleet.remote_runners import Failed, Lost, Placed, Ready, RunnerEvent, Sampled
+from outrider.envrunner.policies.weights_loading import LostWeightsError
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
 from outrider.transport import FragmentReference, LocalWeights
+from outrider.transport.ray_references import RayWeights
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot import a test
@@ -286,3 +289,29 @@ def test_a_runner_that_was_killed_while_idle_is_noticed_at_the_next_request() ->
         assert isinstance(event, Lost)
         with pytest.raises(ConnectionError, match="runner 0 is not up"):
             runners.get_state(0, 1.0)
+
+
+@ray.remote(num_cpus=0)
+def gone() -> None:
+    """Leave an object behind that is as lost as with its node."""
+    raise ObjectLostError("ab" * 28, None, "")
+
+
+def test_weights_without_which_a_runner_could_not_begin_are_told_once_to_who_asks_with_them() -> None:
+    plan = plan_of("CartPole-v1")
+    lost = RayWeights(gone.remote(), 3)
+    with closing(runners_of(plan)) as runners:
+        runners.start(0, incarnation=0)
+        assert placed_and_then(runners) == [Ready(0)]
+        runners.ask(0, lost)
+        (event,) = runners.events(DEADLINE_S)
+        assert isinstance(event, Lost)
+        assert event.reason.startswith("it has no weights to begin with: version 3 of the weights is gone")
+        runners.start(0, incarnation=1)
+        assert placed_and_then(runners) == [Ready(0)]
+        with pytest.raises(LostWeightsError, match="version 3 of the weights is gone"):
+            runners.ask(0, lost)
+        runners.ask(0, weights_of(plan, 4))
+        (event,) = runners.events(DEADLINE_S)
+        assert isinstance(event, Sampled)
+        assert event.fragment.summary.policy_version == 4

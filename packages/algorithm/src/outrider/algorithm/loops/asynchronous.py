@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from outrider.algorithm.loops.iteration import Iteration, LearnerWork
+from outrider.algorithm.loops.lost_weights import give
 from outrider.envrunner import AsyncRunnerPool, WaitInterruptedError
 from outrider.learner import AsyncLearnerGroup, UpdateReport
 from outrider.transport import FragmentReference, WeightsReference
@@ -58,7 +59,7 @@ class AsynchronousLoop:
         started = time.perf_counter()
         turned, idle_s = started, 0.0
         summaries, reports = [], list[UpdateReport]()
-        self._runners.offer(self._weights)
+        self._offer(self._weights)
         while not reports or time.perf_counter() - started < self._min_time_s:
             room = self._learners.room
             fragments: Sequence[FragmentReference] = ()
@@ -73,8 +74,7 @@ class AsynchronousLoop:
             learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
             newest = learned[-1].weights if learned else self._learners.publish()
             if newest.version > self._weights.version:  # also without a report: ranks that went back
-                self._weights = newest
-                self._runners.offer(newest)
+                self._offer(newest)
             summaries += [fragment.summary for fragment in fragments]
             reports += learned
             turn_s, turned = time.perf_counter() - turned, time.perf_counter()
@@ -96,8 +96,7 @@ class AsynchronousLoop:
 
     def republish(self) -> None:
         """Let runners know of policies that were added or removed between two iterations."""
-        self._weights = self._learners.publish()
-        self._runners.offer(self._weights)
+        self._offer(self._learners.publish())
 
     def interrupt(self) -> None:
         """Wait for no runner that has not started."""
@@ -112,6 +111,9 @@ class AsynchronousLoop:
         self._learners.set_state(state["learner"])
         self._runners.set_state(state["runners"])
         self._weights = self._learners.publish()
+
+    def _offer(self, weights: WeightsReference) -> None:
+        _, self._weights = give(weights, self._runners.offer, self._learners)
 
     def _check_patience(self, idle_s: float) -> None:
         """Raise StalledError where the learners took nothing and learned nothing for so long."""

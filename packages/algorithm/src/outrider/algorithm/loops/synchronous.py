@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from outrider.algorithm.loops.iteration import Iteration, LearnerWork
+from outrider.algorithm.loops.lost_weights import give
 from outrider.envrunner import RunnerPool
 from outrider.learner import LearnerGroup, LearnerGroupStatistics
 from outrider.transport import WeightsReference
@@ -28,7 +29,7 @@ class SynchronousLoop:
     def iterate(self) -> Iteration:
         """Collect, learn, publish."""
         started = time.perf_counter()
-        fragments = self._runners.sample(self._weights)
+        fragments, self._weights = give(self._weights, self._runners.sample, self._learners)
         sampled = time.perf_counter()
         metrics = self._learners.update(fragments)
         self._weights = self._learners.publish()

@@ -29,6 +29,7 @@ from outrider.envrunner.fleet.pool import PoolStatistics, WaitInterruptedError, 
 from outrider.envrunner.fleet.remote_runners import RemoteRunners
 from outrider.envrunner.fleet.roster import Roster
 from outrider.envrunner.policies.cast import Cast
+from outrider.envrunner.policies.weights_loading import LostWeightsError
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import FragmentReference, LocalFragment, WeightsReference
 from outrider.wire import decode_fragment, encode_fragment
@@ -79,7 +80,7 @@ class RunnerFleet:
         taken, self._arrived = self._arrived[:num_taken], self._arrived[num_taken:]
         fragments = [fragment for _, fragment in sorted(taken, key=lambda each: each[0])]
         if self._settings.sample_ahead:
-            self._ask(weights)
+            self._ask_ahead(weights)
         return fragments
 
     def recast(self, cast: Cast) -> None:
@@ -156,6 +157,13 @@ class RunnerFleet:
             self._awaited.add(index)
             self._num_asks += 1
             self._last_asked[index] = self._num_asks
+
+    def _ask_ahead(self, weights: WeightsReference) -> None:
+        """Ask for the next call, which asks those whom these weights do not reach."""
+        try:
+            self._ask(weights)
+        except LostWeightsError as error:
+            _LOGGER.warning("runners wait for the next weights: %s", error)
 
     def _free(self) -> list[int]:
         """Return who is to be asked: all that are free, or of more than are wanted those longest not asked.

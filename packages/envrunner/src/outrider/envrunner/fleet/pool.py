@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from outrider.envrunner.policies.weights_loading import saying_that_weights_are_lost
 from outrider.envrunner.sampling.runner_protocol import SamplingRunner
 from outrider.transport import FragmentReference, LocalFragment, LocalWeights, WeightsReference
 from outrider.wire import Frame, decode_weights, encode_weights
@@ -58,8 +59,9 @@ class RunnerPool(Protocol):
 
         A runner that has a version already does not load it again; every fragment says which version
         acted. Fragments come in the order of their environments and belong to the caller. Raises
-        EnvironmentsFailedError where an environment fails again and again, and ValueError for weights of
-        another module.
+        EnvironmentsFailedError where an environment fails again and again, ValueError for weights of
+        another module, and LostWeightsError for weights that are gone where somebody has no others; it may
+        be called again with others then.
         """
         ...
 
@@ -91,7 +93,10 @@ class AsyncRunnerPool(Protocol):
     """Runners that sample without pause, each with the newest weights that it holds."""
 
     def offer(self, weights: WeightsReference) -> None:
-        """Let newer weights act from each runner's next fragment on; returns at once."""
+        """Let newer weights act from each runner's next fragment on; returns at once.
+
+        Raises LostWeightsError for weights that are gone, where it loads them.
+        """
         ...
 
     def collect(self, *, at_most: int, timeout_s: float) -> Sequence[FragmentReference]:
@@ -130,15 +135,16 @@ class LocalRunnerPool:
         """Take over the runners, in the order of their environments: closing the pool closes them."""
         self._runners = runners
         self._sample_ahead = sample_ahead
-        self._before: WeightsReference | None = None
+        self._before: LocalWeights | None = None
 
     def sample(self, weights: WeightsReference) -> list[FragmentReference]:
         """Sample one fragment with each runner."""
-        acting = self._before or weights
-        self._before = weights if self._sample_ahead else None
-        loaded = acting.load()
+        with saying_that_weights_are_lost():
+            given = LocalWeights(weights.load())  # by the next call they may be gone
+        acting = self._before or given
+        self._before = given if self._sample_ahead else None
         for runner in self._runners:
-            runner.set_weights(loaded)
+            runner.set_weights(acting.weights)
         return [LocalFragment(runner.sample()) for runner in self._runners]
 
     def interrupt(self) -> None:
@@ -152,7 +158,7 @@ class LocalRunnerPool:
         """Return the runners' states, and the weights that act next where they are not the given ones."""
         return {
             "runners": [runner.get_state() for runner in self._runners],
-            "before": self._before and as_array(encode_weights(self._before.load())),
+            "before": self._before and as_array(encode_weights(self._before.weights)),
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:

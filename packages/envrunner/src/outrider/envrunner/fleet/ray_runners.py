@@ -87,6 +87,8 @@ class RayRunners:
         self._actors: dict[int, CalledRunner] = {}
         self._events: list[RunnerEvent] = []
         self._offered: WeightsReference | None = None
+        self._lost: dict[int, LostWeightsError] = {}
+        """Weights without which a runner could not begin, by version, until somebody is told."""
 
     @property
     def num_runners(self) -> int:
@@ -115,7 +117,10 @@ class RayRunners:
         actor = self._actors[index]
         acting = self._offered if weights is None else weights
         assert acting is not None, "offer weights before asking for a fragment without them"
-        given = self._in_store(acting, actor) if actor.lacks(acting.version) else None
+        lacks = actor.lacks(acting.version)
+        if lacks and weights is not None and acting.version in self._lost:
+            raise self._lost.pop(acting.version)
+        given = self._in_store(acting, actor) if lacks else None
         actor.sample(acting.version, given, exact=weights is not None)
 
     def offer(self, weights: WeightsReference) -> None:
@@ -220,6 +225,8 @@ class RayRunners:
                     actor.note_sampled(call.version, summary)
                     self._events.append(Sampled(index, RayFragment(call.fragment, summary)))
         except Exception as error:  # noqa: BLE001 - all of it is told
+            if isinstance(error, LostWeightsError):
+                self._lost = {call.version: error}
             self._tell(index, error)
 
     def _welcome(self, index: int, actor: CalledRunner, welcome: bytes) -> None:

@@ -123,12 +123,17 @@ class RemoteRunners(Protocol):
         """Ask a runner for a fragment and return at once; requests of one runner queue up.
 
         Where its process is gone and `events` has not said so yet, this does nothing: `Lost` follows.
-        With `weights`, exactly these act. None: the newest ones that were offered before it begins.
+        With `weights`, exactly these act. None: the newest ones that were offered before it begins. Raises
+        LostWeightsError, once for each loss, where it is known that `weights` are gone and the runner has
+        none; nothing is asked then.
         """
         ...
 
     def offer(self, weights: WeightsReference) -> None:
-        """Give newer weights to all runners that are up, and to those made later; returns at once."""
+        """Give newer weights to all runners that are up, and to those made later; returns at once.
+
+        Raises LostWeightsError for weights that are gone, where it loads them.
+        """
         ...
 
     def events(self, timeout_s: float) -> Sequence[RunnerEvent]:

@@ -27,6 +27,7 @@ from outrider.envrunner.gateway.runner_service import RunnerService
 from outrider.envrunner.gateway.seats import Seats
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups
+from outrider.envrunner.policies.weights_loading import saying_that_weights_are_lost
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 from outrider.transport.addresses import is_guarded
@@ -208,9 +209,10 @@ class Gateway:
     def _prepare(self, weights: WeightsReference) -> None:
         """Check and encode weights here, where nobody waits for the lock."""
         if weights is not self._checked:
-            self._invitation.check_weights(weights)
+            with saying_that_weights_are_lost():
+                self._invitation.check_weights(weights)
+                self._runners.prepare(weights)
             self._checked = weights
-            self._runners.prepare(weights)
 
     def _greet(self, join: Join) -> Welcome:
         """Answer an environment that is to be acted for."""

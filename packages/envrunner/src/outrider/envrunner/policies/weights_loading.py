@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from outrider.transport import WeightsReference
@@ -12,7 +14,7 @@ _LOGGER = logging.getLogger("outrider.envrunner")
 
 
 class LostWeightsError(ConnectionError):
-    """Raised where a runner has no weights, because the first ones it was given did not come."""
+    """Raised where weights that are to act do not come, because those who had them are gone or too slow."""
 
 
 class TakesWeights(Protocol):
@@ -26,6 +28,15 @@ class TakesWeights(Protocol):
     def set_weights(self, weights: Weights) -> None:
         """Act with these."""
         ...
+
+
+@contextmanager
+def saying_that_weights_are_lost() -> Iterator[None]:
+    """Raise LostWeightsError where weights that are loaded here do not come."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        raise LostWeightsError(str(error)) from error
 
 
 def load_newer(runner: TakesWeights, weights: WeightsReference | None) -> None:
