@@ -42,6 +42,14 @@ def test_going_back_twice_to_the_same_snapshot_loses_nothing_more() -> None:
     assert (learners.num_restarts, learners.num_lost_updates) == (2, 2)
 
 
+def test_a_state_of_ranks_that_went_back_and_reported_nothing_yet_is_the_newest() -> None:
+    learners = recovery()
+    learners.learned(6)
+    learners.keep({"version": 7})
+    assert learners.go_back("the service is gone") == {"version": 8}
+    assert learners.num_lost_updates == 0
+
+
 def test_too_many_restarts_without_an_update_in_between_end_in_a_sentence() -> None:
     learners = recovery(max_restarts=1)
     for version in (1, 3, 5):

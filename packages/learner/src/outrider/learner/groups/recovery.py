@@ -49,8 +49,9 @@ class Recovery:
         self.version = version
 
     def keep(self, state: StateTree) -> None:
-        """Take a newer state of rank 0 for the snapshot."""
+        """Take a newer state for the snapshot, also of a version that nobody has reported."""
         self._snapshot = state
+        self.version = max(self.version, int(state["version"]))
 
     def set_state(self, state: StateTree) -> None:
         """Go on from a state that the user chose."""
