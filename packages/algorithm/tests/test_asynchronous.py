@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from outrider.algorithm import IMPALAConfig
 from outrider.algorithm.loops.asynchronous import AsynchronousLoop, StalledError
-from outrider.envrunner import PoolStatistics
+from outrider.algorithm.loops.totals import Totals
+from outrider.envrunner import PoolStatistics, WaitInterruptedError
 from outrider.learner import UpdateReport
 from outrider.transport import FragmentReference, LocalWeights, WeightsReference
 from outrider.wire import EpisodeStatistics, Fragment, FragmentSummary, SamplingStatistics, Weights
@@ -150,6 +152,28 @@ def test_an_iteration_has_an_update_and_lasts_as_long_as_it_should() -> None:
     began = time.perf_counter()
     loop(ScriptedRunners(), ScriptedLearners([report(1)]), min_time_s=0.05).iterate()
     assert time.perf_counter() - began >= 0.05
+
+
+class InterruptedRunners(ScriptedRunners):
+    """Is interrupted once it has nothing more that is ready."""
+
+    def collect(self, *, at_most: int, timeout_s: float) -> list[ElsewhereFragment]:
+        if not self.ready:
+            raise WaitInterruptedError
+        return super().collect(at_most=at_most, timeout_s=timeout_s)
+
+
+def test_what_came_in_before_an_interruption_is_counted_also_where_no_update_was_reported() -> None:
+    iteration = loop(InterruptedRunners(2), ScriptedLearners()).iterate()
+    assert (len(iteration.summaries), iteration.learners.num_updates) == (2, 0)
+    result = Totals(IMPALAConfig().environment("CartPole-v1").settings).add(iteration)
+    assert result["num_env_steps"] == 20
+    assert not [name for name in result if name.startswith("learner/")]
+
+
+def test_an_interruption_before_anything_came_in_ends_the_wait() -> None:
+    with pytest.raises(WaitInterruptedError):
+        loop(InterruptedRunners(), ScriptedLearners()).iterate()
 
 
 def test_reports_are_summed_up() -> None:

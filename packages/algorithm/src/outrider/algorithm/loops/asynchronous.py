@@ -21,6 +21,7 @@ from outrider.algorithm.loops.lost_weights import give
 from outrider.envrunner import AsyncRunnerPool, WaitInterruptedError
 from outrider.learner import AsyncLearnerGroup, UpdateReport
 from outrider.transport import FragmentReference, WeightsReference
+from outrider.wire import FragmentSummary
 
 WAIT_S = 0.02
 """Longest wait for one side before the other one is looked at again."""
@@ -55,10 +56,13 @@ class AsynchronousLoop:
         self._weights = learners.publish()
 
     def iterate(self) -> Iteration:
-        """Collect, learn and publish, all at once, for a while and until an update was made."""
+        """Collect, learn and publish, all at once, for a while and until an update was made.
+
+        An interruption may end it without one. Raises WaitInterruptedError where nothing came in, either.
+        """
         started = time.perf_counter()
         turned, idle_s = started, 0.0
-        summaries, reports = [], list[UpdateReport]()
+        summaries, reports = list[FragmentSummary](), list[UpdateReport]()
         self._offer(self._weights)
         while not reports or time.perf_counter() - started < self._min_time_s:
             room = self._learners.room
@@ -67,9 +71,9 @@ class AsynchronousLoop:
                 try:
                     fragments = self._runners.collect(at_most=room, timeout_s=WAIT_S)
                 except WaitInterruptedError:
-                    if not reports:
+                    if not summaries and not reports:
                         raise
-                    break
+                    break  # learners may train on what came in, so that it is counted
                 self._learners.put(fragments)
             learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
             newest = learned[-1].weights if learned else self._learners.publish()
@@ -83,7 +87,7 @@ class AsynchronousLoop:
         self._num_restarts += sum(report.num_restarts for report in reports)
         return Iteration(
             summaries=summaries,
-            metrics=reports[-1].metrics,
+            metrics=reports[-1].metrics if reports else {},
             learners=_sum_up(reports, self._num_restarts),
             runners=self._runners.statistics(),
             total_s=time.perf_counter() - started,
@@ -133,7 +137,7 @@ def _sum_up(reports: Sequence[UpdateReport], num_restarts: int) -> LearnerWork:
         work_s=sum(report.work_s for report in reports),
         wait_s=sum(report.wait_s for report in reports),
         num_updates=num_updates,
-        queue_depth=sum(report.queue_depth * report.num_updates for report in reports) / num_updates,
+        queue_depth=sum(report.queue_depth * report.num_updates for report in reports) / max(1, num_updates),
         staleness=dict(staleness),
         num_stale_rows=sum(report.num_stale_rows for report in reports),
         num_lost_updates=sum(report.num_lost_updates for report in reports),
