@@ -234,6 +234,23 @@ def test_a_service_that_is_lost_whenever_it_begins_is_given_up_in_a_sentence(
         network.group(impatient)
 
 
+def test_weights_that_are_lost_behind_a_service_let_the_run_go_on_from_its_snapshot(
+    network: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, send = network.group(one.plan()), served_run.weights_pieces
+    gone = [ConnectionError("version 1 is gone")]
+
+    def lose(*arguments: Any, **settings: Any) -> Any:
+        if gone:
+            raise gone.pop()
+        return send(*arguments, **settings)
+
+    monkeypatch.setattr(served_run, "weights_pieces", lose)
+    assert group.update(one.put_in(0))
+    assert group.statistics().num_restarts == 1
+    assert group.publish().version == 2  # 1 went back
+
+
 def test_a_plan_that_does_not_fit_is_refused_in_a_sentence(network: Any, one: Any) -> None:
     with pytest.raises(ValueError, match="refused: ppo does not train by itself"):
         network.async_group(one.plan())

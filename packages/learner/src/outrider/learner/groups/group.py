@@ -114,8 +114,12 @@ class AsyncLearnerGroup(Protocol):
         """Return the newest weights that are known here."""
         ...
 
+    def learn_what_was_put(self) -> None:
+        """Wait until it is learned from. Then the weights that are published are those of `get_state`."""
+        ...
+
     def get_state(self) -> StateTree:
-        """Copy, between two updates, everything that training goes on from."""
+        """Copy, after all that was put, everything that training goes on from."""
         ...
 
     def set_state(self, state: StateTree) -> None:

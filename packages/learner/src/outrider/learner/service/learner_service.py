@@ -206,6 +206,8 @@ class LearnerService:
             self._is_whole = False
             self._stopping = f"a learner of the service was lost: {error}"
             self._leave(session.GoodbyeReason.LATER, self._stopping)
+        except ConnectionError as error:  # weights that went with their node: the run has older ones
+            self._leave(session.GoodbyeReason.LATER, f"what the learners made is lost: {error}")
         except TrainingDivergedError as error:
             self._leave(session.GoodbyeReason.FAILED, f"{TrainingDivergedError.__name__}: {error}")
         except Exception as error:
