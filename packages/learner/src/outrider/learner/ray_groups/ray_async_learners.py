@@ -77,6 +77,8 @@ class RayAsyncLearnerGroup:
             num_steps_per_fragment=num_steps_per_fragment,
         )
         self._lost = LostFragments()
+        self._may_lack = False
+        """Whether fragments went with their node a moment ago: others that runners still have may, too."""
         self._others = _Times(num_learners)
         self._statistics = self.statistics()
         """Those that reports have told."""
@@ -88,8 +90,14 @@ class RayAsyncLearnerGroup:
         return self._portions.room
 
     def put(self, fragments: Sequence[FragmentReference]) -> None:
+        """Hand fragments over; waits until a rank has fetched them where some were lost a moment ago."""
         check_room(len(fragments), self.room)
-        self._deal(self._portions.add([put_fragment(fragment) for fragment in fragments]))
+        held = [put_fragment(fragment) for fragment in fragments]
+        if self._may_lack:
+            there = until_done(lambda: self._ranks.still_there(held), self._go_back, LostRankError)
+            self._count_gone(held, there)
+            held = there
+        self._deal(self._portions.add(held))
 
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         """Return what was learned; see `AsyncLearnerGroup`. Takes longer where ranks are made anew."""
@@ -100,6 +108,9 @@ class RayAsyncLearnerGroup:
 
     def statistics(self) -> LearnerGroupStatistics:
         return statistics_of(self._recovery)
+
+    def learn_what_was_put(self) -> None:
+        self._after_all(lambda: None)
 
     def get_state(self) -> StateTree:
         """Return the state after all that was put; of the newest snapshot, where a rank is lost meanwhile."""
@@ -173,6 +184,7 @@ class RayAsyncLearnerGroup:
         lacking = [error for error, each in self._lacking if is_same(each, portion)]
         self._lacking = [(error, each) for error, each in self._lacking if not is_same(each, portion)]
         held, ranks = _held(portion), self._ranks
+        self._may_lack |= len(lacking) > 0
         for error in lacking:
             there = ranks.still_there(held, rank=error.rank)
             if len(lacking) == ranks.num_ranks:
@@ -182,6 +194,12 @@ class RayAsyncLearnerGroup:
             rest = rest_of(held, there, ranks.sharing, ranks.num_ranks, max(portion.staleness), error=error)
             self._recovery.num_lost_rows += self._lost.count_missed(error, held, there)
             self._calls[ranks.call(error.rank, "put", *rest)] = (error.rank, portion)
+
+    def _count_gone(self, held: Sequence[RayFragment], there: Sequence[RayFragment]) -> None:
+        """Count those that will not be added because they are no longer there."""
+        self._recovery.num_lost_rows += self._lost.count(held, there)
+        self._portions.lost(len(held) - len(there))
+        self._may_lack = len(there) < len(held)
 
     def _ask(self) -> None:
         """Have a question under way to rank 0 at all times, and to the others now and then."""
@@ -282,8 +300,7 @@ class RayAsyncLearnerGroup:
             try:
                 self._begin()
                 there = self._ranks.still_there(waiting)
-                self._recovery.num_lost_rows += self._lost.count(waiting, there)
-                self._portions.lost(len(waiting) - len(there))
+                self._count_gone(waiting, there)
                 waiting = []
                 self._deal(self._portions.add(there))
             except LostRankError as again:
