@@ -372,7 +372,10 @@ def run(pair: RayLearnerGroup) -> Iterator[AsyncRun]:
 
 def test_a_state_of_ranks_that_train_by_themselves_is_that_after_all_that_was_put(run: AsyncRun) -> None:
     run.until(lambda: run.num_updates >= 3)
+    run.group.learn_what_was_put()
+    published = run.group.publish()
     state = run.group.get_state()
+    assert state["version"] == published.version
     run.reports += run.group.reports(0)
     assert state["num_updates"] == run.num_updates
     assert state["version"] == run.group.publish().version

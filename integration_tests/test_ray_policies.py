@@ -291,6 +291,8 @@ def test_ranks_train_policies_of_their_own_without_pause_and_a_killed_one_takes_
     with closing(feeding.group):
         for _ in range(5):
             feeding.put()
+        feeding.group.learn_what_was_put()
+        assert feeding.group.publish().version == feeding.learner.get_state()["version"]
         assert_close(feeding.state(), feeding.learner.get_state())
         assert sum(report.num_updates for report in feeding.reports) == 5
         assert sum(report.num_fragments for report in feeding.reports) == 5

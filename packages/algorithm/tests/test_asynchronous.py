@@ -105,6 +105,9 @@ class ScriptedLearners:
     def publish(self) -> WeightsReference:
         return weights(self.version)
 
+    def learn_what_was_put(self) -> None:
+        self.version += 5
+
     def get_state(self) -> dict[str, Any]:
         return {"version": self.version}
 
@@ -211,6 +214,18 @@ def test_a_full_queue_does_not_end_the_run_while_lost_learners_are_made_anew(
     monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     learners = GoingBack([], [], [report(2, num_restarts=1)], room=0)
     assert loop(ScriptedRunners(), learners, patience_s=5.0).iterate().learners.num_restarts == 1
+
+
+def test_a_loop_settles_to_the_weights_of_its_state_and_offers_them_in_the_next_iteration() -> None:
+    runners, learners = ScriptedRunners(2), ScriptedLearners([report(1)], [report(6)])
+    going = loop(runners, learners)
+    going.iterate()
+    assert going.weights.version == 1
+    for _ in range(2):  # nothing was put in between
+        going.settle()
+        assert going.weights.version == going.get_state()["learner"]["version"] == 5
+    going.iterate()
+    assert runners.offered == [0, 1, 5, 6]
 
 
 def test_a_loop_goes_on_with_the_weights_of_its_state() -> None:

@@ -52,6 +52,8 @@ class MortalLearners:
 
     def put(self, fragments: Sequence[FragmentReference]) -> None: ...
 
+    def learn_what_was_put(self) -> None: ...
+
     def reports(self, timeout_s: float) -> list[UpdateReport]:
         self.update([])
         return [

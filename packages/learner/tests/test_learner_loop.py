@@ -228,6 +228,17 @@ def test_a_state_is_that_after_all_that_was_put_before(
     assert group.get_state() == {"version": 2}
 
 
+def test_what_was_put_is_waited_for_and_its_weights_are_published_before_they_are_reported(
+    group: LocalAsyncLearnerGroup, learner: SteppedLearner
+) -> None:
+    learner.go_on.release(2)
+    put_each(group, 4)
+    group.learn_what_was_put()
+    assert group.publish().version == 2
+    (report,) = group.reports(LONG)
+    assert (report.num_updates, group.publish().version) == (2, 2)
+
+
 def test_a_group_goes_on_from_a_state(group: LocalAsyncLearnerGroup, learner: SteppedLearner) -> None:
     group.set_state({"version": 40})
     assert group.publish().version == 40

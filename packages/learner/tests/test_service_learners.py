@@ -145,6 +145,13 @@ def test_what_asynchronous_learners_had_not_reported_on_goes_to_the_next_service
     assert report.weights.version == 3
 
 
+def test_what_was_put_is_waited_for_and_its_weights_are_here(network: Any, one: Any) -> None:
+    group = network.async_group(one.plan("impala"))
+    group.put(one.put_in(0))
+    group.learn_what_was_put()
+    assert group.publish().version == 1
+
+
 def test_what_was_collected_while_the_service_was_lost_goes_to_the_next_one(network: Any, one: Any) -> None:
     group = network.async_group(one.plan("impala"))
     assert group.room == 2

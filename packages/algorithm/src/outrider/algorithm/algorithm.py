@@ -93,7 +93,7 @@ class Algorithm:
     def record_video(self, path: Path | str, *, seed: int | None = None) -> FilmedEpisode:
         """Film the first episode of `evaluate` as an .mp4 file, and say where it is and how it went."""
         seed = self.settings.evaluation.evaluation_seed if seed is None else seed
-        return self._parts.evaluator.record_video(self._loop.weights.load(), Path(path), seed=seed)
+        return self._parts.evaluator.record_video(self._newest_weights(), Path(path), seed=seed)
 
     @property
     def policy(self) -> Policy:
@@ -110,8 +110,9 @@ class Algorithm:
                 f"algorithm.policies, such as algorithm.policies[{next(iter(self.policies))!r}], or say "
                 "which (export_policy(policy=NAME), outrider export --policy NAME)"
             )
+        self._loop.settle()
         if self._policy_version != self._loop.weights.version:
-            policy.load_weights(self._loop.weights.load())
+            policy.load_weights(self._newest_weights())
             self._policy_version = self._loop.weights.version
         return policy
 
@@ -124,7 +125,11 @@ class Algorithm:
         return PoliciesByName(self._named("policies"), self._newest_weights)
 
     def _newest_weights(self) -> Weights:
-        """Load them. Raises LostWeightsError where they went with the process or node that held them."""
+        """Load those that a checkpoint would have now.
+
+        Raises LostWeightsError where they went with the process or node that held them.
+        """
+        self._loop.settle()
         try:
             return self._loop.weights.load()
         except (ConnectionError, TimeoutError) as error:

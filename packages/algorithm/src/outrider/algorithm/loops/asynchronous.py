@@ -53,6 +53,7 @@ class AsynchronousLoop:
         self._min_time_s = min_time_s
         self._patience_s = patience_s
         self._num_restarts = 0
+        self._is_settled = True
         self._weights = learners.publish()
 
     def iterate(self) -> Iteration:
@@ -74,6 +75,7 @@ class AsynchronousLoop:
                     if not summaries and not reports:
                         raise
                     break  # learners may train on what came in, so that it is counted
+                self._is_settled &= not fragments
                 self._learners.put(fragments)
             learned = self._learners.reports(timeout_s=0.0 if room else WAIT_S)
             newest = learned[-1].weights if learned else self._learners.publish()
@@ -95,8 +97,15 @@ class AsynchronousLoop:
 
     @property
     def weights(self) -> WeightsReference:
-        """After the newest update that was reported."""
+        """After the newest update that was reported, or that `settle` waited for."""
         return self._weights
+
+    def settle(self) -> None:
+        """Let the learners finish what they were handed; runners hear of it in the next iteration."""
+        if not self._is_settled:
+            self._learners.learn_what_was_put()
+            self._weights = self._learners.publish()
+            self._is_settled = True
 
     def republish(self) -> None:
         """Let runners know of policies that were added or removed between two iterations."""

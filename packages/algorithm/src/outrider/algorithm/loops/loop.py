@@ -21,6 +21,10 @@ class TrainingLoop(Protocol):
         """Run one iteration, of at least one update, and say what it did."""
         ...
 
+    def settle(self) -> None:
+        """Bring `weights` to what `get_state` would return now."""
+        ...
+
     def interrupt(self) -> None:
         """Let an iteration that waits for runners end by WaitInterruptedError; safe in a signal handler."""
         ...

@@ -31,6 +31,9 @@ class _Resting:
         """Refuse."""
         raise ValueError(NO_TRAINING)
 
+    def settle(self) -> None:
+        """Do nothing: nobody learns."""
+
     def interrupt(self) -> None:
         """Do nothing: there is no iteration."""
 

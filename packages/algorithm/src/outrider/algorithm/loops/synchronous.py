@@ -51,6 +51,9 @@ class SynchronousLoop:
         """Let policies that were added or removed between two iterations be known in the next."""
         self._weights = self._learners.publish()
 
+    def settle(self) -> None:
+        """Do nothing: whatever was collected is learned from."""
+
     def interrupt(self) -> None:
         """Wait for no runner that has not started."""
         self._runners.interrupt()

@@ -93,6 +93,11 @@ class LocalAsyncLearnerGroup:
     def publish(self) -> WeightsReference:
         return self._weights
 
+    def learn_what_was_put(self) -> None:
+        self._weights = self._loop.between_updates(
+            lambda: LocalWeights(self._learner.publish()), self._timeout_s
+        )
+
     def get_state(self) -> StateTree:
         return self._loop.between_updates(self._learner.get_state, self._timeout_s)
 

@@ -110,6 +110,9 @@ class ServiceAsyncLearnerGroup:
             num_lost_rows=recovery.num_lost_rows,
         )
 
+    def learn_what_was_put(self) -> None:
+        self.get_state()  # a service has no other word for it; what changed comes before the state
+
     def get_state(self) -> StateTree:
         """Return the state after what the learners had when they were asked; reports of it are kept."""
         return until_done(lambda: self._session.get_state(self._take_in), self._go_back, LostServiceError)

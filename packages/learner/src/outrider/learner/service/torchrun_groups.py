@@ -158,6 +158,9 @@ class TorchrunAsyncLearnerGroup:
     def publish(self) -> WeightsReference:
         return self._own.publish()
 
+    def learn_what_was_put(self) -> None:
+        self._own.learn_what_was_put()
+
     def get_state(self) -> StateTree:
         return _join_states(self._link, self._own.get_state())
 
@@ -168,7 +171,7 @@ class TorchrunAsyncLearnerGroup:
     def close(self) -> None:
         """Train on what was put, so that no rank waits in a sum for one that has stopped; then stop all."""
         with suppress(Exception):  # a learner that failed is stopped as well
-            self._own.get_state()
+            self._own.learn_what_was_put()
         self._own.close()
         _end(self._link)
 

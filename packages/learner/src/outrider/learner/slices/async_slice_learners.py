@@ -124,6 +124,9 @@ class AsyncSliceLearnerGroup:
         finally:
             self._changes.clear()
 
+    def learn_what_was_put(self) -> None:
+        self._after_all(lambda: None)
+
     def get_state(self) -> StateTree:
         """Return the state after all that was put, also where a rank has to learn from some of it again."""
         return self._after_all(lambda: self._ranks.get_state("state_after_all", self._timeout_s))
