@@ -46,7 +46,10 @@ class LearnerGroup(Protocol):
         ...
 
     def get_state(self) -> StateTree:
-        """Copy everything from which training goes on exactly as if it had never stopped."""
+        """Copy everything from which training goes on exactly as if it had never stopped.
+
+        Learners that are found lost are made anew first; `publish` then returns newer weights.
+        """
         ...
 
     def set_state(self, state: StateTree) -> None:
@@ -119,7 +122,7 @@ class AsyncLearnerGroup(Protocol):
         ...
 
     def get_state(self) -> StateTree:
-        """Copy, after all that was put, everything that training goes on from."""
+        """Copy, after all that was put, everything that training goes on from; see `LearnerGroup`."""
         ...
 
     def set_state(self, state: StateTree) -> None:
