@@ -11,7 +11,7 @@ from outrider.algorithm.policies.several_policies import PoliciesByName
 from outrider.algorithm.saved.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from outrider.algorithm.settings.setting_value import FunctionNotFoundError, to_json
 from outrider.envrunner.policies.matchups import Matchups
-from outrider.envrunner.policies.weights_loading import LostWeightsError
+from outrider.envrunner.policies.weights_loading import saying_that_weights_are_lost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,10 +130,8 @@ class Algorithm:
         Raises LostWeightsError where they went with the process or node that held them.
         """
         self._loop.settle()
-        try:
+        with saying_that_weights_are_lost():
             return self._loop.weights.load()
-        except (ConnectionError, TimeoutError) as error:
-            raise LostWeightsError(str(error)) from error
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         """Return metrics of all policies, each [P] in the order of `policies`.
