@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 COMMAND = "outrider.learner.service.learner_command"
@@ -46,6 +47,13 @@ class Service:
         """Tell the service alone, as supervisors do, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
+
+    def pid_of_rank(self, rank: int) -> int:
+        """Which child of torchrun is that rank (process ids do not say: they begin anew at some point)."""
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                return int(pid)
+        raise AssertionError(f"rank {rank} is not running")
 
     def signal(self, number: int) -> None:
         """Send it to all processes of the service."""

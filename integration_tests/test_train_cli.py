@@ -178,12 +178,10 @@ def test_an_unreadable_checkpoint_is_one_sentence(
 
 @pytest.mark.parametrize("size_bytes", [1_000, 20_000])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, size_bytes: int) -> None:
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
-
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = ["train", "ppo", *SHORT, "--stop-iterations", 1]
-    code, _, err = finish(outrider(*command, cwd=tmp_path, preexec_fn=small_files, env=environment))
+    process = outrider("train", "ppo", *SHORT, "--stop-iterations", 1, cwd=tmp_path, env=environment)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
+    code, _, err = finish(process)
     assert code == 1
     assert err.count("\n") == 1, err
     assert "was not written: the disk is full; free some space or choose another place" in err
