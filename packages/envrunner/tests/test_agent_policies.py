@@ -55,3 +55,16 @@ def test_other_matchups_hold_also_for_episodes_that_were_looked_up() -> None:
     made.ask(mapping("old"))
     made.begin_episodes(BOTH, 0)
     assert made.policy_S.tolist() == [0, 1, 0, 1]
+
+
+def test_where_all_episodes_are_alike_they_are_counted_until_others_are_asked_for() -> None:
+    made = policies(mapping("old"))
+    for _ in range(3):
+        assert not len(made.begin_episodes(np.array([1]), 0))
+    assert made.num_episodes_E.tolist() == [1, 4]
+    made.ask(mapping("new"))
+    assert made.begin_episodes(np.array([1]), 0).tolist() == [3]
+    assert made.begin_episodes(np.array([0]), 0).tolist() == [1]
+    assert made.policy_S.tolist() == [0, 2, 0, 2]
+    made.resume(np.array([0, 1, 0, 2], np.int32))
+    assert made.begin_episodes(BOTH, 0).tolist() == [1]

@@ -32,6 +32,8 @@ class AgentPolicies:
         """What the mapping said last of each copy: most mappings say the same array again."""
         self._ahead: dict[str, NDArray[np.int32]] = {}
         """By id, what it said of episodes that have not begun."""
+        self._is_settled = False
+        """Whether every copy has what the mapping will always say: nobody is asked then."""
 
     def allow(self, fit: PolicyFit) -> None:
         """Assign these policies only."""
@@ -57,6 +59,9 @@ class AgentPolicies:
 
         Raises ValueError for a policy that does not fit its agent.
         """
+        if self._is_settled:
+            self.num_episodes_E[environments] += 1
+            return _NOBODY
         before_S = self.policy_S
         policy_EA = before_S.reshape(self._shape)
         for environment in environments.tolist():
@@ -71,6 +76,8 @@ class AgentPolicies:
                     self.policy_S = before_S.copy()
                     policy_EA = self.policy_S.reshape(self._shape)
                 policy_EA[environment] = policy
+        if isinstance(self._mapping, MatchupMapping) and self._mapping.only is not None:
+            self._is_settled = all(policy is self._mapping.only for policy in self._assigned)
         return _NOBODY if self.policy_S is before_S else np.flatnonzero(self.policy_S != before_S)
 
     def next_policies(self, incarnation: int) -> NDArray[np.int32]:
@@ -92,6 +99,7 @@ class AgentPolicies:
         """Ask the mapping of every copy again."""
         self._assigned = [None] * len(self._assigned)
         self._ahead = {}
+        self._is_settled = False
 
     def _episode(self, environment: int, incarnation: int) -> Episode:
         copy, number = self._first + environment, int(self.num_episodes_E[environment])

@@ -64,6 +64,8 @@ class MatchupMapping:
         self._bounds = np.cumsum(weights) / weights.sum()
         self.assigned = [_numbers(names, agents, numbers) for _, names in matchups.matchups]
         """Of each matchup, the policy of each agent slot [A]."""
+        self.only = self.assigned[0] if len(self.assigned) == 1 else None
+        """The one of all episodes, where there is one."""
 
     def assign(self, episode: Episode) -> NDArray[np.int32]:
         """Draw one; nothing is drawn where there is one."""
