@@ -57,6 +57,17 @@ def config(**multi_agent: Any) -> PPOConfig:
     )
 
 
+class StrangelySeenHunt(Hunt):
+    state_space = gym.spaces.Dict({"age": gym.spaces.Discrete(5)})
+
+
+def test_a_global_state_that_is_no_box_is_refused_by_central_critics_alone() -> None:
+    strange = config(critic="central").environment(StrangelySeenHunt)
+    with pytest.raises(ValueError, match="environment StrangelySeenHunt has state_space Dict.* sees a Box"):
+        strange.build()
+    strange.multi_agent(critic="own").build().close()
+
+
 @pytest.mark.parametrize("critic", ["own", "central"])
 def test_each_gets_a_policy_of_its_spaces_and_its_own_rows(critic: str, tmp_path: Path) -> None:
     with config(critic=critic).build() as algorithm:

@@ -24,7 +24,9 @@ from outrider.envrunner.environments.environment import (
     spec_of,
 )
 from outrider.envrunner.settings import EnvRunnerSettings
+from outrider.testing.agent_script import read_script
 from outrider.testing.scripted import ScriptedEnvironment
+from outrider.testing.story_environments import DictionaryStory, SimultaneousStory, TurnStory
 
 SYNC, NATIVE = EnvRunnerSettings(), EnvRunnerSettings(gym_env_vectorize_mode="vector_entry_point")
 
@@ -212,6 +214,13 @@ class NarrowHunt(Hunt):
         return np.zeros(1)
 
 
+class WordyHunt(Hunt):
+    state_space = gym.spaces.Box(0, 9, (1,))
+
+    def state(self) -> Any:
+        return {"time": self.time}
+
+
 class OpenHunt(Hunt):
     close: Any = None
 
@@ -229,6 +238,7 @@ class StatelessHunt(Hunt):
             NarrowHunt,
             "first reset: state() returned shape (1,), and state_space has (2, 2); return as many numbers",
         ),
+        (WordyHunt, "state() returned {'time': 0} of type dict, and state_space has (1,); return as many"),
         (StatelessHunt, "first reset: there is a state_space, and state is None; give a method state()"),
         (BrokenHunt, "environment BrokenHunt failed at its first step: OSError: no field"),
         (
@@ -245,6 +255,39 @@ class StatelessHunt(Hunt):
 )
 def test_what_is_wrong_with_an_environment_is_said_before_the_start(env: Any, sentence: str) -> None:
     assert sentence in message_of(env)
+
+
+SCRIPTS = (
+    read_script(
+        """
+        red_0  env
+        a
+        a      X
+        """
+    ),
+)
+
+
+@pytest.mark.parametrize("kind", [DictionaryStory, SimultaneousStory, TurnStory])
+@pytest.mark.parametrize("state_space", [gym.spaces.Discrete(3), gym.spaces.Dict(x=gym.spaces.Box(0, 1))])
+def test_a_global_state_that_central_critics_cannot_see_is_refused_where_they_are(
+    kind: Any, state_space: gym.Space[Any]
+) -> None:
+    def make_story() -> Any:
+        story = kind(SCRIPTS)
+        story.state_space = state_space
+        return story
+
+    environment = EnvironmentSettings(make_story)
+    with pytest.raises(ValueError, match="critic='central' sees a Box; return one array from") as caught:
+        multi_agent_spaces(environment, SYNC, None, is_central=True)
+    assert str(state_space) in str(caught.value)
+    for is_central in (False, None):
+        assert multi_agent_spaces(environment, SYNC, None, is_central=is_central)[2] is None
+
+
+def test_a_state_that_fails_is_nobodys_concern_without_central_critics() -> None:
+    assert multi_agent_spaces(EnvironmentSettings(NarrowHunt), SYNC, None, is_central=False)[2] is None
 
 
 def test_num_agents_is_for_environments_of_one_agent() -> None:

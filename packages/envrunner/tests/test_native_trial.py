@@ -140,3 +140,14 @@ def with_groups(*slots: Sequence[int], num_envs: int) -> StoryVector:
 def test_each_slot_is_in_one_group(slots: Sequence[Sequence[int]]) -> None:
     with pytest.raises(ValueError, match="put each of 0 to 2 into one group, ascending"):
         tried(partial(with_groups, *slots))
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.Box(0, 1, (2, 2))])
+def test_a_global_state_is_a_box_of_one_axis(space: gym.Space[Any]) -> None:
+    def make(num_envs: int) -> StoryVector:
+        vector = StoryVector(SCRIPTS, num_envs=num_envs)
+        vector.state_space = space  # type: ignore[assignment]
+        return vector
+
+    with pytest.raises(ValueError, match=r"state_space is .*; give a Box of one axis \[D\], or None$"):
+        tried(make)

@@ -89,7 +89,10 @@ def plan_policies(
     """Find out which policies there are, who acts for whom, and which can be computed together."""
     multi_agent = settings.multi_agent
     agents, groups, state_space = multi_agent_spaces(
-        settings.environment, settings.env_runners, multi_agent.num_agents
+        settings.environment,
+        settings.env_runners,
+        multi_agent.num_agents,
+        is_central=multi_agent.critic == "central",
     )
     names = policy_names(multi_agent, agents)
     numbers = {policy: number for number, policy in enumerate(names)}

@@ -12,7 +12,6 @@ Axes: A = agent slots, G = slots of a group.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from outrider.envrunner.agents.agent_slots import AgentSlots, SlotArrays
 from outrider.envrunner.agents.agents_copy import AgentsCopy, AgentsTurn
 from outrider.envrunner.agents.agents_error import AgentsError, ForgottenEndError
 from outrider.envrunner.agents.dictionary_agents import ALL
-from outrider.envrunner.agents.returned_by_agents import bad_observation, bad_rewards
+from outrider.envrunner.agents.returned_by_agents import bad_observation, bad_rewards, bad_state
 from outrider.envrunner.environments.spaces import leaf_routes, space_from_gymnasium
 
 _MOST_IDLE_STEPS = 10_000
@@ -93,7 +92,10 @@ class AgentsInSlots:
         if self._last_state is not None:
             # After terminations alone nobody needs it, and PettingZoo's multiwalker raises.
             is_needed = (self._truncated & ~self._terminated).any()
-            self._last_state[...] = self._global_state() if is_needed else 0
+            if is_needed:
+                self._write_state(self._last_state)
+            else:
+                self._last_state[...] = 0
         self.reset(None)
 
     def get_state(self) -> Any:
@@ -210,20 +212,21 @@ class AgentsInSlots:
                 raise AgentsError(sentence) from None
             raise self._misfit(name, observations[name]) from error
         if self._state is not None:
-            self._state[...] = self._global_state()
+            self._write_state(self._state)
         if acting:
             self._num_idle = 0
         else:
             self._wait()
 
-    def _global_state(self) -> NDArray[Any]:
-        state, space = np.asarray(self.copy.state()), self.copy.state_space
-        if space is None or state.size != math.prod(space.shape):  # one number would be stretched
-            raise AgentsError(
-                f"state() returned shape {state.shape}, and state_space has {space and space.shape}; return "
-                "as many numbers as that says"
-            )
-        return state.reshape(-1)
+    def _write_state(self, row: NDArray[np.float32]) -> None:
+        given = self.copy.state()
+        try:
+            state = np.asarray(given)
+        except ValueError:  # lists of several lengths
+            raise bad_state(given, self.copy.state_space) from None
+        if state.dtype.kind not in "biuf" or state.size != row.size:  # one number would be stretched
+            raise bad_state(given, self.copy.state_space)
+        row[...] = state.reshape(-1)
 
     def _wait(self) -> None:
         """Count the steps in which nobody acts."""

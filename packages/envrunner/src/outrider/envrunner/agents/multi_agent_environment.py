@@ -69,13 +69,18 @@ def make_multi_agent_vector(
 
 
 def multi_agent_spaces(
-    environment: EnvironmentSettings, settings: EnvRunnerSettings, num_agents: int | None
+    environment: EnvironmentSettings,
+    settings: EnvRunnerSettings,
+    num_agents: int | None,
+    *,
+    is_central: bool | None = None,
 ) -> tuple[Sequence[str], Sequence[AgentGroup], gym.spaces.Box | None]:
     """Return the agents, the groups with equal spaces, and the space of the global state if there is one.
 
     This makes an environment, tries a reset and a step of it, and closes it, so that what does not work
     fails here, once, before anything else starts. Where only farms have the environment, it is as the
-    settings describe it. Raises ValueError in one sentence.
+    settings describe it. A global state is not looked at where critics are known not to be central, and
+    has to be a Box where they are. Raises ValueError in one sentence.
     """
     if environment.env is None:
         return described_agents(environment, num_agents)
@@ -89,8 +94,10 @@ def multi_agent_spaces(
         return vector.agents, vector.groups, vector.state_space
     if num_agents is not None:
         return _independent_spaces(environment, num_agents)
-    copy = make_copy(environment, num_agents)
+    copy = make_copy(environment, num_agents, with_states=is_central is not False)
     try:
+        if is_central:
+            _require_box(copy.state_space, environment.name)
         slots = try_agents(copy, environment.name)
     finally:
         close_all(copy)
@@ -176,6 +183,15 @@ def _make_native(environment: EnvironmentSettings, num_envs: int, num_agents: in
             "num_envs says"
         )
     return cast("MultiAgentVector", vector)
+
+
+def _require_box(state_space: object, name: str) -> None:
+    """Refuse a global state that central critics would pass over without a word."""
+    if state_space is not None and not isinstance(state_space, gym.spaces.Box):
+        raise ValueError(
+            f"environment {name} has state_space {state_space}, and critic='central' sees a Box; return one "
+            "array from state() and give its Box, or set state_space=None, and critics see what all agents do"
+        )
 
 
 def _not_of_one(environment: EnvironmentSettings, num_agents: int) -> ValueError:

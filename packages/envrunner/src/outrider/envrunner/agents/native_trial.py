@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +43,7 @@ def try_native(vector: MultiAgentVector, name: str) -> None:
 
 
 def _require_slots(vector: MultiAgentVector) -> None:
-    """Refuse agents without a name of their own, and slots that are in no group, or in two."""
+    """Refuse agents without a name of their own, slots in no group or in two, and states of other shapes."""
     agents = list(vector.agents)
     if not agents or len(set(agents)) < len(agents) or not all(isinstance(agent, str) for agent in agents):
         raise _MisshapenError(f"agents is {agents}; give each agent a name of its own, as text")
@@ -52,6 +53,9 @@ def _require_slots(vector: MultiAgentVector) -> None:
         raise _MisshapenError(
             f"the slots of groups are {slots}; put each of 0 to {len(agents) - 1} into one group, ascending"
         )
+    state: object = vector.state_space
+    if state is not None and not (isinstance(state, gym.spaces.Box) and len(state.shape) == 1):
+        raise _MisshapenError(f"state_space is {state}; give a Box of one axis [D], or None")
 
 
 def _require_shapes(vector: MultiAgentVector, step: Any) -> None:

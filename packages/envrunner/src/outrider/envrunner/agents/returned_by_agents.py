@@ -64,6 +64,16 @@ def bad_rewards(rewards: Mapping[Any, Any]) -> AgentsError:
     return AgentsError(f"the rewards are {_short(rewards)}; return one number for each agent")
 
 
+def bad_state(state: Any, space: gym.spaces.Box | None) -> AgentsError:
+    """Say what a global state is that does not fit its space."""
+    is_numbers = isinstance(state, np.ndarray | np.generic) and state.dtype.kind in "biuf"
+    what = f"shape {state.shape}" if is_numbers else f"{_short(state)} of type {type(state).__name__}"
+    return AgentsError(
+        f"state() returned {what}, and state_space has {space and space.shape}; return as many numbers as "
+        "that says, in one array"
+    )
+
+
 def _in_words(observation: Any, space: wire.Space) -> str:
     """Say what an observation is: its shape where that is what is wrong with it."""
     try:
