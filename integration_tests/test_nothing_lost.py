@@ -34,7 +34,7 @@ from outrider.testing.chaos_proxy import ChaosProxy
 from outrider.testing.command import Command
 from outrider.testing.counted_steps import CountedSteps, counted
 from outrider.testing.mlp_graph import mlp_graph, mlp_weights
-from outrider.transport import FragmentReference, LocalWeights
+from outrider.transport import FragmentReference, LocalWeights, WeightsReference
 from outrider.transport.security import ServerSecurity
 
 CHAOS_S = float(os.environ.get("OUTRIDER_CHAOS_S", "6"))
@@ -218,3 +218,27 @@ def test_a_farm_that_was_frozen_until_it_was_missed_goes_on_where_it_was(
         counts = fleet.statistics()
         assert rig.drained() == 0
         rig.assert_nothing_is_lost(counts)
+
+
+def test_a_runner_that_is_killed_costs_an_update_its_fragment_and_no_wait_for_its_return(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(RunnerFleet(rig.gateway, SETTINGS, num_steps=NUM_STEPS)) as fleet:
+        fleet.sample(rig.weights(0))
+        killed = int(Path(f"/proc/{rig.farm.pid}/task/{rig.farm.pid}/children").read_text().split()[0])
+        ask = rig.gateway.ask
+
+        def kill_and_ask(index: int, weights: WeightsReference | None) -> None:
+            monkeypatch.undo()
+            os.kill(killed, signal.SIGKILL)
+            ask(index, weights)
+
+        monkeypatch.setattr(rig.gateway, "ask", kill_and_ask)
+        assert len(fleet.sample(rig.weights(1))) == NUM_RUNNERS - 1
+        assert "failed: its process has died" in caplog.text  # and not: did not come back within
+        deadline = time.monotonic() + DEADLINE_S
+        while len(fleet.sample(rig.weights(2))) < NUM_RUNNERS:
+            assert time.monotonic() < deadline, "nobody takes its place"
+        counts = fleet.statistics()
+        assert counts.num_lost_rows == NUM_STEPS * SETTINGS.num_envs_per_env_runner
+        assert (counts.num_left, counts.num_joined) == (1, NUM_RUNNERS + 1)

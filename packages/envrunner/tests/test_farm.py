@@ -25,7 +25,7 @@ class FakeProcess:
 
     def __init__(self, orders: RunnerOrders, output: int) -> None:
         assert orders.events is not None
-        self.name = orders.name
+        self.name, self.session = orders.name, orders.session
         self.stdin = io.BytesIO()
         self.was_drained = False
         self.code: int | None = None
@@ -122,6 +122,18 @@ def test_a_killed_runner_is_started_anew_after_a_pause(stage: Stage) -> None:
     assert code == 0
     assert stage.processes[2].name == "farm runner 0"
     assert "runner 0: its process was killed by SIGKILL; it is started anew in" in stage.printed[0]
+
+
+def test_who_takes_the_place_of_a_killed_runner_knows_its_session(stage: Stage) -> None:
+    stage.run(
+        lambda: [stage.processes[i].tell("seated", session=f"of {i}") for i in range(2)],
+        lambda: stage.processes[1].end(KILLED),
+        lambda: stage.pass_time(1.0),
+        lambda: None,
+        stage.signal,
+        stage.signal,
+    )
+    assert [process.session for process in stage.processes] == ["", "", "of 1"]
 
 
 def test_a_runner_that_fails_after_it_was_connected_is_started_anew(stage: Stage) -> None:
@@ -229,7 +241,7 @@ def test_what_a_runner_prints_is_passed_on_with_its_number(stage: Stage) -> None
 def test_its_speed_is_said_every_ten_seconds(stage: Stage) -> None:
     stage.run(
         lambda: stage.processes[0].tell("connected", "connected to a trainer"),
-        lambda: stage.processes[0].tell("seated"),
+        lambda: stage.processes[0].tell("seated", session="s"),
         lambda: stage.processes[0].tell("sampled", steps=50_000, version=7),
         lambda: stage.processes[0].tell("sampled", steps=73_450, version=8),
         lambda: stage.pass_time(10.0),
@@ -271,7 +283,7 @@ def test_a_runner_that_is_drained_before_it_has_dialled_ends_without_a_word(stag
 def test_runners_that_wait_because_the_run_takes_no_more_are_said_to(stage: Stage) -> None:
     stage.run(
         lambda: [process.tell("connected") for process in stage.processes],
-        lambda: stage.processes[1].tell("seated"),
+        lambda: stage.processes[1].tell("seated", session="s"),
         lambda: stage.pass_time(10.0),
         stage.signal,
         stage.signal,

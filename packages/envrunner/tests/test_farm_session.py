@@ -51,6 +51,34 @@ def test_a_seat_is_told_of_when_the_run_has_one_and_after_a_break_at_once(stage:
     assert stage.witness.told.count("seated") == 2
 
 
+def test_who_takes_the_place_of_a_process_that_died_ends_its_session_and_begins_one_of_its_own() -> None:
+    stage = Stage(known="of the dead")
+    assert stage.connect().session == "of the dead"
+    stage.welcome(resumed=True, known="of the dead")
+    stage.give_weights(3)
+    stage.say(session.Ask(1))
+    (goodbye,) = stage.gateway.heard
+    assert (goodbye.reason, "its process has died" in goodbye.sentence) == (GoodbyeReason.FAILED, True)
+    assert not stage.has_work()
+    stage.session.wait_until_closed()
+    assert stage.session.was_welcome()
+    assert stage.session.pause(0)
+    assert stage.connect().session == ""
+    stage.welcome()
+    assert isinstance(stage.session.next_work(), Assigned)
+    assert "seated" in stage.witness.told
+    stage.close()
+
+
+def test_who_takes_the_place_of_a_process_whose_session_is_over_stays() -> None:
+    stage = Stage(known="of the dead")
+    stage.connect()
+    stage.welcome(known="s")
+    assert isinstance(stage.session.next_work(), Assigned)
+    assert stage.gateway.heard == []
+    stage.close()
+
+
 def test_the_terms_of_the_gateway_are_kept(stage: Stage) -> None:
     stage.join()
     assert stage._pairs[-1].b.terms == TERMS

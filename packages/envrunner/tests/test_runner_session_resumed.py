@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from outrider.envrunner.fleet.remote_runners import Left, Lost, Sampled
+from outrider.envrunner.fleet.remote_runners import Failed, Left, Lost, Sampled
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.opened_gateway import Make, goodbye, opened_gateways
 from outrider.testing.raw_runner import RawRunner, numbered_fragment
@@ -43,7 +43,7 @@ def test_operators_who_were_told_of_a_loss_are_told_of_the_return(
     lost, back = (record for record in caplog.records if record.levelno >= logging.WARNING)
     assert lost.getMessage().startswith("lost touch with runner 0, farm-7")
     assert back.getMessage().startswith("runner 0, farm-7")
-    assert " is back: " in back.getMessage()
+    assert " is in touch again: " in back.getMessage()
 
 
 def test_what_arrived_before_the_connection_broke_need_not_come_again(opened: Make) -> None:
@@ -116,6 +116,21 @@ def test_who_does_not_come_back_is_lost_and_its_session_with_it(opened: Make) ->
     assert not welcome.resumed
     assert welcome.session != key
     assert again.heard(session.Assignment)[0].incarnation == 1
+
+
+def test_a_session_that_is_ended_for_who_had_it_leaves_its_seat_at_once_to_who_waits(opened: Make) -> None:
+    made = opened(reconnect_timeout_s=600)
+    peer = made.up()
+    made.ask(0)
+    successor, spare = made.back(peer, last_ask=0), RawRunner(made.port)
+    spare.join()
+    successor.say(session.Goodbye(reason=GoodbyeReason.FAILED, sentence="its process has died"))
+    (failed,) = made.events()
+    assert isinstance(failed, Failed)
+    assert str(failed.error).endswith("failed: its process has died")
+    made.gateway.start(0, incarnation=1)
+    assert spare.heard(session.Assignment)[0].incarnation == 1
+    assert spare.heard(session.Ask) == []
 
 
 def test_who_breaks_off_before_it_is_ready_is_lost_at_once(opened: Make) -> None:

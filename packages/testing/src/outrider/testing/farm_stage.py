@@ -55,7 +55,7 @@ class Witness:
 
     lost = parted = noticed = waits = connected
 
-    def seated(self) -> None:
+    def seated(self, known: str) -> None:
         self.told.append("seated")
 
     def sampled(self, num_env_steps: int, version: int) -> None:
@@ -65,7 +65,7 @@ class Witness:
 class Stage:
     """A runner's session, and one gateway after the other that it is connected to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, known: str = "") -> None:
         self.now = 0.0
         self.witness = Witness()
         join = session.Join(
@@ -73,6 +73,7 @@ class Stage:
             name="farm runner 0",
             observation_space=SPACES["box"],
             action_space=SPACES["discrete"],
+            session=known,
         )
         self.session = FarmSession(join, witness=self.witness, clock=lambda: self.now)
         self.gateway = Gateway()

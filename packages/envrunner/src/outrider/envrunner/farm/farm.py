@@ -56,6 +56,8 @@ class _Member:
     lines: int = -1
     is_connected: bool = False
     is_seated: bool = False
+    session: str = ""
+    """Where it was seated last: a process that dies cannot end it, and the next one does."""
     num_connections: int = 0
     ended: Ended | None = None
     start_at: float = 0.0
@@ -128,7 +130,8 @@ class Farm:
         events, theirs = os.pipe()
         lines, output = os.pipe()
         name = f"{self._orders.name} runner {member.index}"
-        member.process = self._start_process(replace(self._orders, name=name, events=theirs), output)
+        orders = replace(self._orders, name=name, events=theirs, session=member.session)
+        member.process = self._start_process(orders, output)
         os.close(theirs)
         os.close(output)
         member.events, member.lines, member.ended, member.num_connections = events, lines, None, 0
@@ -293,7 +296,7 @@ class Farm:
                 self._log.say("connected", self._without_versions(text), runner=member.index)
                 self._wake_others(member)
             case "seated":
-                member.is_seated = True
+                member.is_seated, member.session = True, event["session"]
             case "lost" | "noticed" as what:
                 member.is_connected = member.is_connected and what == "noticed"
                 self._log.say(what, text, level="warning", runner=member.index)

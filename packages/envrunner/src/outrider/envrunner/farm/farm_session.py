@@ -128,7 +128,7 @@ class FarmSession:
             case session.SessionWelcome():
                 self._welcome(connection, message)
             case session.Assignment() if attachment is not None:
-                self._witness.seated()
+                self._witness.seated(self._session)
                 self._assigned = Assigned(self._life, message, attachment, self._capabilities)
             case session.WeightsDelivery(version) if attachment is not None:
                 self._take_weights(version, attachment)
@@ -153,6 +153,9 @@ class FarmSession:
             self._end(Ending.REFUSED, refusal.sentence)
             connection.close()
             return
+        if message.resumed and not self._life:
+            self._end_that_of_another(connection)
+            return
         self._session = message.session
         self._capabilities = message.welcome.capabilities
         self._is_welcome = True
@@ -171,9 +174,16 @@ class FarmSession:
         again = "connected again" if message.resumed else "connected"
         self._witness.connected(f"{again} to {message.welcome.component} at {connection.peer}")
         if message.resumed:
-            self._witness.seated()
+            self._witness.seated(self._session)
         if self._leaving is not None:
             connection.send(encode_sample_request(session.Leaving(self._leaving)))
+
+    def _end_that_of_another(self, connection: Connection) -> None:
+        """End the session of a process that died, in whose place this one is, so that its seat is free."""
+        self._session, self._was_welcome = "", True
+        self._connection = None  # what else it brings was said to the other
+        sentence = "its process has died; the one that its farm has started in its place dials next"
+        connection.close(encode_sample_request(Goodbye(reason=GoodbyeReason.FAILED, sentence=sentence)))
 
     def _begin(self) -> None:
         """Throw away what belongs to a session that the gateway does not know any more."""

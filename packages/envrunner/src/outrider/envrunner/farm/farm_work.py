@@ -54,8 +54,8 @@ class Witness(Protocol):
         """A gateway has let the runner in; it may have to wait for a seat."""
         ...
 
-    def seated(self) -> None:
-        """The run has a seat for it."""
+    def seated(self, known: str) -> None:
+        """The run has a seat for it, in the session that goes by this secret."""
         ...
 
     def lost(self, sentence: str) -> None:

@@ -28,8 +28,8 @@ class RunnerEvents:
     def connected(self, sentence: str) -> None:
         self._tell("connected", sentence)
 
-    def seated(self) -> None:
-        self._tell("seated", "")
+    def seated(self, known: str) -> None:
+        self._tell("seated", "", session=known)
 
     def lost(self, sentence: str) -> None:
         self._tell("lost", sentence)

@@ -43,7 +43,7 @@ class RunnerOrders:
     plan: Mapping[str, Any] | None = None
     """`RunnerPlan` as a message, with pickles: the run itself has started this process."""
     session: str = field(default="", repr=False)
-    """That the gateway keeps for this process, where it does."""
+    """That the gateway keeps for this process, or of farms that of the process which died in its place."""
     folder: str | None = None
     """To be removed where standard input closes: the parent may have died."""
     vectorize_mode: str | None = None

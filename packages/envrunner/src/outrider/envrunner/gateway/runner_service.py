@@ -120,7 +120,7 @@ class RunnerService:
                 _LOGGER.warning("%s names the session of somebody else, and gets one of its own", name)
                 known = None
             if known is not None and not known.is_over and known.seated.is_ready:
-                _LOGGER.warning("%s is back: %s", known.seated.title, connection.peer)
+                _LOGGER.warning("%s is in touch again: %s", known.seated.title, connection.peer)
                 self._by_connection[connection] = known
                 known.resume(connection, welcome, join)
                 return
