@@ -64,6 +64,23 @@ def test_a_game_in_which_somebody_never_acted_is_forgotten(duel: GamesInProgress
     assert told(duel.add([episodes((0, 0, 1, OLD, 0.0))])) == []
 
 
+def test_a_game_of_a_runner_that_was_lost_does_not_wait_in_the_place_of_those_of_the_next(
+    duel: GamesInProgress,
+) -> None:
+    duel.add([episodes((0, 7, 0, MAIN, 1.0), (1, 0, 0, MAIN, 1.0))])
+    assert told(duel.add([episodes((0, 0, 0, MAIN, 1.0))])) == []
+    assert told(duel.add([episodes((0, 0, 1, OLD, 0.0), (1, 0, 1, OLD, 2.0))])) == [
+        ([MAIN, OLD], 1.0),
+        ([MAIN, OLD], 0.0),
+    ]
+
+
+def test_episodes_of_one_number_in_two_fragments_are_games_of_two_runners(duel: GamesInProgress) -> None:
+    lost = episodes((0, 0, 0, MAIN, 5.0), (0, 0, 1, OLD, 0.0))
+    made_anew = episodes((0, 0, 0, MAIN, 1.0), (0, 0, 1, OLD, 2.0))
+    assert told(duel.add([lost, made_anew])) == [([MAIN, OLD], 1.0), ([MAIN, OLD], 0.0)]
+
+
 def test_a_side_may_have_several_agents() -> None:
     teams = GamesInProgress([[0, 2], [1]])
     ended = episodes((0, 0, 0, MAIN, 1.0), (0, 0, 1, OLD, 2.5), (0, 0, 2, MAIN, 2.0))

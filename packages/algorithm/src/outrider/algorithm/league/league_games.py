@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from outrider.wire import AgentEpisodes
 
+_NEVER = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Games:
@@ -44,8 +46,23 @@ class GamesInProgress:
         self._waiting = _nothing()
 
     def add(self, episodes: Sequence[AgentEpisodes]) -> Games:
-        """Take in what ended, and return the games that are over by that."""
-        every = _joined([self._waiting, *episodes])
+        """Take in what ended, fragment by fragment, and return the games that are over by that."""
+        games = [self._add(ended) for ended in episodes if len(ended.agent)]
+        return Games(
+            policies=np.concatenate([np.zeros((0, 2), np.int32), *(each.policies for each in games)]),
+            scores=np.concatenate([np.zeros(0), *(each.scores for each in games)]),
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what waits."""
+        return {each.name: getattr(self._waiting, each.name) for each in fields(AgentEpisodes)}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `get_state` returned."""
+        self._waiting = AgentEpisodes(**state)
+
+    def _add(self, ended: AgentEpisodes) -> Games:
+        every = _joined([self._waiting_before(ended), ended])
         order = np.lexsort((every.agent, every.episode, every.environment))
         every = _chosen(every, order)
         begins_N = np.ones(len(every.agent), np.bool_)
@@ -55,20 +72,20 @@ class GamesInProgress:
         is_first_N[1:] |= np.diff(every.agent) != 0
         is_over_K = np.bincount(game_N[is_first_N]) == self._num_agents
         # Of a copy only the newest game can go on.
-        is_newest_N = np.ones(len(every.agent), np.bool_)
-        newest = np.r_[np.diff(every.environment[begins_N]) != 0, np.ones(1, np.bool_)]
-        if len(is_over_K):
-            is_newest_N = (newest & ~is_over_K)[game_N]
-        self._waiting = _chosen(every, is_newest_N)
+        newest_K = np.append(np.diff(every.environment[begins_N]) != 0, np.ones(1, np.bool_))
+        self._waiting = _chosen(every, (newest_K & ~is_over_K)[game_N])
         return self._scored(every, game_N, is_first_N, is_over_K)
 
-    def get_state(self) -> dict[str, Any]:
-        """Return what waits."""
-        return {each.name: getattr(self._waiting, each.name) for each in fields(AgentEpisodes)}
+    def _waiting_before(self, ended: AgentEpisodes) -> AgentEpisodes:
+        """Leave out what waits in copies that have gone back to an episode before it.
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `get_state` returned."""
-        self._waiting = AgentEpisodes(**state)
+        A runner that is made anew counts the episodes of its copies from 0 again, and games of the one
+        before it never end.
+        """
+        waiting = self._waiting
+        first_E = np.full(1 + max(waiting.environment.max(initial=0), ended.environment.max()), _NEVER)
+        np.minimum.at(first_E, ended.environment, ended.episode)
+        return _chosen(waiting, waiting.episode <= first_E[waiting.environment])
 
     def _scored(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 from outrider.algorithm.loops.evaluation import metrics_of
 from outrider.algorithm.loops.evaluation_pace import EvaluationPace
 from outrider.algorithm.policies.policy_returns import NUM_SHOWN, SPREAD
+from outrider.envrunner.policies.acting_weights import ActingWeights
 
 if TYPE_CHECKING:
     from outrider.algorithm.policies.current_mapping import CurrentMapping
@@ -40,6 +41,7 @@ class MultiAgentEvaluator:
         self._make_vector, self._make_stack = make_vector, make_stack
         self._mapping, self._book = mapping, book
         self._stacks: dict[str, ActingStack] = {}
+        self._weights = ActingWeights()
 
     def evaluate(self, weights: Weights, *, num_episodes: int, seed: int, explore: bool) -> dict[str, Any]:
         """Play episodes from `seed` on and return their metrics; returns are sums over all agents.
@@ -71,13 +73,16 @@ class MultiAgentEvaluator:
         )
 
     def _acting(self, weights: Weights) -> list[ActingStack]:
-        by_stack = self._book.by_stack()
-        for name, policies in by_stack.items():
-            if name not in self._stacks:
-                self._stacks[name] = self._make_stack(name, policies)
-            self._stacks[name].forget()
-            self._stacks[name].set_weights(weights)
-        return [self._stacks[name] for name in by_stack]
+        made = self._stacks
+        self._stacks = {
+            name: made[name] if name in made else self._make_stack(name, policies)
+            for name, policies in self._book.by_stack().items()
+        }
+        stacks = list(self._stacks.values())
+        self._weights.act_with([policy.entry for policy in self._book], stacks)
+        self._weights.begin_anew()
+        self._weights.take(weights)
+        return stacks
 
     def _of_policies(self, agents: AgentEpisodes) -> dict[str, float]:
         size = self._book.next_number

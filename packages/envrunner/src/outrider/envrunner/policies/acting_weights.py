@@ -21,6 +21,8 @@ class ActingWeights:
         self.version: int | None = None
         """Of the weights that act; None before the first, and for who takes others whatever their version."""
         self._stacks: Sequence[ActingStack] = ()
+        self._numbers = np.zeros(0, np.int32)
+        """Of the policies that there are."""
         self._fetched: FetchedPolicies | None = None
 
     @property
@@ -34,10 +36,15 @@ class ActingWeights:
         self._fetched = fetched
 
     def act_with(self, policies: Sequence[PolicyEntry], stacks: Sequence[ActingStack]) -> None:
-        """Give weights to these from now on."""
+        """Give weights to these from now on; those of policies that are gone take no memory any more."""
+        numbers = np.array([policy.number for policy in policies], np.int32)
+        gone, self._numbers = np.setdiff1d(self._numbers, numbers), numbers
         self._stacks = stacks
         if self._fetched is not None:
             self._fetched.act_with(policies, stacks)
+        elif len(gone):
+            for stack in stacks:
+                stack.drop(gone)
 
     def take(self, weights: Weights) -> None:
         """Act with newer weights; others are skipped. Raises ValueError where they fit other stacks."""
