@@ -9,8 +9,10 @@ from outrider.learner.service.service_security import client_security
 
 
 def test_what_belongs_to_a_service_is_ignored_without_one() -> None:
-    with pytest.warns(UserWarning, match="learner_insecure is ignored; set learner_address"):
-        LearnerGroupSettings(learner_insecure=True)
+    assert LearnerGroupSettings(learner_insecure=True).ignored() == [
+        "learner_insecure is ignored; set learner_address, or leave it out"
+    ]
+    assert not LearnerGroupSettings(learner_insecure=True, learner_address="gpu:1").ignored()
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from outrider.rlmodule.settings import ModuleSettings
     from outrider.wire import ActionHead
@@ -49,3 +50,11 @@ def warn_of_ignored(settings: ModuleSettings, heads: Collection[ActionHead], *, 
             said |= set(ignored)
             shown = ", ".join(f"{name}={getattr(settings, name)!r}" for name in ignored)
             warnings.warn(f"{shown} is ignored: {reason}", stacklevel=3)
+
+
+@contextmanager
+def told_before() -> Iterator[None]:
+    """Build once more what was built before, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from outrider.rlmodule.first_weights import draw_weights, gains
+from outrider.rlmodule.ignored_settings import told_before
 from outrider.rlmodule.stack_room import StackRoom
 from outrider.rlmodule.stacked_call import held, stacked_call
 from outrider.rlmodule.stacked_recurrence import StackedRecurrence
@@ -188,8 +188,7 @@ class PolicyStack:
 
     def _build_each(self, seeds: Sequence[int], into: Tensors) -> None:
         """Write what networks of the user's begin with; only they know."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # said once, of the first
+        with told_before():
             for place, seed in enumerate(seeds):
                 for name, tensor in dataclasses.replace(self.recipe, seed=seed).build().state_dict().items():
                     into[name][place] = tensor

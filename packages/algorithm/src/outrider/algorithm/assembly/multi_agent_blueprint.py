@@ -6,13 +6,15 @@ environment -> agents -> policies -> stacks
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.policies.current_mapping import CurrentMapping, recorded_choice
 from outrider.algorithm.policies.policy_book import PolicyBook
 from outrider.algorithm.policies.policy_plan import (
+    PlannedStack,
     agents_of_policies,
     default_mapping,
     groups_of_policies,
@@ -20,6 +22,7 @@ from outrider.algorithm.policies.policy_plan import (
     policy_names,
 )
 from outrider.algorithm.policies.stack_assembly import StackAssembly
+from outrider.algorithm.settings.ignored import warn_of_policies
 from outrider.algorithm.settings.run_settings import RunSettings
 from outrider.envrunner.agents.central_state import central_space, central_state
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
@@ -110,6 +113,7 @@ def plan_policies(
     if len(names) >= MANY:
         log.info("making %s policies", f"{len(names):,}")
     assemblies = [StackAssembly(stack, seed=seed) for stack in planned]
+    warn_of_policies(_ignored(planned, assemblies), len(names))
     if recorded is None:
         book = PolicyBook.of_plan(planned, names, [assembly.is_stacked for assembly in assemblies])
         frozen = _at_rest(multi_agent.policies_to_train, numbers)
@@ -129,6 +133,19 @@ def plan_policies(
         frozen=frozen,
         num_steps=num_steps,
     )
+
+
+def _ignored(planned: Sequence[PlannedStack], assemblies: Sequence[StackAssembly]) -> dict[str, list[str]]:
+    """Return what there is to be said of settings, and of which policies."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for stack, assembly in zip(planned, assemblies, strict=True):
+        of_all = stack.training.ignored()
+        for name in stack.policies:
+            own = stack.overrides.get(name)
+            of_training = replace(stack.training, **own).ignored() if own else of_all
+            for sentence in (*of_training, *assembly.warnings):
+                found[sentence].append(name)
+    return found
 
 
 def _critic_space(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from outrider.algorithm.assembly.fragment_length import fragment_length
 from outrider.algorithm.assembly.runner_checks import check_runners
-from outrider.algorithm.settings.ignored import warn_ignored
+from outrider.algorithm.settings.ignored import warn_ignored, warn_of
 from outrider.learner.training.vtrace_settings import VTraceSettings
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ def check_resources(settings: RunSettings) -> int:
         warn_ignored(learners, ONLY_ON_RAY, "with learner_address: the service has what it was started with")
     elif not num_learners:
         warn_ignored(learners, ONLY_FOR_RANKS, "with num_learners=0: there is no other process to learn in")
+    warn_of(learners.ignored())
+    if not settings.multi_agent.is_on:  # of policies it is said by name
+        warn_of(settings.training.ignored())
     _warn_of_the_loop(settings)
     num_steps = fragment_length(
         runners,

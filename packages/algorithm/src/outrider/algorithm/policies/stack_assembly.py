@@ -7,6 +7,7 @@ user's, each is a stack of one.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from outrider.envrunner.policies.stack_policy import StackPolicy
 from outrider.envrunner.policies.torch_stack_policy import TorchStackPolicy
 from outrider.learner.plans.multi_agent_plan import StackPlan
 from outrider.rlmodule import PolicyNotExportable, PolicyStack
+from outrider.rlmodule.ignored_settings import told_before
 
 if TYPE_CHECKING:
     from outrider.algorithm.policies.policy_book import BookedPolicy
@@ -38,7 +40,11 @@ class StackAssembly:
         """Find out whether its policies can be computed together. Raises ValueError for a bad network."""
         self._planned = planned
         self._seed = seed
-        self._plain = planned.recipe.build()
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            self._plain = planned.recipe.build()
+        self.warnings = [str(each.message) for each in said]
+        """What was said as a policy was built; it is for the caller to pass on, with the policies' names."""
         self.is_stacked, self._graph = _together(planned)
         """Whether the policies are one stack; otherwise each is a stack of one."""
         if not self.is_stacked:
@@ -56,7 +62,8 @@ class StackAssembly:
 
     def policy(self) -> Policy:
         """Return a policy of this architecture, whose weights mean nothing."""
-        return self._planned.recipe.build()
+        with told_before():
+            return self._planned.recipe.build()
 
     def seed_of(self, policy: BookedPolicy) -> int:
         """Return the seed of a policy's first weights."""
@@ -90,7 +97,8 @@ class StackAssembly:
         """Make what acts in this process for a stack `name` with these policies."""
         if self.is_stacked:
             if self._graph is None:
-                return TorchStackPolicy(self._planned.recipe, name)
+                with told_before():
+                    return TorchStackPolicy(self._planned.recipe, name)
             return StackPolicy(self._graph, name)
         (policy,) = policies
         return SolePolicy(
@@ -109,7 +117,9 @@ def _together(planned: PlannedStack) -> tuple[bool, PolicyGraph | None]:
     """
     is_one = len(planned.policies) == 1
     try:
-        return True, PolicyStack(planned.recipe, []).policy_graph()
+        with told_before():
+            stack = PolicyStack(planned.recipe, [])
+        return True, stack.policy_graph()
     except PolicyNotExportable as error:
         if not is_one:
             log.warning("%d policies act through torch, which is slower: %s", len(planned.policies), error)

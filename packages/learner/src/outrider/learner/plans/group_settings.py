@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from outrider.learner.training.ignored import warn_of_ignored
+from outrider.learner.training.ignored import ignored
 from outrider.learner.training.number_check import check_number
 
 _OF_THE_SERVICE = (
@@ -89,7 +89,10 @@ class LearnerGroupSettings:
                 raise ValueError(f"{name} is {value!r}; give a text that is not empty, or None")
         if (self.learner_tls_certificate is None) != (self.learner_tls_key is None):
             raise ValueError("learner_tls_certificate and learner_tls_key belong together; give both or none")
-        if self.learner_address is None:
-            warn_of_ignored(
-                self, *_OF_THE_SERVICE[1:], "learner_insecure", cure="set learner_address, or leave it out"
-            )
+
+    def ignored(self) -> list[str]:
+        """Return a sentence for each setting that was given and has no effect."""
+        if self.learner_address is not None:
+            return []
+        cure = "set learner_address, or leave it out"
+        return ignored(self, *_OF_THE_SERVICE[1:], "learner_insecure", cure=cure)

@@ -15,6 +15,7 @@ from outrider.learner.plans.policy_slices import rank_of
 from outrider.learner.plans.sharing import SHARED_POLICIES, SHARED_POLICY_ROWS, Sharing
 from outrider.learner.training.number_check import check_number
 from outrider.rlmodule import PolicyRecipe
+from outrider.rlmodule.ignored_settings import told_before
 from outrider.wire import decode_settings, encode_settings
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class StackPlan:
         from outrider.learner.stacks.shared_streams import SharedStreams
 
         training = replace(self.training, **own)
-        policy = replace(self.policy, seed=own_seed).build()
+        with told_before():
+            policy = replace(self.policy, seed=own_seed).build()
         if ranks is None:
             return make_learner(algorithm, policy, training, seed=seed + number, device=device)
         seed += number + ranks.rank * _BETWEEN_RANKS
@@ -100,12 +102,15 @@ class StackPlan:
         from outrider.rlmodule import PolicyStack
 
         def make_alone(own: Mapping[str, Any], orders: RowOrders) -> Learner:
-            training, policy = replace(self.training, **own), self.policy.build()
+            with told_before():
+                training, policy = replace(self.training, **own), self.policy.build()
             return make_learner(algorithm, policy, training, seed=0, device=device, orders=orders)
 
         numbers = sorted(self.seeds)
+        with told_before():
+            stack = PolicyStack(self.policy, [self.seeds[number] for number in numbers])
         return make_stacked_learner(
-            PolicyStack(self.policy, [self.seeds[number] for number in numbers]),
+            stack,
             self.training,
             numbers=numbers,
             overrides=self.overrides,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outrider.learner.training.ignored import warn_of_ignored
+from outrider.learner.training.ignored import ignored
 from outrider.learner.training.number_check import check_number
 from outrider.learner.training.schedule import Schedule, check_schedule
 from outrider.learner.training.vtrace_settings import VTraceSettings
@@ -52,5 +52,9 @@ class APPOSettings(VTraceSettings):
         check_number("kl_coeff", self.kl_coeff, low=0)
         check_number("kl_target", self.kl_target, above=0)
         check_schedule("clip_param", self.clip_param, low=0)
-        if not self.use_kl_loss:
-            warn_of_ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")
+
+    def ignored(self) -> list[str]:
+        """Return a sentence for each setting that was given and has no effect."""
+        if self.use_kl_loss:
+            return []
+        return ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")

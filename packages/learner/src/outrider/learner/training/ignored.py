@@ -1,13 +1,10 @@
-"""Warns of settings that have no effect."""
+"""Says which settings have no effect. Whoever runs with them warns of that, once."""
 
-import warnings
 from dataclasses import fields
 from typing import Any
 
 
-def warn_of_ignored(settings: Any, *names: str, cure: str) -> None:  # noqa: ANN401 - a settings dataclass
-    """Warn for each of `names` that was set; to be called in `__post_init__`."""
+def ignored(settings: Any, *names: str, cure: str) -> list[str]:  # noqa: ANN401 - a settings dataclass
+    """Return a sentence for each of `names` that was set."""
     defaults = {field.name: field.default for field in fields(settings)}
-    for name in names:
-        if getattr(settings, name) != defaults[name]:
-            warnings.warn(f"{name} is ignored; {cure}", stacklevel=4)
+    return [f"{name} is ignored; {cure}" for name in names if getattr(settings, name) != defaults[name]]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from outrider.learner.training.ignored import warn_of_ignored
+from outrider.learner.training.ignored import ignored
 from outrider.learner.training.number_check import check_number
 from outrider.learner.training.schedule import Schedule, check_schedule
 
@@ -76,10 +76,15 @@ class PPOSettings:
         for name in ("vf_clip_param", "early_stop_kl", "grad_clip"):
             if getattr(self, name) is not None:
                 check_number(name, getattr(self, name), above=0)
-        if not self.use_kl_loss:
-            warn_of_ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")
-        if self.num_epochs == 1:
-            warn_of_ignored(self, "recompute_advantages", cure="set num_epochs above 1 to use it")
         check_schedule("lr", self.lr, low=0)
         check_schedule("clip_param", self.clip_param, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
+
+    def ignored(self) -> list[str]:
+        """Return a sentence for each setting that was given and has no effect."""
+        found = []
+        if not self.use_kl_loss:
+            found += ignored(self, "kl_coeff", "kl_target", cure="set use_kl_loss=True to use it")
+        if self.num_epochs == 1:
+            found += ignored(self, "recompute_advantages", cure="set num_epochs above 1 to use it")
+        return found

@@ -89,6 +89,10 @@ class VTraceSettings:
         check_schedule("lr", self.lr, low=0)
         check_schedule("entropy_coeff", self.entropy_coeff, low=0)
 
+    def ignored(self) -> list[str]:
+        """Return a sentence for each setting that was given and has no effect: none."""
+        return []
+
     def ratio_bounds(self) -> RatioBounds:
         """Return the three thresholds as `outrider.learner.training.vtrace` takes them."""
         bounds = (

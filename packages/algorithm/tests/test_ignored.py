@@ -1,0 +1,65 @@
+"""What has no effect is warned of once for a run, by the names of the policies that have it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
+
+IGNORED_KL = "kl_coeff is ignored; set use_kl_loss=True to use it"
+IGNORED_LSTM = "lstm_cell_size=8 is ignored: set use_lstm=True to use it"
+
+
+def config(**training: Any) -> PPOConfig:
+    few: dict[str, Any] = {"train_batch_size_per_learner": 8, "minibatch_size": 8, "num_epochs": 1}
+    return PPOConfig().environment("CartPole-v1").training(**few | training).rl_module(fcnet_hiddens=(4,))
+
+
+def said_by(made: PPOConfig | IMPALAConfig) -> list[str]:
+    """Return all warnings of making, training and taking out, however often each came."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with made.build() as algorithm:
+            algorithm.train()
+            if algorithm.settings.multi_agent.is_on:
+                assert algorithm.policies["0"]
+    return [str(each.message) for each in said]
+
+
+def test_a_training_setting_without_effect_is_named_once() -> None:
+    assert said_by(config(kl_coeff=0.3)) == [IGNORED_KL]
+
+
+def test_settings_are_looked_at_together() -> None:
+    assert not said_by(config(kl_coeff=0.3).training(use_kl_loss=True))
+    assert not said_by(IMPALAConfig().environment("CartPole-v1"))
+
+
+def test_a_learner_setting_without_effect_is_named_once() -> None:
+    sentence = "learner_insecure is ignored; set learner_address, or leave it out"
+    assert said_by(config().learners(learner_insecure=True)) == [sentence]
+
+
+def test_what_a_policy_has_of_its_own_without_effect_is_named_with_the_policy() -> None:
+    policies = {"0": PolicySpec(training={"kl_coeff": 0.3}), "1": PolicySpec(rl_module={"lstm_cell_size": 8})}
+    assert said_by(config().multi_agent(num_agents=2, policies=policies)) == [
+        f"policy '0': {IGNORED_KL}",
+        f"policy '1': {IGNORED_LSTM}",
+    ]
+
+
+def test_some_of_the_policies_are_counted() -> None:
+    own = PolicySpec(training={"kl_coeff": 0.3})
+    policies = {"0": own, "1": own, "2": own, "3": None}
+    said = said_by(config().multi_agent(num_agents=4, policies=policies))
+    assert said == [f"policy '0' and 2 more: {IGNORED_KL}"]
+
+
+def test_what_all_policies_share_is_said_of_none_of_them() -> None:
+    wide = PolicySpec(rl_module={"fcnet_hiddens": (5,)})
+    made = config(kl_coeff=0.3).rl_module(lstm_cell_size=8)
+    assert said_by(made.multi_agent(num_agents=2, policies={"0": wide, "1": None})) == [
+        IGNORED_KL,
+        IGNORED_LSTM,
+    ]
