@@ -54,7 +54,7 @@ class Witness:
 
     lost = parted = noticed = waits = connected
 
-    def seated(self) -> None:
+    def seated(self, known: str) -> None:
         pass
 
     def sampled(self, num_env_steps: int, version: int) -> None:

@@ -110,13 +110,6 @@ def test_the_newest_weights_act_once(stage: Stage) -> None:
     assert stage.sample().weights is None
 
 
-def test_only_the_newest_weights_are_kept_where_nobody_waits_for_others(stage: Stage) -> None:
-    stage.join()
-    for version in range(5):
-        stage.give_weights(version)
-    assert list(stage.session._weights) == [4]
-
-
 def test_exact_weights_are_waited_for_and_act_also_where_newer_ones_came(stage: Stage) -> None:
     stage.join()
     stage.say(session.Ask(1, weights_version=2), session.Ask(2, weights_version=3))

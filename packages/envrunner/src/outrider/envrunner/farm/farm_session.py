@@ -21,6 +21,7 @@ from dataclasses import replace
 
 from outrider.envrunner.farm.farm_ending import Ended, Ending
 from outrider.envrunner.farm.farm_work import AbandonedError, Assigned, Sample, StateWanted, Witness, Work
+from outrider.envrunner.farm.weights_at_hand import WeightsAtHand
 from outrider.transport.connection import Connection
 from outrider.wire import Bytes, session
 from outrider.wire.session import Goodbye, GoodbyeReason
@@ -61,8 +62,7 @@ class FarmSession:
         self._assigned: Assigned | None = None
         self._asks: deque[session.Ask] = deque()
         self._state: StateWanted | None = None
-        self._weights: dict[int, memoryview] = {}
-        self._held: int | None = None
+        self._weights = WeightsAtHand()
         self._is_busy = False
         self._wanted: session.PoliciesWanted | None = None
         """The request for policies that is not answered."""
@@ -87,12 +87,11 @@ class FarmSession:
             self._connection = connection
             self._is_welcome = False
             self._parting = ""
-            versions = [*self._weights, *([] if self._held is None else [self._held])]
             join = replace(
                 self._introduction,
                 session=self._session,
                 last_ask=self._last_ask,
-                weights_version=max(versions, default=None),
+                weights_version=self._weights.newest,
             )
             connection.send(encode_sample_request(join))
             connection.keep(_FIRST_TERMS)
@@ -131,7 +130,7 @@ class FarmSession:
                 self._witness.seated(self._session)
                 self._assigned = Assigned(self._life, message, attachment, self._capabilities)
             case session.WeightsDelivery(version) if attachment is not None:
-                self._take_weights(version, attachment)
+                self._weights.take(version, attachment, self._asks)
             case session.Ask(sequence):
                 if sequence > self._last_ask:
                     self._last_ask = sequence
@@ -194,17 +193,11 @@ class FarmSession:
             )
         self._life += 1
         self._last_ask = 0
-        self._assigned = self._state = self._held = self._wanted = self._policies = None
+        self._assigned = self._state = self._wanted = self._policies = None
         self._num_wanted = 0
         self._asks.clear()
-        self._weights.clear()
+        self._weights.forget()
         self._unacknowledged.clear()
-
-    def _take_weights(self, version: int, attachment: memoryview) -> None:
-        """Keep the newest, and older ones only where a fragment waits for exactly these."""
-        self._weights[version] = attachment
-        wanted = {ask.weights_version for ask in self._asks} | {max(self._weights)}
-        self._weights = {kept: view for kept, view in self._weights.items() if kept in wanted}
 
     def _take_policies(self, request: int, attachment: memoryview) -> None:
         """Keep what is waited for; an answer may come twice where the request was said twice."""
@@ -289,31 +282,12 @@ class FarmSession:
         if self._state is not None:
             state, self._state = self._state, None
             return state
-        if self._asks and (version := self._version_for(self._asks[0])) is not None:
-            return self._begin_fragment(self._asks.popleft(), version)
+        if self._asks and (version := self._weights.version_for(self._asks[0])) is not None:
+            self._is_busy = True
+            return Sample(self._life, self._asks.popleft().sequence, self._weights.hold(version))
         if self._leaving is not None and self._may_leave():
             self._end(Ending.DRAINED, "")
         return self._ended
-
-    def _version_for(self, ask: session.Ask) -> int | None:
-        """Return which weights are to act: those of the ask, or the newest. None: they are not here yet.
-
-        Newer ones act also where those of the ask never came: they were lost with a connection, and the
-        gateway has sent the newest instead.
-        """
-        if ask.weights_version in self._weights:
-            return ask.weights_version
-        newest = max([*self._weights, *([] if self._held is None else [self._held])], default=None)
-        is_there = newest is not None and newest >= (ask.weights_version or 0)
-        return newest if is_there else None
-
-    def _begin_fragment(self, ask: session.Ask, version: int) -> Sample:
-        self._is_busy = True
-        weights = None
-        if self._held is None or version > self._held:
-            weights, self._held = self._weights[version], version
-        self._weights = {later: view for later, view in self._weights.items() if later > self._held}
-        return Sample(self._life, ask.sequence, weights)
 
     def _may_leave(self) -> bool:
         now = self._clock()
@@ -329,7 +303,7 @@ class FarmSession:
         size = sum(memoryview(piece).nbytes for piece in pieces)
         with self._changed:
             if life == self._life:
-                delivery = session.FragmentDelivery(sequence, self._held)
+                delivery = session.FragmentDelivery(sequence, self._weights.held)
                 head = encode_sample_request(delivery, attachment_bytes=size)
                 self._unacknowledged.append((sequence, head, pieces))
                 self._send(life, head, pieces)
@@ -376,10 +350,9 @@ class FarmSession:
             raise AbandonedError("the session ended while policies were waited for")
 
     def forget_weights(self) -> None:
-        """Note that the runner has to be given its weights again: those here may leave out what it needs."""
+        """Note that the runner has to be given its weights again."""
         with self._changed:
-            self._held = None
-            self._weights.clear()
+            self._weights.forget()
 
     def leave(self, reason: str, *, within_s: float) -> None:
         """Finish what was asked for, for at most so long, and end. Not for signal handlers: it locks."""
