@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from outrider.envrunner.fleet.remote_runners import Waiting
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.opened_gateway import Make, goodbye, opened_gateways
 from outrider.testing.raw_runner import RawRunner, numbered_fragment
@@ -46,6 +47,14 @@ def test_a_runner_that_joins_is_welcome_and_told_what_to_sample(opened: Make) ->
     graph = peer.attachments[-1]
     assert graph is not None
     assert decode_policy_graph(graph).fingerprint == "numbered"
+
+
+def test_a_seat_that_is_free_says_where_runners_are_awaited_whoever_sits_on_others(opened: Make) -> None:
+    made = opened(2)
+    RawRunner(made.port).join()
+    made.gateway.stop(1)
+    made.gateway.start(1, incarnation=1)
+    assert made.events()[-1] == Waiting(1, "farms are awaited at memory")
 
 
 def test_both_sides_hear_of_each_other_often_enough_to_notice_a_frozen_one_within_12_s(opened: Make) -> None:

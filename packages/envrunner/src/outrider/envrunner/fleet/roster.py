@@ -39,13 +39,13 @@ from outrider.envrunner.fleet.remote_runners import (
     Sampled,
     Waiting,
 )
+from outrider.envrunner.fleet.shortage import Shortage
 from outrider.envrunner.settings import EnvRunnerSettings
 from outrider.transport import WeightsReference
 
 _LOGGER = logging.getLogger("outrider.envrunner")
 _GRACE_S = 1.0  # whoever starts processes knows better why one does not come up, and may say so first
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_TOLD_FIRST_S = 30.0  # from when on it is told less and less often that others are waited for
 
 
 class RunnersLostError(RuntimeError):
@@ -100,12 +100,14 @@ class Roster:
         self._failures = FailureLines(clock)
         self._any_was_up = False
         self._seats = remote.admission.seats
-        self._num_needed = min(settings.min_runners, len(self._members)) if self._seats else 0
-        self._short_since = self._tell_at = math.inf
+        self._shortage = Shortage(
+            num_needed=min(settings.min_runners, len(self._members)) if self._seats else 0,
+            timeout_s=settings.join_timeout_s,
+            clock=clock,
+        )
         self._num_late: Counter[int] = Counter()
         """Of each seat, how many in it were too slow since anybody delivered anything."""
         self._delivered_at = -math.inf
-        self._missing = "nobody is connected"
         self._num_restarts = self._num_lost_rows = self._num_joined = self._num_left = 0
         self._unopened = set(self._seats)
         for seat in self._seats:
@@ -130,7 +132,7 @@ class Roster:
     @property
     def is_short(self) -> bool:
         """Whether fewer are up than a run needs that others may join: those are worth waiting for."""
-        return len(self.up) < self._num_needed
+        return self._shortage.is_there(len(self.up))
 
     @property
     def incarnations(self) -> list[int]:
@@ -223,7 +225,7 @@ class Roster:
                 member.status = _Status.STARTING
                 member.until = self._clock() + self._settings.runner_start_timeout_s
             case Waiting(index, reason) if index in self._seats:
-                self._missing = reason
+                self._shortage.where = reason
             case Waiting(index, reason) if member.status is _Status.STARTING:
                 self._let_wait(index, reason)
             case Sampled() if member.num_requests:
@@ -266,33 +268,9 @@ class Roster:
         self._start(index)
 
     def _watch_shortage(self) -> None:
-        """Say, ever less often, that others are waited for, and let `wait` raise an error after too long."""
-        now, timeout_s = self._clock(), self._settings.join_timeout_s
-        if not self.is_short:
-            self._short_since = self._tell_at = math.inf
-            return
-        if self._short_since == math.inf:
-            self._short_since, self._tell_at = now, -math.inf
-            return  # until it has been heard where they are waited for
-        num_up = len(self.up)
-        if now >= self._short_since + timeout_s:
-            self._short_since = math.inf
-            self._errors.append(
-                TimeoutError(
-                    f"{num_up} runners are up and min_runners is {self._num_needed}, and no others joined "
-                    f"within join_timeout_s={timeout_s:g}: {self._missing}; start a farm, or correct its "
-                    "address"
-                )
-            )
-        elif now >= self._tell_at:
-            self._tell_at = now + max(_TOLD_FIRST_S, now - self._short_since)
-            _LOGGER.warning(
-                "waiting for runners, %.0f s at most: %d are up and min_runners is %d: %s",
-                self._short_since + timeout_s - now,
-                num_up,
-                self._num_needed,
-                self._missing,
-            )
+        error = self._shortage.watch(len(self.up))
+        if error is not None:
+            self._errors.append(error)
 
     def _open_seats(self) -> None:
         while self._unopened:
@@ -308,8 +286,7 @@ class Roster:
 
     def _next_deadline(self) -> float:
         """Return when a rest is over, or patience with somebody, or others are to be waited for aloud."""
-        shortage = min(self._short_since + self._settings.join_timeout_s, self._tell_at)
-        return min([shortage, *map(self._deadline, self._members)])
+        return min([self._shortage.deadline, *map(self._deadline, self._members)])
 
     def _deadline(self, member: _Member) -> float:
         if member.status is _Status.RESTING:

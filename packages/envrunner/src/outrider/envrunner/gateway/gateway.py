@@ -120,7 +120,7 @@ class Gateway:
         """Where to dial, with the port that the system chose."""
         self.is_last = True
         """Whether runners are told, when this is closed, that there is nothing to come back for."""
-        self._seats.empty = f"nobody is connected at {self.address}"
+        self._seats.empty = f"farms are awaited at {self.address}"
 
     @property
     def num_runners(self) -> int:
