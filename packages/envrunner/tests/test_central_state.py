@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -89,6 +90,11 @@ def test_who_is_cut_off_while_the_others_go_on_is_not_there_either() -> None:
 def test_the_state_at_the_end_has_those_who_were_cut_off_and_the_next_episode_begins_with_nothing() -> None:
     found = states(step("abc", 1), step("b", 4, ended="a", cut="bc", over=True))
     assert found[1] == ([0, 0, 0, 0, 0, 0, 4, 0, 1, 0], [0, 0, 0, 5, 5, 5, 5, 0, 1, 1])
+
+
+def test_nothing_is_left_of_an_episode_in_which_the_copy_failed() -> None:
+    failed = replace(step("b", 4), failed=np.array([True]))
+    assert states(step("abc", 1), failed)[1][0] == [0, 0, 0, 0, 0, 0, 4, 0, 1, 0]
 
 
 def test_an_environment_with_a_state_keeps_it() -> None:

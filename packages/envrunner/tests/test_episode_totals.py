@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.sampling.episode_totals import EpisodeTotals
@@ -52,10 +53,11 @@ def test_what_came_in_several_fragments_counts_together() -> None:
     assert table.play((True, False), (1.0, 3.0), over=True) == [(0, 1.0, 2), (1, 5.0, 0)]
 
 
-def test_a_turn_in_a_fragment_before_is_remembered() -> None:
+@pytest.mark.parametrize("before", [(False, True), (True, True)])
+def test_a_turn_in_a_fragment_before_is_remembered(before: tuple[bool, bool]) -> None:
     table = Table()
-    table.play((False, True), (0.0, 2.0), over=False)
-    assert (1, 5.0, 0) not in table.play((True, False), (1.0, 3.0), over=True)
+    table.play(before, (0.0, 2.0), over=False)
+    assert table.play((True, False), (1.0, 3.0), over=True) == [(0, 1.0, 1 + before[0])]
 
 
 def test_after_a_step_of_all_what_comes_without_a_turn_is_that_of_its_own_episode() -> None:

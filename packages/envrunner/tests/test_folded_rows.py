@@ -58,6 +58,15 @@ def test_a_failure_loses_the_open_row_and_cuts_the_one_before() -> None:
     assert rows.num_lost == 2
 
 
+def test_a_failure_in_the_first_step_cuts_no_row_of_the_copy_before() -> None:
+    planes = StepPlanes(1, 2, 1)
+    planes.acting_TS[:] = True
+    planes.failed_TE[0, 1] = planes.has_failed = True
+    rows = fold_rows(planes, NOBODY, NOTHING)
+    assert rows.is_committed.tolist() == [True, False]
+    assert rows.truncated.tolist() == [False, False]
+
+
 def test_a_row_that_is_open_when_the_episode_is_over_has_an_end_that_was_forgotten() -> None:
     planes = two_that_take_turns([[1, 0], [2, 0], [4, 0]])
     planes.over_TE[1] = planes.terminated_TS[1, 0] = True

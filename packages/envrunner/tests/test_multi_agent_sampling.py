@@ -94,6 +94,25 @@ def test_a_vector_that_fails_as_a_whole_costs_the_rows_that_were_open() -> None:
         check_fragment(part)
 
 
+def test_nothing_is_left_of_episodes_that_an_interruption_ended() -> None:
+    setting = Setting(Lottery(acts=1.0, ends=0.0), num_steps=6)
+    setting.sample(0)
+
+    def interrupt(actions: Any) -> MultiAgentStep:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(setting.vector, "step", interrupt)
+        setting.sample(1)
+    setting.vector.ends = 1.0
+    red, blue = setting.sample(2)
+    assert set(red.episodes.lengths.tolist()) == {1}
+    for part in (red, blue):
+        assert part.episodes.agents is not None
+        assert set(part.episodes.agents.lengths.tolist()) == {1}
+    assert not red.streams.state["count"].any()
+
+
 def test_weights_are_needed_first() -> None:
     with pytest.raises(RuntimeError, match="no weights yet; call set_weights before sample"):
         Setting(Lottery(), num_steps=2).runner.sample()

@@ -167,6 +167,7 @@ def test_the_same_rows_are_laid_out_anew_where_a_policy_came_back_to_another_pla
 
 def test_who_was_dropped_has_no_weights() -> None:
     acting = stack()
+    assert_right(acting, [5])
     acting.drop(np.array([5, 1000], np.int32))
     with pytest.raises(ValueError, match="policy number 5 of stack 's' has no weights"):
         acting.act({"": np.zeros((1, 3), np.float32)}, np.array([5], np.int32), {})

@@ -105,8 +105,8 @@ class CentralState:
                     part[last.environments, last.members] = _flatten(last.observations)
             last_states = self._states[step.over]
         self._take_out(step.terminated | step.truncated)
-        gone = step.over if step.failed is None else step.over | step.failed
-        self._states[gone] = 0
+        if step.failed is not None:
+            self._states[step.failed] = 0
         return last_states
 
     def _take_out(self, who: NDArray[np.bool_]) -> None:
