@@ -94,16 +94,17 @@ def test_a_vector_that_fails_as_a_whole_costs_the_rows_that_were_open() -> None:
         check_fragment(part)
 
 
-def test_nothing_is_left_of_episodes_that_an_interruption_ended() -> None:
+def test_nothing_is_left_of_episodes_that_an_interruption_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(Lottery(acts=1.0, ends=0.0), num_steps=6)
     setting.sample(0)
 
     def interrupt(actions: Any) -> MultiAgentStep:
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(setting.vector, "step", interrupt)
-        setting.sample(1)
+    with monkeypatch.context() as broken:
+        broken.setattr(setting.vector, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            setting.sample(1)
     setting.vector.ends = 1.0
     red, blue = setting.sample(2)
     assert set(red.episodes.lengths.tolist()) == {1}
