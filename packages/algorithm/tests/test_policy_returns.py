@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -70,8 +71,18 @@ def test_a_line_of_a_thousand_policies_is_short() -> None:
     assert "policies/policy_32/episode_return_mean" not in result
 
 
-def test_nothing_is_said_before_an_episode_ended() -> None:
-    assert PolicyReturns().results(book("a")) == {"num_policies": 1}
+def test_before_an_episode_ended_returns_are_nan_under_the_names_that_they_will_have() -> None:
+    returns, policies = PolicyReturns(), book("a", "b")
+    before = returns.results(policies)
+    assert (before["num_policies"], before["policies/a/num_episodes"]) == (2, 0)
+    assert all(
+        math.isnan(value) for name, value in before.items() if not name.endswith(("policies", "episodes"))
+    )
+    returns.add([episodes((0, 1.0))])
+    after = returns.results(policies)
+    assert before.keys() == after.keys()
+    assert math.isnan(after["policies/b/episode_return_mean"])
+    assert after["policies/a/episode_return_mean"] == after["policy_return_p10"] == 1.0
 
 
 def test_a_removed_policy_is_not_among_them_and_its_successor_starts_at_nothing() -> None:
@@ -81,7 +92,8 @@ def test_a_removed_policy_is_not_among_them_and_its_successor_starts_at_nothing(
     policies.add("b", stack="s", planned=0, own={})
     result = returns.results(policies)
     assert result["policy_return_p90"] == 1.0
-    assert "policies/b/episode_return_mean" not in result
+    assert result["policies/b/num_episodes"] == 0
+    assert math.isnan(result["policies/b/episode_return_mean"])
 
 
 def test_counting_goes_on_from_a_checkpoint() -> None:

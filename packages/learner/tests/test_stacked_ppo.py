@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from outrider.learner import PPOLearner, PPOSettings, StackedPPOLearner, TrainingDivergedError
+from outrider.learner import PPOLearner, PPOSettings, StackedPPOLearner
 from outrider.rlmodule import ModuleSettings, PolicyRecipe, PolicyStack
 from outrider.wire import BoxSpace, DiscreteSpace
 
@@ -244,14 +244,22 @@ def test_a_policy_whose_loss_overflows_is_named_when_that_begins(
     )
 
 
-def test_too_many_skipped_steps_in_a_row_end_training_and_say_whose(lab: Any) -> None:
-    stacked = learner(range(6), replace(SETTINGS, max_consecutive_skipped_steps=5))
+def test_too_many_skipped_steps_in_a_row_are_said_with_whose_they_are_and_no_other_learns_less(
+    lab: Any,
+) -> None:
+    settings = replace(SETTINGS, max_consecutive_skipped_steps=5)
+    stacked, sound = learner(range(6), settings), learner(range(6), settings)
     given_ = fragments(lab)
     given_[4].rewards[:] = np.nan
-    with pytest.raises(
-        TrainingDivergedError, match=r"policy number 4: 6 gradient steps in a row were skipped; in the"
-    ):
-        stacked.update(given_)
+    stacked.update(given_)
+    ((number, reason),) = stacked.diverged.items()
+    assert number == 4
+    assert "gradient steps in a row were skipped; in the last, column rewards holds nan in" in reason
+    sound.update([part for number, part in enumerate(given_) if number != 4])
+    for number in (0, 1, 2, 3, 5):
+        assert_equal(stacked.policy_state(number), sound.policy_state(number))
+    stacked.update(fragments(lab, seed=1))
+    assert not stacked.diverged
 
 
 def test_the_divergence_stops_one_policy_and_not_the_others(lab: Any) -> None:

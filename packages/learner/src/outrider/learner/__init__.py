@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from outrider.learner.groups.learner_loop import LearnerLoop
     from outrider.learner.groups.mesh_ranks import MeshRanks
-    from outrider.learner.learner import Learner, StateTree
+    from outrider.learner.learner import Learner, StateTree, TrainingDivergedError
     from outrider.learner.plans.device import choose_device
     from outrider.learner.plans.learner_plan import LearnerPlan
     from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from outrider.learner.stacks.stacked_ppo import StackedPPOLearner
     from outrider.learner.training.appo import APPOLearner
     from outrider.learner.training.impala import IMPALALearner
-    from outrider.learner.training.non_finite import TrainingDivergedError
     from outrider.learner.training.ppo import PPOLearner
 
 __all__ = [
@@ -99,7 +98,7 @@ _HOMES = {
     "StackedIMPALALearner": "stacks.stacked_impala",
     "StackedPPOLearner": "stacks.stacked_ppo",
     "StateTree": "learner",
-    "TrainingDivergedError": "training.non_finite",
+    "TrainingDivergedError": "learner",
     "UpdateReport": "groups.group",
     "choose_device": "plans.device",
 }

@@ -14,6 +14,10 @@ Loaded: TypeAlias = Any
 """What a learner's `load` returns and its `update_rows` takes; nobody else looks into it."""
 
 
+class TrainingDivergedError(RuntimeError):
+    """Too many gradient steps in a row had a loss or gradient that was not finite."""
+
+
 class Learner(Protocol):
     """Turns fragments into new weights."""
 
@@ -26,7 +30,10 @@ class Learner(Protocol):
         ...
 
     def update_rows(self, rows: Loaded) -> dict[str, float]:
-        """Train on what `load` returned, once; metrics are those of `outrider.learner.metrics`."""
+        """Train on what `load` returned, once; metrics are those of `outrider.learner.metrics`.
+
+        Raises TrainingDivergedError where too many steps in a row were skipped; weights are finite still.
+        """
         ...
 
     def update(self, fragments: Sequence[Fragment]) -> dict[str, float]:

@@ -25,7 +25,9 @@ estimate_s              seconds to value all rows and compute advantages (PPO)
 train_s                 seconds in gradient steps
 normalize_s             seconds to update the observation normaliser, and APPO's target network
 
-The first six are means over all rows of all steps but skipped ones, nan where all were skipped.
+The first six are means over all rows of all steps but skipped ones, nan where all were skipped. Of several
+policies, `diverged_policies` counts those of which more than `max_consecutive_skipped_steps` in a row were
+skipped and that are not frozen; it is there where there are any, also where nothing was trained.
 """
 
 import torch

@@ -1,11 +1,12 @@
 """How the policies of a run with several agents do. Axes: K episodes of agents, P policies by number.
 
 num_policies                        policies that there are now
+num_diverged_policies               of these, how many were frozen because they diverged, and not thawed since
 policy_return_p10, _p50, _p90       of the policies' mean returns: a tenth of the policies, half of them,
-                                    nine tenths are below; absent before an agent's first episode ended
+                                    nine tenths are below; nan before an agent's first episode ended
 policies/NAME/episode_return_mean   over the last 100 training episodes of agents that this policy acted for,
-                                    whose return is finite; for the 32 policies of lowest number, and absent
-                                    before the first one ended
+                                    whose return is finite; nan before the first one ended. This and what
+                                    follows is there for the 32 policies of lowest number
 policies/NAME/episode_length_mean   likewise, in actions of the agent
 policies/NAME/num_episodes          such episodes so far
 """
@@ -52,14 +53,11 @@ class PolicyReturns:
         of_all = self.metrics(book)
         returns = of_all["episode_return_mean"]
         result: dict[str, Any] = {"num_policies": len(book)}
-        if (played := returns[np.isfinite(returns)]).size:
-            percentiles = np.percentile(played, SPREAD)
-            result |= {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}
+        result |= spread_of(returns[np.isfinite(returns)])
         for index, policy in zip(range(NUM_SHOWN), book, strict=False):
-            if of_all["num_episodes"][index]:
-                result |= {
-                    f"policies/{policy.name}/{name}": column[index].item() for name, column in of_all.items()
-                }
+            result |= {
+                f"policies/{policy.name}/{name}": column[index].item() for name, column in of_all.items()
+            }
         return result
 
     def metrics(self, book: PolicyBook) -> dict[str, NDArray[Any]]:
@@ -112,3 +110,9 @@ class PolicyReturns:
             self._num_episodes_P = np.pad(self._num_episodes_P, (0, missing))
             self._returns = np.pad(self._returns, ((0, missing), (0, 0)))
             self._lengths = np.pad(self._lengths, ((0, missing), (0, 0)))
+
+
+def spread_of(returns: NDArray[Any]) -> dict[str, float]:
+    """Return the percentiles of the mean returns of those policies that have played; nan where none has."""
+    percentiles = np.percentile(returns, SPREAD) if len(returns) else np.full(len(SPREAD), np.nan)
+    return {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from outrider.algorithm.policies.policy_returns import PolicyReturns
 from outrider.algorithm.saved.checkpointed_policy import recorded_recipe
 from outrider.algorithm.settings.multi_agent_settings import require_policy_name
 from outrider.envrunner.policies.matchups import Matchups
+from outrider.learner import TrainingDivergedError
 from outrider.wire import Weights, stack_tensors
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from outrider.learner.groups.learned_policies import LearnedPolicies
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class SeveralPolicies:
@@ -52,13 +57,20 @@ class SeveralPolicies:
         self._returns = PolicyReturns()
         self.newest_episodes: tuple[AgentEpisodes, ...] = ()
         """Episodes of agents that ended in the newest iteration, by fragment."""
+        self._diverged: set[int] = set()
+        """Numbers of the policies that were frozen because they diverged."""
 
     def results(self, iteration: Iteration) -> dict[str, Any]:
-        """Take in what ended in an iteration, and return the metrics of `policy_returns`."""
+        """Take in what ended in an iteration, and return the metrics of `policy_returns`.
+
+        Raises TrainingDivergedError where all policies that learned have diverged.
+        """
+        if iteration.metrics.get("diverged_policies"):
+            self._freeze_diverged()
         of_fragments = [summary.episodes.agents for summary in iteration.summaries]
         self.newest_episodes = tuple(each for each in of_fragments if each is not None)
         self._returns.add(self.newest_episodes)
-        return self._returns.results(self.book)
+        return self._returns.results(self.book) | {"num_diverged_policies": len(self._diverged)}
 
     def names_said(self) -> NamesSaid:
         """Return what puts names into what a learner says."""
@@ -117,6 +129,7 @@ class SeveralPolicies:
             )
         self._learner.remove(policy.number)  # first: learners elsewhere may be gone
         self.book.remove(name)
+        self._diverged.discard(policy.number)
         self._tell_players()
 
     def freeze(self, names: Sequence[str]) -> None:
@@ -125,7 +138,9 @@ class SeveralPolicies:
 
     def thaw(self, names: Sequence[str]) -> None:
         """Let these policies learn again."""
-        self._learner.thaw([self.book[name].number for name in names])
+        numbers = [self.book[name].number for name in names]
+        self._learner.thaw(numbers)
+        self._diverged.difference_update(numbers)
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -155,6 +170,7 @@ class SeveralPolicies:
             "book": self.book.get_state(),
             "mapping": self.mapping.get_state(),
             "returns": self._returns.get_state(),
+            "diverged": sorted(self._diverged),
             "recipes": [recorded_recipe(assembly.recipe) for assembly in self._assemblies],
             "planned_for": [assembly.planned_for for assembly in self._assemblies],
         }
@@ -162,6 +178,27 @@ class SeveralPolicies:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned; the book came with the settings."""
         self._returns.set_state(state["returns"])
+        self._diverged = set(state.get("diverged", ()))
+
+    def _freeze_diverged(self) -> None:
+        """Let policies rest whose gradient steps are skipped without end."""
+        diverged, names_said = self._learner.diverged, self.names_said()
+        reasons = {
+            policy.name: names_said.in_sentence(diverged[policy.number])
+            for policy in self.book
+            if policy.number in diverged
+        }
+        if not reasons:
+            return
+        if {policy.name for policy in self.book} == reasons.keys() | set(self.frozen):
+            name, reason = next(iter(reasons.items()))
+            raise TrainingDivergedError(f"policy {name!r}: {reason}")
+        for name, reason in reasons.items():
+            _LOGGER.warning(
+                "policy %r is frozen and plays on as it is, and the others learn on: %s", name, reason
+            )
+        self.freeze([*reasons])
+        self._diverged.update(self.book[name].number for name in reasons)
 
     def _source(self, name: str) -> BookedPolicy:
         """Return a policy whose architecture a new one has that is like no other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from outrider.learner.groups.dealt_calls import Answer
 from outrider.learner.learner import StateTree
 from outrider.learner.plans.multi_agent_plan import MultiAgentPlan, StackPlan
+from outrider.learner.stacks.numbers_in_words import in_words
 from outrider.learner.stacks.stack_metrics import by_policy
 
 
@@ -55,6 +56,10 @@ class GroupPolicies:
     def frozen(self) -> frozenset[int]:
         return frozenset(number for answer in self._ask_all() for number in answer["frozen"])
 
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        return {number: why for answer in self._ask_all() for number, why in answer.get("diverged", ())}
+
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         answers = self._ask_all()
         return by_policy([answer["numbers"] for answer in answers], [answer["metrics"] for answer in answers])
@@ -94,6 +99,9 @@ class GroupPolicies:
         self._plan = plan
 
     def _freeze(self, name: str, numbers: Sequence[int]) -> None:
+        known = {number for stack in self._plan.stacks for number in stack.seeds}
+        if unknown := sorted(set(numbers) - known):  # before a rank that has others changes these
+            raise ValueError(f"there is no policy {unknown[0]}; there are {in_words(sorted(known))}")
         parts: dict[int, list[int]] = {}
         for number in numbers:
             for rank in self._owners(number):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -27,6 +27,11 @@ class LearnedPolicies(Protocol):
     @property
     def frozen(self) -> frozenset[int]:
         """Numbers of the policies that do not train."""
+        ...
+
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        """Numbers of the policies that diverged and are not frozen yet, and why; see `StackLearner`."""
         ...
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
@@ -85,6 +90,10 @@ class PoliciesHere:
     @property
     def frozen(self) -> frozenset[int]:
         return self._learner.frozen
+
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        return self._between_updates(lambda: dict(self._learner.diverged))
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         return self._between_updates(self._learner.policy_metrics)

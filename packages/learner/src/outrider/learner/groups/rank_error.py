@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
+from outrider.learner.learner import TrainingDivergedError
+
 
 class LostRankError(ConnectionError):
     """A rank is gone, or a sum over the ranks failed because another one is or does not answer."""
@@ -37,14 +39,20 @@ def read_error(message: Mapping[str, Any], who: str) -> Exception:
     A kind that is not known here becomes a RuntimeError that names it.
     """
     text, name = str(message["text"]), str(message["error"])
-    kind = _kinds().get(name)
+    kind = _KINDS.get(name)
     error = RuntimeError(f"{name}: {text}") if kind is None else kind(text)
     error.add_note(f"raised in {who}:\n{message['traceback']}")
     return error
 
 
-def _kinds() -> dict[str, type[Exception]]:
-    from outrider.learner.training.non_finite import TrainingDivergedError
-
-    kinds = (ValueError, TimeoutError, ConnectionError, MemoryError, LostRankError, TrainingDivergedError)
-    return {kind.__name__: kind for kind in kinds}
+_KINDS: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        ValueError,
+        TimeoutError,
+        ConnectionError,
+        MemoryError,
+        LostRankError,
+        TrainingDivergedError,
+    )
+}

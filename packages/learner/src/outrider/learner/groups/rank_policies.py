@@ -57,6 +57,7 @@ class RankPolicies:
         return {
             "numbers": self._learner.numbers,
             "frozen": sorted(self._learner.frozen),
+            "diverged": [[number, why] for number, why in self._learner.diverged.items()],
             "metrics": self._learner.policy_metrics(),
         }
 

@@ -11,7 +11,7 @@
     call("fetch", fragment) ----------------------------->  {}             an error where it is lost
 
     of ranks with several policies:
-    call("policies") ------------------------------------>  {"numbers", "frozen", "metrics"}
+    call("policies") ------------------------------------>  {"numbers", "frozen", "diverged", "metrics"}
     call("policy_state", number) ------------------------>  {"state"}
     call("add_policy", plan, state or None) ------------->  {}
     call("remove_policy", number) ----------------------->  {}

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from outrider.learner.groups.rank_error import LostRankError
+from outrider.learner.learner import TrainingDivergedError
 from outrider.learner.service.served_groups import ServedGroups
 from outrider.learner.service.served_run import RefusedError, ServedRun
 from outrider.learner.service.service_terms import LIMITS
-from outrider.learner.training.non_finite import TrainingDivergedError
 from outrider.transport.connection import Connection
 from outrider.wire import WireError, decode_learn_request, encode_learn_response, session
 

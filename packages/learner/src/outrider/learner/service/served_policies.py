@@ -35,8 +35,11 @@ class ServedPolicies:
         """
         match call:
             case {"call": "policies"}:
-                frozen = sorted(self._policies.frozen)
-                return {"frozen": frozen, "metrics": self._policies.policy_metrics()}
+                return {
+                    "frozen": sorted(self._policies.frozen),
+                    "diverged": [[number, why] for number, why in self._policies.diverged.items()],
+                    "metrics": self._policies.policy_metrics(),
+                }
             case {"call": "policy_state", "number": number}:
                 check_numbers([number])
                 return {"state": self._policies.policy_state(number)}

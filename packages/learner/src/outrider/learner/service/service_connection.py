@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from outrider.learner.groups.introduction import introduction
+from outrider.learner.learner import TrainingDivergedError
 from outrider.learner.service.service_terms import LIMITS
 from outrider.transport.connection import Connection, Receiver
 from outrider.wire import Bytes, decode_learn_response, encode_learn_request, session
@@ -115,8 +116,6 @@ class ServiceConnection:
 
 def _error_of(goodbye: session.Goodbye) -> Exception:
     """Return what is raised for the last message of a service."""
-    from outrider.learner.training.non_finite import TrainingDivergedError
-
     sentence = goodbye.sentence or "it gave no reason"
     diverged = f"{TrainingDivergedError.__name__}: "
     match goodbye.reason:

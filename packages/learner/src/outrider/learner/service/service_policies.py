@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -35,6 +35,10 @@ class ServicePolicies:
     @property
     def frozen(self) -> frozenset[int]:
         return self._service.changed.frozen
+
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        return dict(self.ask({"call": "policies"}).get("diverged", ()))
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         answer = self.ask({"call": "policies"})

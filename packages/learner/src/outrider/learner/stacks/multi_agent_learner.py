@@ -44,6 +44,7 @@ class MultiAgentLearner:
         self._removed: set[int] = set()
         self._trained: set[str] = set()
         """Stacks that trained in the newest update."""
+        self._diverged: dict[int, str] = {}
         self._joined = JoinedWeights()
         self._version = 0
         self._num_updates = 0
@@ -65,6 +66,11 @@ class MultiAgentLearner:
         """Numbers of the policies that do not train."""
         return frozenset(self._frozen)
 
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        """Numbers of the policies that diverged since they were last frozen, and why; see `StackLearner`."""
+        return self._diverged
+
     def load(self, fragments: Sequence[Fragment]) -> Portion:
         """Deal the rows of `fragments`; raises ValueError for rows of a policy that there never was."""
         began = time.perf_counter()
@@ -76,18 +82,24 @@ class MultiAgentLearner:
         return self.update_rows(self.load(fragments))
 
     def update_rows(self, rows: Portion) -> dict[str, float]:
-        """Train every stack on its rows; metrics are means over all rows, empty where none was left."""
+        """Train every stack on its rows; metrics are means over all rows, empty where none was left.
+
+        A policy that diverges is counted, until it is frozen, and costs the others nothing.
+        """
         metrics = {
             name: self._stacks[name].update_rows(part)
             for name, part in rows.rows.items()
             if name in self._stacks
         }
         trained = {name: part for name, part in metrics.items() if part}
+        for name in metrics:
+            self._diverged |= self._stacks[name].diverged
         self._trained = set(trained)
-        self._joined.changed(trained)
+        self._joined.changed(metrics)
         self._version += 1
         self._num_updates += 1
-        return over_stacks([*trained.values(), {"gather_s": rows.split_s}]) if trained else {}
+        counts = {"diverged_policies": float(len(self._diverged))} if self._diverged else {}
+        return counts | (over_stacks([*trained.values(), {"gather_s": rows.split_s}]) if trained else {})
 
     def publish(self) -> Weights:
         """Return the weights of all stacks; a policy's version is that at which its change was published."""
@@ -132,6 +144,7 @@ class MultiAgentLearner:
             self._stacks = {other: stack for other, stack in self._stacks.items() if other != name}
         self._removed.add(number)
         self._frozen.discard(number)
+        self._diverged.pop(number, None)
         self._restructured(name)
 
     def count_change(self) -> None:
@@ -142,6 +155,7 @@ class MultiAgentLearner:
         """Let these policies stay as they are."""
         self._freeze(numbers, is_frozen=True)
         self._frozen |= set(numbers)
+        self._diverged = {number: why for number, why in self._diverged.items() if number not in self._frozen}
         self._table = self._new_table()
 
     def thaw(self, numbers: Sequence[int]) -> None:
@@ -186,7 +200,7 @@ class MultiAgentLearner:
             stack.set_state(state["stacks"][name]["learner"])
         self.thaw(sorted(self._frozen))
         self.freeze(state["frozen"])
-        self._removed = set(state["removed"])
+        self._removed, self._diverged = set(state["removed"]), {}
         self._table = self._new_table()
         self._joined = JoinedWeights()
         self._version, self._num_updates = int(state["version"]), int(state["num_updates"])

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.learner.learner import Learner, Loaded, StateTree
+from outrider.learner.learner import Learner, Loaded, StateTree, TrainingDivergedError
 from outrider.learner.rows.shuffles import shuffle_keys
 from outrider.learner.stacks.numbers_in_words import other_policies
 from outrider.learner.stacks.policy_state import to_own, to_stacked
@@ -46,6 +46,7 @@ class PoliciesInTurn:
         self._versions = dict.fromkeys(self._learners, 0)
         self._frozen: set[int] = set()
         self._metrics: dict[int, dict[str, float]] = {}
+        self.diverged: dict[int, str] = {}
         self._version = 0
         self._num_updates = 0
 
@@ -70,7 +71,12 @@ class PoliciesInTurn:
 
     def update_rows(self, rows: Mapping[int, Loaded]) -> dict[str, float]:
         trained = [number for number in rows if number in self._learners and number not in self._frozen]
-        self._metrics = {number: self._learners[number].update_rows(rows[number]) for number in trained}
+        self._metrics, self.diverged = {}, {}
+        for number in trained:
+            try:
+                self._metrics[number] = self._learners[number].update_rows(rows[number])
+            except TrainingDivergedError as error:  # of a sum, and so on all ranks
+                self.diverged[number] = str(error)
         if trained:
             self._num_updates += 1
             self._changed(*trained)

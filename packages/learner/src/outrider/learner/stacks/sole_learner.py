@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.learner.learner import Learner, StateTree
+from outrider.learner.learner import Learner, StateTree, TrainingDivergedError
 from outrider.wire import Fragment, Weights, WeightsStack
 
 
@@ -25,6 +25,7 @@ class SoleLearner:
         self._name = name
         self._is_frozen = False
         self._metrics: dict[str, float] = {}
+        self.diverged: dict[int, str] = {}
         self._num_changes = 0
 
     @property
@@ -38,8 +39,13 @@ class SoleLearner:
         return self.update_rows(self.load(fragments))
 
     def update_rows(self, rows: Any) -> dict[str, float]:  # noqa: ANN401 - what `load` returned
-        self._metrics = {} if self._is_frozen else self._learner.update_rows(rows)
-        self._num_changes += not self._is_frozen
+        self._metrics, self.diverged = {}, {}
+        if not self._is_frozen:
+            self._num_changes += 1
+            try:
+                self._metrics = self._learner.update_rows(rows)
+            except TrainingDivergedError as error:
+                self.diverged = {self._number: str(error)}
         return self._metrics
 
     def publish(self) -> Weights:

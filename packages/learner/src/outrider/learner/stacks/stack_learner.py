@@ -51,6 +51,15 @@ class StackLearner(Learner, Protocol):
         """Return the newest update's metrics of each policy, [P]; nan where it did not train."""
         ...
 
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        """Numbers of the policies that diverged in the newest update, and why.
+
+        Too many of their gradient steps in a row were skipped; their weights are finite. They go on trying
+        until they are frozen.
+        """
+        ...
+
     def policy_state(self, number: int) -> StateTree:
         """Copy everything that one policy goes on from; "fingerprint" and "module" are its weights."""
         ...

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SUMS = ("num_env_steps_trained", "num_steps", "skipped_steps")
+SUMS = ("num_env_steps_trained", "num_steps", "skipped_steps", "diverged_policies")
 """What is added up, as are seconds; all else is averaged over rows."""
 
 

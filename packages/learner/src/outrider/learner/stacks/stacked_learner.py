@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from outrider.learner.learner import StateTree
+from outrider.learner.learner import StateTree, TrainingDivergedError
 from outrider.learner.rows.fragment_rows import Rows
 from outrider.learner.rows.loading import Loader, wait_for
 from outrider.learner.rows.shuffles import shuffle_keys
@@ -90,6 +90,7 @@ class StackedLearner(Generic[Settings]):
         self._version = 0
         self._num_updates = 0
         self._metrics: dict[str, NDArray[Any]] = {}
+        self._diverged: dict[int, str] = {}
         self._make_alone = make_alone
         self._alone: TrainedAlone | None = None
         self._prepare()
@@ -111,6 +112,7 @@ class StackedLearner(Generic[Settings]):
 
     def update_rows(self, rows: Rows) -> dict[str, float]:
         """Train on `rows`; see `StackLearner` and, for what comes back, `outrider.learner.metrics`."""
+        self._metrics, self._diverged = {}, {}
         trained = self._number_P[~self._kept.counters["is_frozen"]]
         if self._make_alone is not None and (number := sole_trainer(trained, rows)) is not None:
             return self._train_alone(number, rows, self._make_alone)
@@ -118,7 +120,6 @@ class StackedLearner(Generic[Settings]):
         wait_for(rows)
         counters = self._kept.counters
         by_policy = RowsByPolicy(rows, self._training_places_of(rows), len(self._kept))
-        self._metrics = {}
         if not by_policy.num_rows_P.any():
             return {}
         self._end_alone()
@@ -142,6 +143,10 @@ class StackedLearner(Generic[Settings]):
 
     def policy_metrics(self) -> dict[str, NDArray[Any]]:
         return {name: column.copy() for name, column in self._metrics.items()}
+
+    @property
+    def diverged(self) -> Mapping[int, str]:
+        return self._diverged
 
     def publish(self) -> Weights:
         """Return weights that nobody changes as long as they are held.
@@ -276,7 +281,10 @@ class StackedLearner(Generic[Settings]):
             self._end_alone()
             own, earlier = self._overrides.get(number, {}), self._take_earlier_rows(number)
             self._alone = TrainedAlone.of(make, number, self.policy_state(number), own, earlier)
-        metrics = self._alone.learner.update_rows(rows)
+        try:
+            metrics = self._alone.learner.update_rows(rows)
+        except TrainingDivergedError as error:
+            metrics, self._diverged = {}, {number: str(error)}
         self._put(number, self._alone.state())
         self._num_updates += 1
         of_policy = {name: value for name, value in metrics.items() if not name.endswith("_s")}
@@ -323,6 +331,7 @@ class StackedLearner(Generic[Settings]):
         steps.count_returns(return_BR, rows.is_row_BR)
         update = BlockUpdate(place_B, by_policy, rows, numbers, counters, steps, record)
         of_the_algorithm = self._train_block(update)
+        self._diverged |= record.diverged
         steps.observe(rows)
         kept.put(place_B, block)
         self._end_block(update)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from outrider.learner.metrics import STEP_STATISTICS
-from outrider.learner.training.non_finite import TrainingDivergedError, first_bad
+from outrider.learner.training.non_finite import first_bad
 
 _LOGGER = logging.getLogger("outrider.learner")
 _KL = STEP_STATISTICS.index("mean_kl")
@@ -25,7 +25,7 @@ class StackedRecord:
         limit: int,
         cause: str | None = None,
     ) -> None:
-        """Steps in a row that were skipped before; more than `limit` raise TrainingDivergedError.
+        """Steps in a row were skipped before; a policy of which more than `limit` are has diverged.
 
         `cause` says what was bad in the rows, and the cure; None where nothing was. Then the log says which
         policy's steps begin to be skipped, one in an update.
@@ -37,6 +37,8 @@ class StackedRecord:
         """Steps that were taken."""
         self.mean_kl_B = np.full(num_policies, np.nan)
         """Over the last epoch that a policy trained in."""
+        self.diverged: dict[int, str] = {}
+        """Numbers of the policies that have diverged, and what was bad."""
         self._num_skipped_B = np.zeros(num_policies, np.int64)
         self._num_epochs_B = np.zeros(num_policies, np.int64)
         self._sum_BK = np.zeros((num_policies, len(STEP_STATISTICS)))
@@ -96,9 +98,8 @@ class StackedRecord:
                 self._numbers[new[0]],
                 first_bad(statistics_BK[new[0]].tolist()),
             )
-        worst = int(np.where(bad_B, in_a_row_B, 0).argmax())
-        if in_a_row_B[worst] > self._limit:
-            raise TrainingDivergedError(
-                f"policy number {self._numbers[worst]}: {in_a_row_B[worst]:,} gradient steps in a row were "
-                f"skipped; in the last, {self._cause or first_bad(statistics_BK[worst].tolist())}"
+        for place in (bad_B & (in_a_row_B > self._limit)).nonzero()[0]:
+            self.diverged[int(self._numbers[place])] = (
+                f"{in_a_row_B[place]:,} gradient steps in a row were skipped; in the last, "
+                f"{self._cause or first_bad(statistics_BK[place].tolist())}"
             )

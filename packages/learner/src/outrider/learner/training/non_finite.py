@@ -5,14 +5,10 @@ import math
 
 from torch import Tensor
 
-from outrider.learner.learner import StateTree
+from outrider.learner.learner import StateTree, TrainingDivergedError
 from outrider.learner.metrics import STEP_STATISTICS
 
 _LOGGER = logging.getLogger("outrider.learner")
-
-
-class TrainingDivergedError(RuntimeError):
-    """Too many gradient steps in a row had a loss or gradient that was not finite."""
 
 
 class SkippedSteps:

@@ -60,7 +60,7 @@ class PPOSettings:
     """Rows through which gradients flow back in time; at least 1. Ignored by modules without memory."""
     max_consecutive_skipped_steps: int = 1000
     """How many gradient steps in a row may be skipped because a loss or gradient was not finite before
-    training stops with an error; at least 0."""
+    training stops with an error, or one of several policies is frozen; at least 0."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
