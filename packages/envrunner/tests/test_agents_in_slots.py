@@ -304,13 +304,14 @@ def test_a_copy_that_fails_is_made_anew_and_nothing_has_happened_in_it() -> None
 
 def test_nothing_has_happened_either_where_the_reset_after_an_episode_fails() -> None:
     end = turn({}, "", terminated={"a": True}, rewards={"a": 5}, over=True)
-    copies = [Script(turn({"a": 1}, "a"), end), Script(turn({"a": 3}, "a"))]
+    copies: list[Any] = [Script(turn({"a": 1}, "a"), end), Script(turn({"a": 3}, "a"))]
     vector = SyncAgents([lambda: copies.pop(0)], on_failure=lambda *_: 11)
     vector.reset([0])
     step = vector.step([{"": np.zeros((1, 2), np.int64)}])
     assert step.failed is not None
     assert step.failed.tolist() == [True]
-    assert not (step.terminated.any() or step.over.any() or step.rewards.any())
+    for told in (step.terminated, step.over, step.rewards):
+        assert not told.any()
     assert step.observations[0][""][0, 0].tolist() == [3]
 
 
