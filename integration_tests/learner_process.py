@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from own_ports import free_port
 
 COMMAND = "outrider.learner.service.learner_command"
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=3", "-m")
@@ -21,10 +23,10 @@ _DEADLINE_S = 60.0
 class Service:
     """A process, or several, that listens on a port of its own, also when it is started again."""
 
-    def __init__(self, *flags: str, address: str = "127.0.0.1:0", launcher: Sequence[str] = ()) -> None:
+    def __init__(self, *flags: str, launcher: Sequence[str] = ()) -> None:
         self._flags = flags
         self._launcher = launcher
-        self.address = address
+        self.address = f"127.0.0.1:{free_port()}"
         self.lines: list[str] = []
         self.start()
 
@@ -47,6 +49,13 @@ class Service:
         """Tell the service alone, as supervisors do, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
+
+    def wait_for_line(self, part: str) -> None:
+        """Wait until it has said that: what it writes is read on another thread."""
+        deadline = time.monotonic() + _DEADLINE_S
+        while not any(part in line for line in self.lines):
+            assert time.monotonic() < deadline, "".join(self.lines)
+            time.sleep(0.01)
 
     def pid_of_rank(self, rank: int) -> int:
         """Which child of torchrun is that rank (process ids do not say: they begin anew at some point)."""
@@ -91,7 +100,5 @@ def running(*flags: str, **named: Any) -> Iterator[Service]:
 @contextmanager
 def running_two_ranks() -> Iterator[Service]:
     """Run two ranks under torchrun, which starts them again on the same port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with running(address=address, launcher=TORCHRUN) as service:
+    with running(launcher=TORCHRUN) as service:
         yield service

@@ -30,6 +30,7 @@ from outrider.envrunner.gateway.gateway import Gateway
 from outrider.testing.runner_pool_conformance import PoolSetup, pool_setup, weights_of
 from outrider.transport import LocalWeights
 from outrider.transport.security import ServerSecurity
+from own_ports import free_port
 
 DEADLINE_S = 60.0
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,7 +204,7 @@ def test_runners_end_with_a_farm_that_is_killed() -> None:
 
 
 def test_a_farm_comes_back_to_a_gateway_that_restarts() -> None:
-    first = gateway(num_seats=1)
+    first = gateway(f"127.0.0.1:{free_port()}", num_seats=1)
     with farm(*joining(first, runners=1)) as command:
         until(first, lambda events: num_of(Ready, events) == 1)
         first._listening.close(0.0)  # type: ignore[union-attr] - as if its process were killed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from outrider.testing.command import Command
+from own_ports import free_port
 
 DEADLINE_S = 90.0
 
@@ -27,13 +27,6 @@ def farm(address: str) -> Command:
 def train(name: str, path: Path, *arguments: str) -> Command:
     flags = ["--env", "CartPole-v1", "--num-env-runners", "2", "--min-runners", "2", "--plain"]
     return outrider("train", name, *flags, "--run-dir", str(path), *arguments)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.mark.parametrize(("name", "number"), [("ppo", signal.SIGTERM), ("appo", signal.SIGINT)])

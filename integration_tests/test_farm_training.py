@@ -24,6 +24,7 @@ from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
 from outrider.algorithm.commands.cli import main
 from outrider.envrunner import LocalRunnerPool
+from own_ports import free_port
 
 DEADLINE_S = 120.0
 LOCAL = "127.0.0.1:0"
@@ -184,13 +185,6 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) ->
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # ---------------------------------------------------------------------------------------------- learning

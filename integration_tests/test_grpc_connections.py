@@ -32,6 +32,7 @@ from outrider.transport.security import ServerSecurity
 from outrider.wire import WireError, session
 from outrider.wire.session_codec import encode_sample_request
 from outrider.wire.stream import goodbye_message
+from own_ports import free_port
 
 
 def test_messages_arrive_whole_and_in_order_and_small_ones_overtake_large_ones() -> None:
@@ -89,10 +90,10 @@ def test_a_receiver_that_refuses_a_message_cuts_the_peer_off_with_a_sentence() -
 
 def test_a_listener_that_closes_ends_its_connections_on_both_sides_and_frees_its_port() -> None:
     there, here = Notes(), Notes()
-    with listening(there) as listener:
+    address = f"127.0.0.1:{free_port()}"
+    with listening(there, address) as listener:
         connect(listener.address, here).send(READY)
         there.message()
-        address = listener.address
     assert there.end()
     assert "the connection broke" in here.end()
     with listening(there, address) as listener:
@@ -119,10 +120,10 @@ def test_a_port_in_use_and_a_foreign_address_are_said_in_a_sentence() -> None:
 
 
 def test_dialling_where_nobody_listens_may_be_tried_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
-    with pytest.raises(DialError, match="nobody listens there") as caught:
-        connect(address, Notes())
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(DialError, match="nobody listens there") as caught:
+            connect(f"127.0.0.1:{unused.getsockname()[1]}", Notes())
     assert not caught.value.is_final
     with pytest.raises(DialError, match="no such socket") as caught:
         connect("unix:/nowhere/at/all", Notes())

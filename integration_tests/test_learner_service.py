@@ -268,7 +268,7 @@ def test_a_service_that_is_told_to_stop_finishes_hands_its_state_over_and_exits_
     here.update(update_input(1))
     assert there.statistics().num_lost_updates == 0
     assert_close(tensors(there), tensors(here), 1e-6)
-    assert any("trains ppo from version 2" in line for line in alone.lines)
+    alone.wait_for_line("trains ppo from version 2")
     there.close()
 
 
@@ -293,7 +293,7 @@ def test_a_rank_that_is_killed_costs_no_more_than_a_service_that_is(pair: Servic
     assert group.publish().version == 5
     assert group.statistics().num_restarts == 1
     assert group.statistics().num_lost_updates <= 3
-    assert any("a learner of the service was lost: learner 1 is gone" in line for line in pair.lines)
+    pair.wait_for_line("a learner of the service was lost: learner 1 is gone")
 
 
 def test_a_rank_on_ray_equals_a_learner_here(start: Callable[..., Service]) -> None:

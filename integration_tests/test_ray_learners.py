@@ -216,7 +216,7 @@ def test_a_rank_killed_in_an_update_costs_the_updates_since_the_newest_snapshot(
     assert fresh.publish().version > 5
     assert fresh.statistics().num_restarts == 1
     assert 0 < fresh.statistics().num_lost_updates <= 4
-    assert len(caplog.records) == 2
+    assert len([each for each in caplog.records if each.name.startswith("outrider")]) == 2
     assert "go back by" in caplog.text
     wait_until(lambda: not set(processes) & rank_processes())
     learn(fresh, [6])
@@ -395,7 +395,7 @@ def test_ranks_that_train_by_themselves_stay_in_step_and_survive_a_death(run: As
     assert versions == sorted(set(versions))
     assert before.num_rows >= 100 * before.num_updates
     assert sum(report.num_lost_updates for report in run.reports) <= 4
-    assert not lost & run.processes
+    wait_until(lambda: not lost & run.processes)
 
 
 def test_ranks_that_train_by_themselves_leave_out_and_count_what_went_with_its_node(run: AsyncRun) -> None:

@@ -40,12 +40,17 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot im
 
 DEADLINE_S = 60.0
 NUM_STEPS = 20
-STEP_S = 0.03
+STEP_S = 0.005
 HALFWAY = 10
 
 
+def hold_of(folder: Path) -> Path:
+    """Return the file that keeps all who come to the middle of a fragment there, as long as it exists."""
+    return folder.with_name(f"{folder.name}-hold")
+
+
 class Halfway(gym.Wrapper[Any, Any, Any, Any]):
-    """Takes its time, and says in a file when it is in the middle of a fragment, and in which process."""
+    """Says in a file when it is in the middle of a fragment, and in which process; waits there if told to."""
 
     def __init__(self, env: gym.Env[Any, Any], folder: Path) -> None:
         super().__init__(env)
@@ -56,6 +61,9 @@ class Halfway(gym.Wrapper[Any, Any, Any, Any]):
         time.sleep(STEP_S)
         if self._num_steps % NUM_STEPS == HALFWAY:
             (self._folder / str(os.getpid())).touch()
+            while hold_of(self._folder).exists():
+                (self._folder / str(os.getpid())).touch()
+                time.sleep(STEP_S)
         self._num_steps += 1
         return self.env.step(action)
 
@@ -95,19 +103,20 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.01)
 
 
-def are_halfway(folder: Path, num_processes: int) -> list[int]:
-    """Wait until so many processes are in the middle of a fragment; the last ones are so just now."""
+def kill_halfway(folder: Path, *, of: int, num_killed: int) -> threading.Thread:
+    """Wait until so many processes are in the middle of a fragment, kill some, and let the others go on."""
+    hold = hold_of(folder)
+    hold.touch()
     for path in folder.iterdir():
         path.unlink()
-    wait_until(lambda: len(list(folder.iterdir())) >= num_processes, "the middle of a fragment")
-    in_time_order = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    return [int(path.name) for path in in_time_order]
 
-
-def kill_halfway(folder: Path, *, of: int, num_killed: int) -> threading.Thread:
     def kill() -> None:
-        for pid in are_halfway(folder, of)[-num_killed:]:
-            os.kill(pid, signal.SIGKILL)
+        try:
+            wait_until(lambda: len(list(folder.iterdir())) >= of, "the middle of a fragment")
+            for path in list(folder.iterdir())[:num_killed]:
+                os.kill(int(path.name), signal.SIGKILL)
+        finally:
+            hold.unlink()
 
     killer = threading.Thread(target=kill)
     killer.start()

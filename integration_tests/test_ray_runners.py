@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pickle import PickleBuffer
 from typing import Any, Never
 from urllib.request import urlopen
@@ -264,6 +264,7 @@ def test_runners_show_in_prometheus() -> None:
         "ray_outrider_runner_env_steps_per_s": None,
     }
     runners = RayRunners(pool_setup().plan, num_runners=1, options=no_cpus, run="night")
+    metrics_url = f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics"
     deadline = time.monotonic() + DEADLINE_S
     with closing(started(runners)):
         runners.ask(0, weights(0))
@@ -272,12 +273,11 @@ def test_runners_show_in_prometheus() -> None:
         while not expected.keys() <= found.keys():
             assert time.monotonic() < deadline, f"only {found} showed up"
             time.sleep(0.1)
-            with urlopen(
-                f"http://127.0.0.1:{ray.nodes()[0]['MetricsExportPort']}/metrics", timeout=DEADLINE_S
-            ) as page:
+            # Nobody waits until Ray's agent listens.
+            with suppress(OSError), urlopen(metrics_url, timeout=DEADLINE_S) as page:
                 lines = [line for line in page.read().decode().splitlines() if 'run="night"' in line]
-            assert all('runner="0"' in line for line in lines)
-            found = {line.partition("{")[0]: line.rpartition(" ")[2] for line in lines}
+                assert all('runner="0"' in line for line in lines)
+                found = {line.partition("{")[0]: line.rpartition(" ")[2] for line in lines}
     assert {name: found[name] for name, value in expected.items() if value} == {
         name: value for name, value in expected.items() if value
     }

@@ -216,6 +216,13 @@ def alive(processes: dict[int, str]) -> dict[int, str]:
     return {pid: processes[pid] for pid in now if not processes[pid].endswith("Agent")}
 
 
+def wait_until_dead(processes: dict[int, str]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while left := alive(processes):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -231,10 +238,7 @@ def test_a_killed_driver_leaves_no_process_and_its_run_is_resumed(tmp_path: Path
         processes = children(process.pid)
         assert any("RunnerActor" in command for command in processes.values())
         process.kill()
-    deadline = time.monotonic() + DEADLINE_S
-    while alive(processes):
-        assert time.monotonic() < deadline, alive(processes)
-        time.sleep(0.1)
+    wait_until_dead(processes)
     again = outrider("resume", "run", "--stop-num-env-steps", "1", "--plain", cwd=tmp_path)
     out, err = again.communicate(timeout=DEADLINE_S)
     assert again.returncode == 0, err
@@ -252,6 +256,6 @@ def test_ctrl_c_ends_a_run_on_ray_with_a_checkpoint_and_no_process_left(tmp_path
     assert "Traceback" not in err
     assert "go on with  outrider resume run" in out
     assert list(run.glob("checkpoints/iteration-*"))
-    assert not alive(processes)
+    wait_until_dead(processes)
     last = json.loads((run / "progress.jsonl").read_text().splitlines()[-1])
     assert last["num_env_runners"] == 2

@@ -20,6 +20,7 @@ import cloudpickle
 import pytest
 
 from outrider.algorithm.commands.cli import main
+from own_ports import free_port
 
 DEADLINE_S = 60.0
 TOKEN = "a-token-that-is-let-in"
@@ -30,13 +31,6 @@ def farm(port: int, *arguments: object, host: str = "127.0.0.1") -> subprocess.P
     command = [sys.executable, "-m", "outrider.envrunner.farm.farm_command", "--connect", f"{host}:{port}"]
     command += ["--env", "CartPole-v1", "--json-logs", "--debug", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def processes(farm_id: int) -> str:

@@ -27,6 +27,9 @@ LATENCY_S = 0.025
 """In each direction."""
 
 
+_PREFIX = "outrider-"
+
+
 class Host(Protocol):
     """A machine with a farm, as the run's machine sees it."""
 
@@ -46,10 +49,11 @@ class Namespace:
     """A network namespace, and a cable to it."""
 
     def __init__(self, number: int, stack: ExitStack) -> None:
-        self._name, self._link = f"outrider-{os.getpid()}-{number}", f"or{os.getpid() % 10**7}-{number}"
+        self._name, self._link = f"{_PREFIX}{os.getpid()}-{number}", f"or{os.getpid() % 10**7}-{number}"
         network = f"198.18.{os.getpid() % 250}.{8 * number}".rpartition(".")
         first = int(network[2])
         self.gateway, peer = f"{network[0]}.{first + 1}", f"{network[0]}.{first + 2}"
+        _delete_what_dead_tests_left()
         _ip("netns", "add", self._name)
         stack.callback(_ip, "netns", "delete", self._name)
         _ip("link", "add", self._link, "type", "veth", "peer", "name", "eth0", "netns", self._name)
@@ -79,8 +83,18 @@ class Loopback:
         proxy.is_half_open = not is_up
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=10)
+def _ip(*arguments: str) -> str:
+    command = ["ip", *arguments]
+    return subprocess.run(command, check=True, capture_output=True, timeout=10, text=True).stdout
+
+
+def _delete_what_dead_tests_left() -> None:
+    """Delete the namespaces of tests that were killed, whose cables lead to addresses that we may give."""
+    for line in _ip("netns", "list").splitlines():
+        name = line.split()[0]
+        process = name.removeprefix(_PREFIX).partition("-")[0]
+        if name.startswith(_PREFIX) and not Path(f"/proc/{process}").exists():
+            _ip("netns", "delete", name)
 
 
 @pytest.fixture

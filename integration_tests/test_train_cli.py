@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -31,8 +30,15 @@ SHORT = [
 ]
 
 
-def outrider(*arguments: object, cwd: Path, **keywords: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "outrider.algorithm", *map(str, arguments)]
+def outrider_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "outrider.algorithm", *map(str, arguments)]
+
+
+def outrider(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    return started(outrider_command(*arguments), cwd=cwd)
+
+
+def started(command: list[str], *, cwd: Path, **keywords: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **keywords
     )
@@ -179,9 +185,12 @@ def test_an_unreadable_checkpoint_is_one_sentence(
 @pytest.mark.parametrize("size_bytes", [1_000, 20_000])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, size_bytes: int) -> None:
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    process = outrider("train", "ppo", *SHORT, "--stop-iterations", 1, cwd=tmp_path, env=environment)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size_bytes, size_bytes))
-    code, _, err = finish(process)
+    train = outrider_command("train", "ppo", *SHORT, "--stop-iterations", 1)
+    limited = (
+        f"import os, resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size_bytes}, {size_bytes})); "
+        f"os.execv({sys.executable!r}, {train!r})"
+    )
+    code, _, err = finish(started([sys.executable, "-c", limited], cwd=tmp_path, env=environment))
     assert code == 1
     assert err.count("\n") == 1, err
     assert "was not written: the disk is full; free some space or choose another place" in err

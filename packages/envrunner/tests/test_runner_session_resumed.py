@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from time import monotonic
 
 import pytest
 
 from outrider.envrunner.fleet.remote_runners import Failed, Left, Lost, Sampled
+from outrider.envrunner.gateway import runner_service
 from outrider.testing.numbered_runner import numbered_weights
 from outrider.testing.opened_gateway import Make, goodbye, opened_gateways
 from outrider.testing.raw_runner import RawRunner, numbered_fragment
@@ -101,15 +103,18 @@ def test_a_second_connection_takes_the_session_over(opened: Make) -> None:
     assert made.delivered() == [7.0]
 
 
-def test_who_does_not_come_back_is_lost_and_its_session_with_it(opened: Make) -> None:
-    made = opened()
+def test_who_does_not_come_back_is_lost_and_its_session_with_it(
+    opened: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = opened(reconnect_timeout_s=600)
     peer = made.up()
     key = peer.heard(session.SessionWelcome)[0].session
     made.port.cut()
     assert made.events() == []
+    monkeypatch.setattr(runner_service, "monotonic", lambda: monotonic() + 600)
     (lost,) = made.gateway.events(30)
     assert isinstance(lost, Lost)
-    assert "reconnect_timeout_s=0.2" in lost.reason
+    assert "reconnect_timeout_s=600" in lost.reason
     made.gateway.start(0, incarnation=1)
     again = RawRunner(made.port)
     welcome = again.join(session=key)

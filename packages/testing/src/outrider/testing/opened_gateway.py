@@ -25,7 +25,7 @@ class OpenedGateway:
     def __init__(self, num_seats: int = 1, **settings: Any) -> None:
         """Open seats for runners that sample one row at a time; `settings` are those of env runners."""
         self.port = MemoryPort()
-        made = EnvRunnerSettings(**{"reconnect_timeout_s": 0.2, **settings})
+        made = EnvRunnerSettings(**settings)
         plan = RunnerPlan(
             environment=EnvironmentSettings("CartPole-v1"),
             settings=made,
