@@ -36,7 +36,7 @@ def train(algorithm: Algorithm, iterations: int) -> float:
     metrics = {}
     for _ in range(iterations):
         metrics = algorithm.train()
-    return float(metrics.get("episode_return_mean", float("nan")))
+    return float(metrics["episode_return_mean"])
 
 
 def main() -> None:

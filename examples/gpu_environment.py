@@ -82,7 +82,7 @@ def main() -> None:
             metrics = algorithm.train()
             print(
                 f"{metrics['num_env_steps']:>8,} steps  {metrics['env_steps_per_s']:>7,.0f} steps/s  "
-                f"return {metrics.get('episode_return_mean', float('nan')):6.1f}",
+                f"return {metrics['episode_return_mean']:6.1f}",
                 flush=True,
             )
 

@@ -47,7 +47,7 @@ def main() -> None:
             print(
                 f"{metrics['num_env_runners']:4} runners  {metrics['num_env_steps']:>10,} steps  "
                 f"{metrics['env_steps_per_s']:>9,.0f} steps/s  "
-                f"return {metrics.get('episode_return_mean', float('nan')):6.1f}",
+                f"return {metrics['episode_return_mean']:6.1f}",
                 flush=True,
             )
     print(metrics["bottleneck"])

@@ -37,7 +37,7 @@ def main() -> None:
     with config.build() as algorithm:
         for _ in range(given.iterations):
             metrics = algorithm.train()
-            low, high = (metrics.get(f"policy_return_p{p}", float("nan")) for p in (10, 90))
+            low, high = (metrics[f"policy_return_p{p}"] for p in (10, 90))
             print(
                 f"{metrics['num_env_steps']:>9,} steps  {metrics['agent_steps_per_s']:>9,.0f} agent steps/s  "
                 f"{metrics['num_policies']} policies, most of them from {low:.1f} to {high:.1f}",

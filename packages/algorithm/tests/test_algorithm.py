@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,13 @@ def test_the_seconds_of_an_iteration_add_up(make_algorithm: MakeAlgorithm) -> No
     assert result["num_env_restarts"] == 1
 
 
-def test_before_an_episode_has_ended_there_is_no_return(make_algorithm: MakeAlgorithm) -> None:
+def test_before_an_episode_has_ended_returns_are_nan(make_algorithm: MakeAlgorithm) -> None:
     algorithm = make_algorithm()
-    algorithm.runners.returns = lambda _: []
-    assert "episode_return_mean" not in algorithm.train()
+    algorithm.runners.returns = lambda number: [1.0] if number > 1 else []
+    before, after = algorithm.train(), algorithm.train()
+    names = [*(f"episode_return_{name}" for name in ("mean", "min", "max")), "recent_return_mean"]
+    assert all(math.isnan(before[name]) for name in (*names, "episode_length_mean"))
+    assert [after[name] for name in names] == [1.0] * 4
 
 
 def test_returns_are_averaged_over_the_last_hundred_episodes(make_algorithm: MakeAlgorithm) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ def result(iteration: int, **metrics: Any) -> dict[str, Any]:
         "time_s": 65.0,
         "iteration_s": 1.0,
         "env_steps_per_s": 1234.0,
+        "episode_return_mean": math.nan,
         "num_env_runners": 3,
         "environment_s": 0.5,
         "policy_s": 0.25,

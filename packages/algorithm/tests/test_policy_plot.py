@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def run(path: Path, num_policies: int) -> RunDirectory:
             f"policies/p{index}/episode_return_mean": float(index) for index in range(min(num_policies, 32))
         }
         line = {"iteration": iteration, "num_env_steps": 10 * iteration, "num_policies": num_policies}
-        directory.append_progress(line | ({} if iteration == 1 else returns | named))
+        told = returns | named | {"policies/idle/episode_return_mean": math.nan}
+        directory.append_progress(line | (dict.fromkeys(told, math.nan) if iteration == 1 else told))
     return directory
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from outrider.algorithm.policies.policy_words import (
@@ -39,7 +40,15 @@ def test_a_line_names_few_policies_and_says_that_returns_are_sums() -> None:
 
 def test_nothing_is_said_of_one_policy_or_before_an_episode_ended() -> None:
     assert spread_words({}) == policies_words({}) == ""
-    assert spread_words({"num_policies": 2}) == policies_words({"num_policies": 2}) == ""
+    none = result(2, named=2) | {f"policy_return_p{p}": math.nan for p in (10, 50, 90)}
+    assert spread_words(none) == policies_words(none) == ""
+
+
+def test_a_policy_that_has_ended_no_episode_has_a_dash() -> None:
+    waiting = {"policies/policy_1/episode_return_mean": math.nan, "policies/policy_1/num_episodes": 0}
+    some = result(2, named=2) | waiting
+    assert policies_words(some) == "policy_0: 0  policy_1: -"
+    assert list(policy_lines(some))[1] == "policy    policy_1  played in no episode\n"
 
 
 def test_an_evaluation_has_a_line_for_each_policy() -> None:

@@ -62,6 +62,8 @@ class Algorithm:
     def train(self) -> dict[str, Any]:
         """Run one iteration of the loop and return its metrics (see `outrider.algorithm.loops.totals`).
 
+        Returns of episodes are nan before the first one has ended.
+
         The loop is `outrider.algorithm.loops.synchronous` (collect, learn, publish) or
         `outrider.algorithm.loops.asynchronous` (all three at once). Raises ValueError after `stop`, and
         WaitInterruptedError after `interrupt`.

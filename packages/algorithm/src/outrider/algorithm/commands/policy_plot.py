@@ -18,13 +18,13 @@ LOW, MIDDLE, HIGH = (f"policy_return_p{p}" for p in (10, 50, 90))
 
 def has_policies(progress: Mapping[str, Lines]) -> bool:
     """Tell whether a run has several policies, some of which have ended an episode."""
-    return any(MIDDLE in line and line["num_policies"] > 1 for lines in progress.values() for line in lines)
+    return any(_is_known(line) and line["num_policies"] > 1 for lines in progress.values() for line in lines)
 
 
 def draw_policies(axes: Axes, progress: Mapping[str, Lines]) -> None:
     """Draw into a panel; policies are named where there is one run of a few."""
     for number, (name, lines) in enumerate(progress.items()):
-        known = [line for line in lines if line.get(MIDDLE) is not None]
+        known = [line for line in lines if _is_known(line)]
         if not known:
             continue
         if len(progress) == 1 and known[-1]["num_policies"] <= NUM_NAMED:
@@ -41,8 +41,9 @@ def _draw_each(axes: Axes, lines: Lines) -> None:
     )
     for key in keys:
         points = [(line["num_env_steps"], line[key]) for line in lines if line.get(key) is not None]
-        steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, linewidth=1.5, label=key.removeprefix("policies/").removesuffix(RETURN))
+        if points:
+            steps, values = zip(*points, strict=True)
+            axes.plot(steps, values, linewidth=1.5, label=key.removeprefix("policies/").removesuffix(RETURN))
 
 
 def _draw_spread(axes: Axes, lines: Lines, label: str, colour: str) -> None:
@@ -57,3 +58,8 @@ def _draw_spread(axes: Axes, lines: Lines, label: str, colour: str) -> None:
         linewidth=0,
         label=f"{label}80 % of policies",
     )
+
+
+def _is_known(line: Mapping[str, Any]) -> bool:
+    """Tell whether some policy had ended an episode; nan is null in a line."""
+    return line.get(MIDDLE) is not None

@@ -10,9 +10,9 @@ num_episodes            episodes that have ended so far
 num_updates             updates of the learners so far
 time_s                  seconds spent training so far, interruptions not counted
 episode_return_mean     over the last 100 training episodes whose return is finite, as are _min and _max;
-                        absent before the first one ended
+                        nan before the first one ended, which is null in progress.jsonl
 episode_length_mean     likewise
-recent_return_mean      over the last 20 training episodes
+recent_return_mean      likewise, over the last 20
 iteration_s             seconds of this iteration
 env_steps_per_s         of this iteration
 agent_steps_per_s       likewise, actions of all agents; absent where there is one agent
@@ -165,14 +165,12 @@ class Totals:
         return {name: number for name, number in self._counts.items() if name not in left_out}
 
     def _episodes(self) -> dict[str, float]:
-        if not self._returns:
-            return {}
-        returns = np.array(self._returns)
+        returns = np.array(self._returns or [math.nan])
         return {
             "episode_return_mean": float(returns.mean()),
             "episode_return_min": float(returns.min()),
             "episode_return_max": float(returns.max()),
-            "episode_length_mean": float(np.mean(self._lengths)),
+            "episode_length_mean": float(np.mean(self._lengths or [math.nan])),
             "recent_return_mean": float(returns[-NUM_RECENT_EPISODES:].mean()),
         }
 

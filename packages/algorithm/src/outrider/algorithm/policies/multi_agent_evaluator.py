@@ -10,7 +10,7 @@ import numpy as np
 
 from outrider.algorithm.loops.evaluation import metrics_of
 from outrider.algorithm.loops.evaluation_pace import EvaluationPace
-from outrider.algorithm.policies.policy_returns import NUM_SHOWN, SPREAD
+from outrider.algorithm.policies.policy_returns import NUM_SHOWN, spread_of
 from outrider.envrunner.policies.acting_weights import ActingWeights
 
 if TYPE_CHECKING:
@@ -87,18 +87,13 @@ class MultiAgentEvaluator:
     def _of_policies(self, agents: AgentEpisodes) -> dict[str, float]:
         size = self._book.next_number
         num_episodes = np.bincount(agents.policy, minlength=size)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore"):  # nan where a policy did not play
             means = np.bincount(agents.policy, agents.returns, minlength=size) / num_episodes
             lengths = np.bincount(agents.policy, agents.lengths, minlength=size) / num_episodes
-        played = num_episodes > 0
-        result: dict[str, float] = {"num_policies": len(self._book)}
-        if played.any():
-            percentiles = np.percentile(means[played], SPREAD)
-            result |= {f"policy_return_p{p}": float(x) for p, x in zip(SPREAD, percentiles, strict=True)}
+        result = {"num_policies": len(self._book)} | spread_of(means[num_episodes > 0])
         for _, policy in zip(range(NUM_SHOWN), self._book, strict=False):
-            if played[policy.number]:
-                start = f"policies/{policy.name}"
-                result[f"{start}/episode_return_mean"] = float(means[policy.number])
-                result[f"{start}/episode_length_mean"] = float(lengths[policy.number])
-                result[f"{start}/num_episodes"] = int(num_episodes[policy.number])
+            start = f"policies/{policy.name}"
+            result[f"{start}/episode_return_mean"] = float(means[policy.number])
+            result[f"{start}/episode_length_mean"] = float(lengths[policy.number])
+            result[f"{start}/num_episodes"] = int(num_episodes[policy.number])
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from outrider.algorithm.figure import figure
@@ -18,7 +19,7 @@ RETURN = "/episode_return_mean"
 def spread_words(result: Mapping[str, Any]) -> str:
     """Return what each of a few policies got, or from where to where most lie; nothing where there is one."""
     number = result.get("num_policies", 1)
-    if number < 2 or "policy_return_p10" not in result:
+    if number < 2 or not _has_ended(result):
         return ""
     if number <= NUM_NAMED:
         return f"policies {policies_words(result)}"
@@ -38,10 +39,12 @@ def sum_of_agents(result: Mapping[str, Any]) -> str:
 def policies_words(result: Mapping[str, Any]) -> str:
     """Return what each policy got, or where there are many, how their returns spread."""
     number = result.get("num_policies", 0)
-    if "policy_return_p50" not in result:
+    if not _has_ended(result):
         return ""
     if number <= NUM_NAMED:
-        named = (f"{_short(name)}: {figure(mean)}" for name, mean in _means(result))
+        named = (
+            f"{_short(name)}: {'-' if math.isnan(mean) else figure(mean)}" for name, mean in _means(result)
+        )
         return "  ".join(named)
     low, middle, high = (figure(result[f"policy_return_p{p}"]) for p in (10, 50, 90))
     return f"{number:,}: a tenth below {low}, half below {middle}, nine tenths below {high}"
@@ -54,9 +57,14 @@ def policy_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for name, mean in means.items():
         number = result[f"policies/{name}/num_episodes"]
         episodes = "episode" if number == 1 else "episodes"
-        yield f"policy    {_short(name):<{width}}  return {figure(mean)} over {number} {episodes}\n"
+        got = f"return {figure(mean)} over {number} {episodes}" if number else "played in no episode"
+        yield f"policy    {_short(name):<{width}}  {got}\n"
     if len(means) < result.get("num_policies", 0) and (words := policies_words(result)):
         yield f"policies  {words}\n"
+
+
+def _has_ended(result: Mapping[str, Any]) -> bool:
+    return not math.isnan(result.get("policy_return_p50", math.nan))
 
 
 def _means(result: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

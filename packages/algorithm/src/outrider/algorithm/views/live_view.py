@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
@@ -68,7 +69,7 @@ class LiveView:
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Take the numbers in, and draw if it is time."""
         self._latest = result
-        if "episode_return_mean" in result:
+        if not math.isnan(result["episode_return_mean"]):
             self._returns.append(result["episode_return_mean"])
         self._evaluated = result.get("evaluation/episode_return_mean", self._evaluated)
         self._newest.append(result)

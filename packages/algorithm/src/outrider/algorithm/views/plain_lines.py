@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -79,11 +80,11 @@ class PlainLines:
 
 
 def _parts(result: Mapping[str, Any]) -> list[str]:
-    mean = result.get("episode_return_mean")
+    mean = result["episode_return_mean"]
     parts = [
         f"iteration {result['iteration']:>5}",
         f"{result['num_env_steps']:>10,} steps",
-        ("return        -" if mean is None else f"return {figure(mean):>8}") + sum_word(result),
+        ("return        -" if math.isnan(mean) else f"return {figure(mean):>8}") + sum_word(result),
         *([words] if (words := spread_words(result)) else []),
         f"{result['env_steps_per_s']:>8,.0f} steps/s",
         *([f"{result['agent_steps_per_s']:>8,.0f} of agents"] if "agent_steps_per_s" in result else []),

@@ -89,8 +89,8 @@ def _last_words(outcome: Outcome, directory: RunDirectory) -> str:
         mean = figure(outcome.evaluation["episode_return_mean"])
         deviation = figure(outcome.evaluation["episode_return_std"])
         lines.append(
-            f"evaluated   {mean} ± {deviation}{sum_of_agents(outcome.evaluation)} over {number} episodes "
-            "without exploration"
+            f"evaluated   {mean} ± {deviation}{sum_of_agents(outcome.evaluation)} over {number} "
+            f"episode{'s' * (number != 1)} without exploration"
         )
     lines.append(f"checkpoint  {outcome.checkpoint}")
     lines.append(f"curve       {directory.progress_path}  (outrider plot {run} -o curve.png)")
