@@ -176,6 +176,9 @@ def test_a_drain_takes_no_longer_than_it_may() -> None:
         opened.ask(0, None)
         command.process.send_signal(signal.SIGTERM)
         assert command.exit_code() == 0
+        events = until(opened, lambda events: num_of(Lost, events) + num_of(Left, events) == 2)
+        assert [event.index for event in events if isinstance(event, Lost)] == [0]
+    assert any("fragments thrown away that nobody had acknowledged: 1" in line for line in command.lines)
 
 
 def test_a_killed_runner_is_started_anew() -> None:

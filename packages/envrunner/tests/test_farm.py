@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -34,8 +35,8 @@ class FakeProcess:
     def tell(self, event: str, text: str = "", **more: Any) -> None:
         os.write(self._events, json.dumps({"event": event, "text": text, **more}).encode() + b"\n")
 
-    def print(self, line: str) -> None:
-        os.write(self._output, line.encode() + b"\n")
+    def print(self, line: str, *, end: str = "\n") -> None:
+        os.write(self._output, f"{line}{end}".encode())
 
     def end(self, code: int = 0, ending: str | None = None, text: str = "") -> None:
         if ending is not None:
@@ -49,6 +50,9 @@ class FakeProcess:
         if self.code is None:
             self.end(KILLED)
 
+    def poll(self) -> int | None:
+        return self.code
+
     def wait(self) -> int:
         assert self.code is not None
         return self.code
@@ -61,10 +65,19 @@ class Stage:
         self.now = 0.0
         self.processes: list[FakeProcess] = []
         self.printed: list[str] = []
+        self.num_too_many = 0
+        """Starts that fail from now on."""
         log = FarmLog(as_json=False, write=self.printed.append, write_error=self.printed.append)
         self.farm = Farm(ORDERS, log, num_runners=2, start=self._start, clock=lambda: self.now)
 
+    @property
+    def text(self) -> str:
+        return "".join(self.printed)
+
     def _start(self, orders: RunnerOrders, output: int) -> Any:
+        if self.num_too_many:
+            self.num_too_many -= 1
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self.processes.append(FakeProcess(orders, output))
         return self.processes[-1]
 
@@ -227,6 +240,58 @@ def test_who_does_not_drain_in_time_is_killed(stage: Stage) -> None:
     code = stage.run(stage.signal, lambda: stage.pass_time(34.9), lambda: stage.pass_time(0.2))
     assert code == 0
     assert [process.code for process in stage.processes] == [KILLED, KILLED]
+    assert stage.printed[-1] == (
+        "outrider-farm: drained, and runners killed with what they were asked for, because they took longer "
+        "than --drain-timeout 30: 2\n"
+    )
+
+
+def test_a_runner_that_dies_is_noticed_though_a_process_of_its_environment_outlives_it(stage: Stage) -> None:
+    copies: list[int] = []
+    stage.run(
+        lambda: stage.processes[0].tell("connected"),
+        lambda: copies.append(os.dup(stage.processes[0]._events)),
+        lambda: stage.processes[0].end(KILLED),
+        lambda: stage.pass_time(1.0),
+        lambda: None,
+        stage.signal,
+        stage.signal,
+    )
+    os.close(copies[0])
+    assert [process.name for process in stage.processes[2:]] == ["farm runner 0"]
+
+
+def test_a_runner_that_cannot_be_started_for_now_is_started_later(stage: Stage) -> None:
+    stage.run(
+        lambda: stage.processes[0].tell("connected"),
+        lambda: stage.processes[0].end(KILLED),
+        lambda: setattr(stage, "num_too_many", 1),
+        lambda: stage.pass_time(12.0),
+        lambda: stage.pass_time(12.0),
+        lambda: None,
+        stage.signal,
+        stage.signal,
+    )
+    assert len(stage.processes) == 3
+    assert "runner 0: its process cannot be started: Cannot allocate memory; it is" in stage.text
+
+
+def test_a_farm_of_which_no_process_can_be_started_says_why(stage: Stage) -> None:
+    stage.num_too_many = 1
+    assert stage.run(lambda: None) == 1
+    assert stage.printed == ["outrider-farm: its process cannot be started: Cannot allocate memory\n"]
+
+
+def test_of_a_line_without_an_end_only_the_last_is_kept(stage: Stage) -> None:
+    stage.run(
+        *[lambda: stage.processes[1].print("x" * 1000, end="\r")] * 200,
+        lambda: stage.processes[1].print("100 %"),
+        stage.signal,
+        stage.signal,
+    )
+    (line,) = [line for line in stage.printed if "runner 1" in line]
+    assert line.endswith("x\r100 %\n")
+    assert len(line) < 70_000
 
 
 def test_what_a_runner_prints_is_passed_on_with_its_number(stage: Stage) -> None:

@@ -58,6 +58,9 @@ def test_leaving_takes_no_longer_than_it_may(stage: Stage) -> None:
     assert not stage.has_work()
     stage.now = 60.0
     assert stage.session.next_work() == Ended(Ending.DRAINED)
+    assert stage.witness.told[-1] == (
+        "leaves because its time is over; fragments thrown away that nobody had acknowledged: 1"
+    )
 
 
 def test_a_runner_without_a_gateway_leaves_at_once(stage: Stage) -> None:

@@ -172,6 +172,15 @@ def test_who_leaves_with_nothing_open_is_gone_at_once() -> None:
     assert [type(each) for each in news(seats)] == [Left]
 
 
+def test_who_is_gone_before_he_answered_what_he_was_asked_for_is_lost_though_he_was_leaving() -> None:
+    seats = open_seats()
+    made = seated(seats, Guest())
+    seats.ask(0, None)
+    made.leaving("the shift is over")
+    made.gone("its time was over")
+    assert news(seats) == [Lost(0, "its time was over")]
+
+
 def test_what_has_arrived_of_one_who_is_gone_counts() -> None:
     seats = open_seats()
     made = seated(seats, Guest())

@@ -24,7 +24,7 @@ from typing import Any
 
 from outrider.envrunner.farm.dial_again import BackOff
 from outrider.envrunner.farm.farm_ending import Ended, Ending
-from outrider.envrunner.farm.farm_log import FarmLog
+from outrider.envrunner.farm.farm_log import FarmLog, Level
 from outrider.envrunner.farm.runner_orders import DIAL, DRAIN, RunnerOrders, start
 
 _RATE_S = 10.0
@@ -37,6 +37,10 @@ _STEADY_S = 30.0
 """How long a runner is up before it counts as one that works: a bad fragment is handed in like a good one."""
 _KILL_S = 5.0
 """How much longer than a drain may take a runner is waited for."""
+_LOOK_S = 1.0
+"""How soon it is noticed that a process has ended whose pipes others keep open, such as its environment's."""
+_LONGEST_LINE = 1 << 16
+"""Bytes that are kept of a line which does not end, as progress bars write: the last ones."""
 _FINAL = {Ending.UNUSABLE, Ending.REFUSED, Ending.GAVE_UP}
 """What would happen to every other runner of the farm too."""
 
@@ -85,7 +89,8 @@ class Farm:
         self._selector = selectors.DefaultSelector()
         self._partial: dict[int, bytes] = {}
         self._num_signals = 0
-        self._is_killing = False
+        self._num_killed: int | None = None
+        """Runners that did not end by themselves; None while there is time for it."""
         self._stopping_since: float | None = None
         self._ended: Ended | None = None
         self._was_connected = False
@@ -113,6 +118,7 @@ class Farm:
                 while not self._is_done():
                     self._start_due()
                     self._wait(woken)
+                    self._note_silent_ends()
                     self._obey_signals()
                     self._say_rate()
             finally:
@@ -127,11 +133,19 @@ class Farm:
                 self._start(member)
 
     def _start(self, member: _Member) -> None:
-        events, theirs = os.pipe()
-        lines, output = os.pipe()
         name = f"{self._orders.name} runner {member.index}"
-        orders = replace(self._orders, name=name, events=theirs, session=member.session)
-        member.process = self._start_process(orders, output)
+        pipes: list[int] = []
+        try:
+            pipes += (*os.pipe(), *os.pipe())
+            events, theirs, lines, output = pipes
+            orders = replace(self._orders, name=name, events=theirs, session=member.session)
+            member.process = self._start_process(orders, output)
+        except OSError as error:
+            for descriptor in pipes:
+                os.close(descriptor)
+            sentence = f"its process cannot be started: {os.strerror(error.errno or 0)}"
+            self._decide(member, Ended(Ending.FAILED, sentence), 1)
+            return
         os.close(theirs)
         os.close(output)
         member.events, member.lines, member.ended, member.num_connections = events, lines, None, 0
@@ -148,7 +162,7 @@ class Farm:
                 self._read(key.data, key.fd)
 
     def _next_deadline(self) -> float:
-        deadlines = [self._rate_since + _RATE_S]
+        deadlines = [self._rate_since + _RATE_S, self._clock() + _LOOK_S]
         if self._stopping_since is None:
             deadlines += [member.start_at for member in self._members if member.process is None]
         else:
@@ -161,8 +175,9 @@ class Farm:
             read = os.read(descriptor, 1 << 16)
         except BlockingIOError:
             return False
-        *lines, self._partial[descriptor] = (self._partial.get(descriptor, b"") + read).split(b"\n")
+        *lines, rest = (self._partial.get(descriptor, b"") + read).split(b"\n")
         is_event = descriptor == member.events
+        self._partial[descriptor] = rest if is_event else rest[-_LONGEST_LINE:]
         for line in lines:
             self._hear(member, json.loads(line)) if is_event else self._forward(member, line)
         if read:
@@ -178,6 +193,15 @@ class Farm:
         text = line.decode(errors="replace").rstrip()
         if text:
             self._log.say("line", text, level="warning", runner=member.index)
+
+    def _note_silent_ends(self) -> None:
+        """See who ended while another process has its pipes, as one has that its environment forked."""
+        for member in self._members:
+            if member.process is not None and member.process.poll() is not None:
+                while self._read(member, member.events):
+                    pass
+                if member.process is not None:
+                    self._note_end(member)
 
     def _note_end(self, member: _Member) -> None:
         """A runner closed its events, which it does when its process ends."""
@@ -202,9 +226,10 @@ class Farm:
         self._partial.pop(descriptor, None)
 
     def _kill_all(self) -> None:
-        self._is_killing = True
+        self._num_killed = 0
         for member in self._members:
             if member.process is not None:
+                self._num_killed += 1
                 member.process.kill()
                 self._note_end(member)
 
@@ -222,7 +247,7 @@ class Farm:
             ended = Ended(Ending.FAILED, f"its process {how}")
         if self._stopping_since is not None:
             # One that was drained before it had dialled ends without a word.
-            if ended.ending is Ending.FAILED and code and not self._is_killing:
+            if ended.ending is Ending.FAILED and code and self._num_killed is None:
                 self._log.say("ended", ended.sentence, level="warning", runner=member.index)
             return
         is_hopeless = ended.ending is Ending.FAILED and not was_killed and not self._was_connected
@@ -278,9 +303,15 @@ class Farm:
             self._log.say("ended", "stopped at once", level="warning")
             return Ending.FAILED.exit_code
         ended = self._ended or Ended(Ending.DRAINED, "drained")
-        is_well = ended.ending.exit_code == 0
         text = ended.sentence or "the run is over"
-        self._log.say("ended", text, level="info" if is_well else "error")
+        level: Level = "error" if ended.ending.exit_code else "info"
+        if self._ended is None and self._num_killed:
+            level = "warning"
+            text += (
+                ", and runners killed with what they were asked for, because they took longer than "
+                f"--drain-timeout {self._orders.drain_s:g}: {self._num_killed}"
+            )
+        self._log.say("ended", text, level=level)
         return ended.ending.exit_code
 
     # ----------------------------------------------------------------------------------------------- news

@@ -58,12 +58,11 @@ class FarmSession:
         self._was_welcome = self._was_told = False
         self._session = introduction.session
         self._life = 0
-        self._last_ask = 0
+        self._last_ask = self._acknowledged = 0
         self._assigned: Assigned | None = None
         self._asks: deque[session.Ask] = deque()
         self._state: StateWanted | None = None
         self._weights = WeightsAtHand()
-        self._is_busy = False
         self._wanted: session.PoliciesWanted | None = None
         """The request for policies that is not answered."""
         self._policies: memoryview | None = None
@@ -186,18 +185,21 @@ class FarmSession:
 
     def _begin(self) -> None:
         """Throw away what belongs to a session that the gateway does not know any more."""
-        num_fragments = len(self._unacknowledged) + len(self._asks) + self._is_busy
-        if num_fragments:
-            self._witness.noticed(
-                f"begins anew; fragments thrown away that nobody had acknowledged: {num_fragments}"
-            )
+        self._tell_of_debts("begins anew")
         self._life += 1
-        self._last_ask = 0
+        self._last_ask = self._acknowledged = 0
         self._assigned = self._state = self._wanted = self._policies = None
         self._num_wanted = 0
         self._asks.clear()
         self._weights.forget()
         self._unacknowledged.clear()
+
+    def _tell_of_debts(self, what: str) -> None:
+        num_fragments = self._last_ask - self._acknowledged
+        if num_fragments:
+            self._witness.noticed(
+                f"{what}; fragments thrown away that nobody had acknowledged: {num_fragments}"
+            )
 
     def _take_policies(self, request: int, attachment: memoryview) -> None:
         """Keep what is waited for; an answer may come twice where the request was said twice."""
@@ -205,6 +207,7 @@ class FarmSession:
             self._wanted, self._policies = None, attachment
 
     def _forget_up_to(self, sequence: int) -> None:
+        self._acknowledged = sequence
         while self._unacknowledged and self._unacknowledged[0][0] <= sequence:
             self._unacknowledged.popleft()
 
@@ -266,7 +269,6 @@ class FarmSession:
     def next_work(self) -> Work:
         """Wait for something to do."""
         with self._changed:
-            self._is_busy = False
             while True:
                 work = self._next_work()
                 if work is not None:
@@ -283,16 +285,16 @@ class FarmSession:
             state, self._state = self._state, None
             return state
         if self._asks and (version := self._weights.version_for(self._asks[0])) is not None:
-            self._is_busy = True
             return Sample(self._life, self._asks.popleft().sequence, self._weights.hold(version))
         if self._leaving is not None and self._may_leave():
+            self._tell_of_debts("leaves because its time is over")
             self._end(Ending.DRAINED, "")
         return self._ended
 
     def _may_leave(self) -> bool:
         now = self._clock()
-        owes = self._asks or self._unacknowledged
-        return now >= self._leaves_by or (not owes and (now >= self._leaves_at or not self._is_welcome))
+        owes_nothing = self._last_ask == self._acknowledged
+        return now >= self._leaves_by or (owes_nothing and (now >= self._leaves_at or not self._is_welcome))
 
     def ready(self, life: int) -> None:
         """Say that the runner is made."""

@@ -129,9 +129,9 @@ class Seated:
             self._seats.release(self, sentence, lambda index: Failed(index, error))
 
     def gone(self, sentence: str) -> None:
-        """Say that it is gone; what it was asked for and has not handed in is lost unless it was leaving."""
+        """Say that it is gone; what it was asked for and has not handed in is lost."""
         with self._seats.changed:
-            kind = Left if self.is_leaving else Lost
+            kind = Left if self.is_leaving and not self.num_open else Lost
             self._seats.release(self, sentence, lambda index: kind(index, sentence))
 
     @property

@@ -38,7 +38,7 @@ class StateRequests:
         """
         with self._changed:
             deadline = monotonic() + timeout_s
-            request = _Request(self.num_made + 1, pieces)
+            request = _Request(pieces)
             if self._changed.wait_for(lambda: self._request is None or self._is_over, timeout_s):
                 self._make(request)
                 remaining_s = max(0.0, deadline - monotonic())
@@ -58,7 +58,7 @@ class StateRequests:
         What is told before the last was heard takes the place of all that was told since: it is sent then,
         so that no more waits for a slow line than one, however often this is called.
         """
-        request = _Request(self.num_made + 1, pieces, heard)
+        request = _Request(pieces, heard)
         if self._request is None or self._request.heard is None:
             self._make(request)
         else:
@@ -69,7 +69,7 @@ class StateRequests:
         if self._told_next is not None:
             self._make(self._told_next)
         elif self._request is not None and not self._request.is_answered:
-            self._make(self._request)
+            self._say(self._request)
 
     def take(self, number: int, error: str, answer: memoryview | None) -> None:
         """Take an answer; one that nobody waits for any more counts for nothing."""
@@ -90,16 +90,22 @@ class StateRequests:
         self._changed.notify_all()
 
     def _make(self, request: _Request) -> None:
-        self.num_made, self._request, self._told_next = request.number, request, None
+        self.num_made += 1
+        request.number = self.num_made
+        self._request, self._told_next = request, None
+        self._say(request)
+
+    def _say(self, request: _Request) -> None:
         self._send(session.StateRequest(request.number), request.pieces)
 
 
 @dataclass(slots=True)
 class _Request:
-    number: int
     pieces: Sequence[Bytes]
     heard: Callable[[str], None] | None = None
     """To be called with what went wrong; None where somebody waits."""
+    number: int = 0
+    """From 1 on, once it is made."""
     is_answered: bool = False
     error: str = ""
     answer: memoryview | None = None
