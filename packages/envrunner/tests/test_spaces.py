@@ -57,6 +57,11 @@ def test_dict_order_is_kept() -> None:
     assert list(wire.leaves(space_from_gymnasium(space))) == ["/b", "/a"]
 
 
+def test_a_box_without_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"of shape \(2, 0\), which has room for no number; give it one, or"):
+        space_from_gymnasium(gs.Dict({"none": gs.Box(0, 1, (2, 0))}))
+
+
 def test_a_space_of_an_unknown_kind_is_refused_by_name() -> None:
     class Compass(gs.Discrete):  # type: ignore[type-arg]
         pass

@@ -47,10 +47,11 @@ def test_each_policy_begins_as_a_plain_one_with_its_seed() -> None:
 
 
 def test_the_state_of_a_plain_policy_loads_into_one_place() -> None:
-    stack = PolicyStack(recipe(), [1, 2, 3])
+    stack = PolicyStack(recipe(normalize_observations=True), [1, 2, 3])
     before = [stack.policy_tensors(place) for place in range(3)]
-    stack.load_policy(1, alone(8))
-    same([stack.policy_tensors(place) for place in range(3)], [before[0], dict(alone(8)), before[2]])
+    plain = {name: torch.full_like(tensor, 7) for name, tensor in before[1].items()}
+    stack.load_policy(1, plain)
+    same([stack.policy_tensors(place) for place in range(3)], [before[0], plain, before[2]])
 
 
 def test_a_plain_policy_loads_what_a_stack_gives() -> None:
@@ -74,7 +75,8 @@ def test_policies_join_behind_the_others_and_leave_from_anywhere() -> None:
     assert stack.grow([4, 5]) == range(3, 5)
     stack.remove([0, 3])
     assert stack.num_policies == 3
-    for place, seed in enumerate((2, 3, 5)):
+    assert stack.grow([6]) == range(3, 4)
+    for place, seed in enumerate((2, 3, 5, 6)):
         same(stack.policy_tensors(place), dict(alone(seed)))
 
 

@@ -136,6 +136,10 @@ def _routes(
 
 
 def _box(space: gs.Box) -> wire.BoxSpace:
+    if not space.low.size:
+        raise ValueError(
+            f"space {space} is of shape {space.shape}, which has room for no number; give it one, or leave it out"
+        )
     return wire.BoxSpace(low=space.low.copy(), high=space.high.copy())
 
 
