@@ -58,7 +58,9 @@ def test_dict_order_is_kept() -> None:
 
 
 def test_a_box_without_numbers_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"of shape \(2, 0\), which has room for no number; give it one, or"):
+    with pytest.raises(
+        ValueError, match=r"of shape \(2, 0\), which has no room for numbers; give it some, or leave"
+    ):
         space_from_gymnasium(gs.Dict({"none": gs.Box(0, 1, (2, 0))}))
 
 
