@@ -138,8 +138,8 @@ def _routes(
 def _box(space: gs.Box) -> wire.BoxSpace:
     if not space.low.size:
         raise ValueError(
-            f"space {space} is of shape {space.shape}, which has no room for numbers; give it some, or leave it"
-            " out"
+            f"space {space} is of shape {space.shape}, which has no room for numbers; give it some, or leave "
+            "it out"
         )
     return wire.BoxSpace(low=space.low.copy(), high=space.high.copy())
 
