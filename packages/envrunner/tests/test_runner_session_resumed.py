@@ -274,6 +274,17 @@ def test_a_state_request_outlives_a_connection(opened: Make) -> None:
     assert made.gateway.get_state(0, 30) == {}
 
 
+def test_of_runners_that_are_gone_together_only_the_first_is_waited_for(opened: Make) -> None:
+    made = opened(2, reconnect_timeout_s=0.2)
+    for _ in range(2):
+        made.up()
+    made.port.cut()
+    with pytest.raises((TimeoutError, ConnectionError)):
+        made.gateway.get_state(0, 0.3)  # which is longer
+    with pytest.raises(ConnectionError, match="runner 1 is gone"):
+        made.gateway.get_state(1, 5.0)
+
+
 def test_who_is_gone_has_no_state(opened: Make) -> None:
     made = opened()
     peer = made.up()

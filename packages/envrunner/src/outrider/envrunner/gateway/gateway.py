@@ -24,7 +24,7 @@ from outrider.envrunner.gateway.act_session import ActSessions
 from outrider.envrunner.gateway.invitation import Invitation
 from outrider.envrunner.gateway.peer_log import Tally, printable
 from outrider.envrunner.gateway.runner_service import RunnerService
-from outrider.envrunner.gateway.seats import Seats
+from outrider.envrunner.gateway.seats import Occupant, Seats
 from outrider.envrunner.policies.cast import Cast
 from outrider.envrunner.policies.matchups import Matchups
 from outrider.envrunner.policies.weights_loading import saying_that_weights_are_lost
@@ -173,11 +173,11 @@ class Gateway:
 
     def get_state(self, index: int, timeout_s: float) -> Mapping[str, Any]:
         """Return the state of a runner that nothing is asked of; see `RemoteRunners`."""
-        return self._seats.occupant(index).get_state(timeout_s)
+        return self._occupant(index).get_state(timeout_s)
 
     def set_state(self, index: int, state: Mapping[str, Any], timeout_s: float) -> None:
         """Let a runner continue from a state; see `RemoteRunners`."""
-        self._seats.occupant(index).set_state(state, timeout_s)
+        self._occupant(index).set_state(state, timeout_s)
 
     def check_cast(self, cast: Cast) -> None:
         """Refuse functions: none crosses a network."""
@@ -205,6 +205,10 @@ class Gateway:
             self._seats.close(_OVER if self.is_last else _STOPPED)
             listening.close(_CLOSE_S)
             self._runners.close()
+
+    def _occupant(self, index: int) -> Occupant:
+        self._runners.tend()  # who waits for one after the other hears of no event meanwhile
+        return self._seats.occupant(index)
 
     def _prepare(self, weights: WeightsReference) -> None:
         """Check and encode weights here, where nobody waits for the lock."""
