@@ -69,6 +69,16 @@ def test_the_main_policy_plays_on_both_sides() -> None:
         assert sides == {0, 1}
 
 
+def test_a_policy_has_one_snapshot_of_an_iteration_however_often_it_is_asked_for() -> None:
+    with config().build() as algorithm:
+        league = League(algorithm, LeagueSettings(snapshot_interval=1))
+        played(league, algorithm, 1)
+        league.add_snapshots(["main"])
+        assert league.snapshots == ("main@0", "main@1")
+        played(league, algorithm, 1)
+        assert league.snapshots == ("main@0", "main@1", "main@2")
+
+
 def test_snapshots_come_by_the_interval_and_the_oldest_goes() -> None:
     with config().build() as algorithm:
         league = League(algorithm, LeagueSettings(snapshot_interval=2, max_snapshots=2))

@@ -162,10 +162,12 @@ class League:
         return result
 
     def add_snapshots(self, names: Sequence[str]) -> None:
-        """Add a snapshot of each of these policies now, whatever the rules say."""
+        """Add a snapshot of each of these policies now, whatever the rules say, unless it has one of now."""
         self._remove_retired()
         algorithm, table = self._algorithm, self.table
         for name in names:
+            if self._added_at.get(name) == algorithm.iteration:
+                continue
             snapshot = f"{name}@{algorithm.iteration}"
             algorithm.add_policy(snapshot, like=name)
             algorithm.freeze(snapshot)
