@@ -80,6 +80,15 @@ def test_a_missing_checkpoint_says_what_to_give(tmp_path: Path) -> None:
         read_checkpoint(tmp_path)
 
 
+def test_a_run_in_the_place_of_a_checkpoint_is_answered_with_its_newest_one(tmp_path: Path) -> None:
+    for iteration in (2, 10):
+        write_checkpoint(tmp_path / "run" / "checkpoints" / f"iteration-{iteration:06d}", {})
+    with pytest.raises(
+        CheckpointError, match=r"give the directory of a checkpoint, such as .*iteration-000010$"
+    ):
+        read_checkpoint(tmp_path / "run")
+
+
 @pytest.mark.parametrize("name", ["checkpoint.json", "arrays.npz"])
 def test_a_truncated_checkpoint_is_one_sentence(tmp_path: Path, name: str) -> None:
     path = write_checkpoint(tmp_path / "c", tree())

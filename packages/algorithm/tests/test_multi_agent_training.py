@@ -186,6 +186,22 @@ def test_the_number_of_environments_does_not_change_an_evaluation() -> None:
         assert two.evaluate() == one.evaluate()
 
 
+def test_a_checkpoint_of_several_policies_and_settings_of_one_do_not_fit(tmp_path: Path) -> None:
+    one = PPOConfig().environment("CartPole-v1").rl_module(fcnet_hiddens=(8,))
+    with one.build() as algorithm:
+        algorithm.save(tmp_path / "one")
+    with config().build() as algorithm:
+        algorithm.save(tmp_path / "several")
+    with pytest.raises(
+        CheckpointError, match="several has policies by name, and these settings have one policy"
+    ):
+        Algorithm.from_checkpoint(tmp_path / "several", config=one)
+    with pytest.raises(
+        CheckpointError, match="one has one policy, without a name, and these settings have policies"
+    ):
+        Algorithm.from_checkpoint(tmp_path / "one", config=config())
+
+
 def test_a_checkpoint_is_evaluated_without_runners(tmp_path: Path) -> None:
     with config().build() as algorithm:
         algorithm.train()

@@ -7,6 +7,7 @@ from typing import Self
 import pytest
 
 from outrider.algorithm import CheckpointError, NotWrittenError, RunDirectory
+from outrider.algorithm.commands import resume_command
 from outrider.algorithm.saved import run_directory, whole_file
 from outrider.algorithm.saved.run_directory import checkpoint_at, new_run_path
 
@@ -149,3 +150,12 @@ def test_a_run_that_is_held_cannot_be_held_again(tmp_path: Path) -> None:
         pass
     with second.held():
         pass
+
+
+def test_nobody_is_told_to_delete_a_run_that_is_still_written(tmp_path: Path) -> None:
+    directory = RunDirectory.create(tmp_path / "run", {})
+    with directory.held():
+        with pytest.raises(ValueError, match="is still written by another process"):
+            RunDirectory.refuse_existing(tmp_path / "run")
+        with pytest.raises(ValueError, match="is still written by another process"):
+            resume_command.run([str(tmp_path / "run")])

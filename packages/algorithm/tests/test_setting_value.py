@@ -66,6 +66,8 @@ def test_a_setting_is_read_as_it_is_typed(text: str, kind: object, value: object
         ("x", float | None, "'x' is not a number or none"),
         ("green", Colour, "'green' is not red or blue"),
         ("a,b", tuple[int, ...], "'a,b' is not a list of a whole number"),
+        ('{"red": null,', Sequence[str] | Mapping[str, Any], "is not a list of a name or a JSON object"),
+        ("[red, blue]", Sequence[str] | None, "is not a list of a name or none"),
         ("maybe", Literal["yes", "no"], "'maybe' is not yes or no"),
         ("green", Colour | Literal["blue", "pink"], "'green' is not red or blue or pink$"),
         ("math:sinn", Callable[..., Any], "'math' has no attribute 'sinn'"),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import errno
 import struct
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from outrider.algorithm.saved.whole_file import NotWrittenError
 from outrider.algorithm.views.tensorboard_events import TensorBoardEvents
 
 ALGORITHM: Any = None
@@ -70,3 +73,22 @@ def test_a_list_of_counts_is_a_histogram_of_whole_numbers(tmp_path: Path) -> Non
     assert (histogram.num, histogram.sum, histogram.max) == (3, 2, 2)
     assert list(histogram.bucket) == [2, 0, 1]
     assert list(histogram.bucket_limit) == [0.5, 1.5, 2.5]
+
+
+class FullDisk:
+    """What writes events until a disk is full."""
+
+    def full(self, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_event = flush = close = full
+
+
+def test_a_full_disk_is_one_sentence_also_where_the_writer_closes(tmp_path: Path) -> None:
+    events: Any = TensorBoardEvents(tmp_path)
+    events._writer.close()
+    events._writer = FullDisk()
+    with pytest.raises(NotWrittenError, match="events was not written: the disk is full"), events:
+        events.on_train_result(ALGORITHM, {"num_env_steps": 64})
+    with pytest.raises(NotWrittenError, match="events was not written: the disk is full"), events:
+        events.on_checkpoint(ALGORITHM, tmp_path)

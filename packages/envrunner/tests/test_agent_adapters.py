@@ -176,6 +176,26 @@ def test_a_dead_agent_that_stays_is_an_error_and_no_endless_loop() -> None:
         copy.step({"b": 0})
 
 
+def test_a_selected_agent_that_there_is_not_is_one_sentence_and_no_crash() -> None:
+    env = Turns()
+    copy = adapt(env, "env")
+    copy.reset(0)
+    env.agents, env.step = ["a", "b"], lambda _: setattr(env, "agent_selection", "c")  # type: ignore[method-assign]
+    with pytest.raises(
+        AgentsError, match=r"agent_selection is 'c', .* select one of `agents`, which are 'a', 'b'"
+    ):
+        copy.step({"a": 0})
+
+
+@pytest.mark.parametrize("kind", [Turns, Simultaneous])
+def test_an_environment_need_have_nothing_to_close(
+    kind: type[Spaces], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = adapt(kind(), "env")
+    monkeypatch.delattr(Spaces, "close")
+    copy.close()
+
+
 class Dictionaries(gym.Env[Any, Any]):
     """As RLlib knows it: who is shown something acts, "__all__" ends the episode."""
 

@@ -16,4 +16,5 @@ def test_few_names_are_all_shown() -> None:
 
 def test_what_there_is_not_is_answered_with_what_was_probably_meant() -> None:
     assert no_such("policy", "rad", ["red", "blue"]) == "there is no policy 'rad'; did you mean red?"
+    assert no_such("agent", 0, ["0", "1"]) == "there is no agent 0; did you mean the text '0'?"
     assert no_such("policy", None, ["red", "blue"]) == "there is no policy None; known are red, blue"

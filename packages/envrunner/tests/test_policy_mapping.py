@@ -72,6 +72,19 @@ def test_a_matchup_is_a_weight_and_the_policies_of_agents() -> None:
         Matchups({"red": "main", "blue": "main"})  # type: ignore[arg-type]
 
 
+def test_a_wrong_matchup_of_a_thousand_agents_is_not_told_in_full() -> None:
+    matchup = ({str(agent): "main" for agent in range(1000)}, 1.0)
+    with pytest.raises(ValueError, match="give a weight and the policy of each agent") as caught:
+        Matchups([matchup])  # type: ignore[list-item]
+    assert len(str(caught.value)) < 300
+
+
+def test_a_matchup_names_agents_by_text() -> None:
+    matchups = Matchups([(1.0, {0: "main", "1": "main"})])  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="there is no agent 0; did you mean the text '0'"):
+        MatchupMapping(matchups, ["0", "1"], NUMBERS)
+
+
 def test_a_matchup_names_no_agent_that_there_is_not() -> None:
     matchups = Matchups([(1.0, {"red": "main", "blue": "old", "rad": "old"})])
     with pytest.raises(

@@ -253,11 +253,12 @@ class Algorithm:
         `config.build`. Raises CheckpointError.
         """
         from outrider.algorithm.assembly.assembly import assemble, assemble_to_evaluate
-        from outrider.algorithm.saved.checkpointed_policy import recorded_policies
+        from outrider.algorithm.saved.checkpointed_policy import check_policies_have_names, recorded_policies
 
         tree = read_checkpoint(path)
         settings = _recorded_settings(tree, path) if config is None else config.settings
         recorded = recorded_policies(tree)
+        check_policies_have_names(path, recorded, wanted=settings.multi_agent.policies is not None)
         algorithm = Algorithm(
             assemble(settings, run_name=run_name, recorded=recorded)
             if to_train

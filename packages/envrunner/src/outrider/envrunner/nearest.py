@@ -29,8 +29,12 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     'did you mean gamma?'
     >>> did_you_mean("xyz", ["gamma", "lr"])
     'known are gamma, lr'
+    >>> did_you_mean(0, ["0", "1"])
+    "did you mean the text '0'?"
     """
     names = list(known)
+    if not isinstance(name, str) and str(name) in names:
+        return f"did you mean the text {str(name)!r}?"
     close = get_close_matches(name, names, n=3, cutoff=0.6) if isinstance(name, str) else []
     if close:
         return f"did you mean {' or '.join(close)}?"

@@ -17,7 +17,8 @@ def check_one_agent(settings: MultiAgentSettings) -> None:
         if field.default is not MISSING and value != field.default:
             raise ValueError(
                 f"{field.name}={value!r} is of environments with several agents, and policies is None; say "
-                'which there are: multi_agent(policies="shared"), or "per_agent", or names'
+                "which there are: --policies shared, or per_agent, or names; in Python "
+                'config.multi_agent(policies="shared")'
             )
 
 

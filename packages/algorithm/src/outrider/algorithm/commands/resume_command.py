@@ -12,6 +12,9 @@ from outrider.algorithm.settings.stopping import StopRule, StopSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from outrider.algorithm.algorithm import Algorithm
+    from outrider.algorithm.saved.run_directory import RunDirectory
+
 
 def run(arguments: Sequence[str]) -> int:
     """Resume and return the exit code."""
@@ -28,16 +31,12 @@ def run(arguments: Sequence[str]) -> int:
     typed = parser.parse(arguments)
     stop = given_settings(typed, groups)["stopping"]
 
-    from outrider.algorithm.algorithm import Algorithm
     from outrider.algorithm.saved.run_directory import RunDirectory
     from outrider.algorithm.settings.setting_value import to_json
     from outrider.algorithm.views.run_view import train_and_report
 
     directory = RunDirectory.open(typed.run_dir)
-    checkpoint = directory.latest_checkpoint()
-    sys.stdout.write(f"going on from  {checkpoint}\n")
-    run_name = directory.path.resolve().name
-    with directory.held(), Algorithm.from_checkpoint(checkpoint, run_name=run_name) as algorithm:
+    with directory.held(), _newest(directory) as algorithm:
         stopping = replace(algorithm.settings.stopping, **stop)
         algorithm.settings = replace(algorithm.settings, stopping=stopping)
         done = [line for line in directory.progress() if line["iteration"] <= algorithm.iteration]
@@ -50,3 +49,11 @@ def run(arguments: Sequence[str]) -> int:
         directory.record_settings({"algorithm": algorithm.name, "settings": to_json(algorithm.settings)})
         directory.cut_progress(algorithm.iteration)
         return train_and_report(algorithm, directory, tensorboard=not typed.no_tensorboard, plain=typed.plain)
+
+
+def _newest(directory: RunDirectory) -> Algorithm:
+    from outrider.algorithm.algorithm import Algorithm
+
+    checkpoint = directory.latest_checkpoint()
+    sys.stdout.write(f"going on from  {checkpoint}\n")
+    return Algorithm.from_checkpoint(checkpoint, run_name=directory.path.resolve().name)

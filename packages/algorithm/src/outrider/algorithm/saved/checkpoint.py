@@ -121,7 +121,9 @@ class PartlyRead:
 def _read_document(path: Path) -> Any:  # noqa: ANN401 - as JSON has it
     if not (path / "checkpoint.json").is_file():
         what = "has no checkpoint.json" if path.exists() else "does not exist"
-        raise CheckpointError(f"{path} {what}; give the directory of a checkpoint")
+        of_a_run = max(path.glob("checkpoints/iteration-*"), default=None)
+        such = "" if of_a_run is None else f", such as {of_a_run}"
+        raise CheckpointError(f"{path} {what}; give the directory of a checkpoint{such}")
     try:
         document = json.loads((path / "checkpoint.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -40,6 +40,15 @@ def recorded_policies(tree: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - 
     return {**tree["policies"], "frozen": tree["learner"]["frozen"]}
 
 
+def check_policies_have_names(path: Path | str, recorded: Mapping[str, Any] | None, *, wanted: bool) -> None:
+    """Raise CheckpointError for policies by name and settings of one policy, or the other way round."""
+    if wanted != (recorded is not None):
+        here, there = ("one policy, without a name", "policies by name")[:: 1 if wanted else -1]
+        raise CheckpointError(
+            f"checkpoint {path} has {here}, and these settings have {there}: use the settings it was made with"
+        )
+
+
 def check_policy_name(path: Path | str, name: str | None) -> None:
     """Refuse a name that no policy of the checkpoint at `path` has, or None where it has policies by name.
 

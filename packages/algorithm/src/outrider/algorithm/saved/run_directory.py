@@ -53,7 +53,9 @@ class RunDirectory:
     def refuse_existing(path: Path | str) -> None:
         """Raise ValueError where a run is already, before anything is made for another."""
         if (Path(path) / "settings.json").exists():
-            can_go_on = RunDirectory(path).checkpoints()
+            run = RunDirectory(path)
+            with run.held():  # nobody is told to delete what is still written
+                can_go_on = run.checkpoints()
             cure = f"continue it with `outrider resume {path}`" if can_go_on else "delete it"
             raise ValueError(f"{path} holds a run already; {cure} or give another directory")
 

@@ -255,6 +255,8 @@ def _readings(text: str) -> Iterator[Any]:
             yield read(text)
     yield from {"true": (True,), "false": (False,), "none": (None,)}.get(text.lower(), ())
     yield text
+    if text.lstrip().startswith(("{", "[")):
+        return  # JSON with a mistake, which is no list of names
     parts = [part.strip() for part in text.split(",") if part.strip()]
     yield [_scalar(part) for part in parts]
     yield parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from tensorboardX.event_file_writer import EventsWriter
@@ -13,7 +14,7 @@ from tensorboardX.summary import histogram_raw, scalar
 from outrider.algorithm.saved.whole_file import not_written
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from outrider.algorithm.algorithm import Algorithm
@@ -38,21 +39,22 @@ class TensorBoardEvents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        with suppress(OSError):  # a full disk ended the run already, in a sentence of its own
+            self._writer.close()
 
     def on_train_result(self, algorithm: Algorithm, result: Mapping[str, Any]) -> None:
         """Write each finite number as a scalar and each list of counts as a histogram.
 
         They have the names that they have in progress.jsonl.
         """
-        if not self._has_started:
-            self._start(result["num_env_steps"])
-        for name, value in result.items():
-            summary = _summary(name if "/" in name else f"run/{name}", value)
-            if summary:
-                self._writer.write_event(
-                    Event(summary=summary, step=result["num_env_steps"], wall_time=time.time())
-                )
+        step = result["num_env_steps"]
+        with self._said_where_full():
+            if not self._has_started:
+                self._start(step)
+            for name, value in result.items():
+                summary = _summary(name if "/" in name else f"run/{name}", value)
+                if summary:
+                    self._writer.write_event(Event(summary=summary, step=step, wall_time=time.time()))
         if time.monotonic() - self._flushed_at > FLUSH_S:
             self._flush()
 
@@ -71,11 +73,16 @@ class TensorBoardEvents:
         self._has_started = True
 
     def _flush(self) -> None:
-        try:
+        with self._said_where_full():
             self._writer.flush()
+        self._flushed_at = time.monotonic()
+
+    @contextmanager
+    def _said_where_full(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise not_written(self._directory / "events", error) from error
-        self._flushed_at = time.monotonic()
 
 
 def _summary(name: str, value: Any) -> Any:  # noqa: ANN401 - a metric; protobuf without types

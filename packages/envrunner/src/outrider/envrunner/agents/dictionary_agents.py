@@ -16,6 +16,7 @@ import gymnasium as gym
 from outrider.envrunner.agents.agents_copy import AgentsTurn
 from outrider.envrunner.agents.agents_error import AgentsError
 from outrider.envrunner.agents.returned_by_agents import of_reset, of_step
+from outrider.envrunner.environments.closing import close_if_it_can
 from outrider.envrunner.environments.environment_state import restore_copy, save_copy
 
 ALL = "__all__"
@@ -57,9 +58,7 @@ class DictionaryAgents:
 
     def close(self) -> None:
         """Close the environment, if there is anything to close."""
-        close = getattr(self._env, "close", None)
-        if close is not None:
-            close()
+        close_if_it_can(self._env)
 
 
 def dictionary_turn(

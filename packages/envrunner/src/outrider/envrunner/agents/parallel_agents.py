@@ -12,6 +12,7 @@ import gymnasium as gym
 from outrider.envrunner.agents.agents_copy import AgentsTurn
 from outrider.envrunner.agents.dictionary_agents import ALL, dictionary_turn
 from outrider.envrunner.agents.returned_by_agents import of_reset, of_step
+from outrider.envrunner.environments.closing import close_if_it_can
 from outrider.envrunner.environments.environment_state import restore_copy, save_copy
 
 
@@ -55,5 +56,5 @@ class ParallelAgents:
         restore_copy(self._env, state)
 
     def close(self) -> None:
-        """Close the environment."""
-        self._env.close()
+        """Close the environment, if there is anything to close."""
+        close_if_it_can(self._env)

@@ -18,6 +18,7 @@ import gymnasium as gym
 
 from outrider.envrunner.agents.agents_copy import AgentsTurn
 from outrider.envrunner.agents.agents_error import AgentsError
+from outrider.envrunner.environments.closing import close_if_it_can
 from outrider.envrunner.environments.environment_state import restore_copy, save_copy
 
 
@@ -53,8 +54,8 @@ class TurnBasedAgents:
         restore_copy(self._env, state)
 
     def close(self) -> None:
-        """Close the environment."""
-        self._env.close()
+        """Close the environment, if there is anything to close."""
+        close_if_it_can(self._env)
 
     def _turn(self) -> AgentsTurn:
         """Take away those that have ended, until somebody is to act."""
@@ -62,7 +63,13 @@ class TurnBasedAgents:
         turn = AgentsTurn({}, (), {}, {}, {}, ())
         while env.agents:
             agent = env.agent_selection
-            has_ended = env.terminations[agent] or env.truncations[agent]
+            try:
+                has_ended = env.terminations[agent] or env.truncations[agent]
+            except KeyError:
+                raise AgentsError(
+                    f"agent_selection is {agent!r}, and terminations or truncations know no such agent; "
+                    f"select one of `agents`, which are {', '.join(map(repr, env.agents))}"
+                ) from None
             observation, reward, terminated, truncated, _ = env.last(
                 observe=not has_ended or bool(env.truncations[agent])
             )

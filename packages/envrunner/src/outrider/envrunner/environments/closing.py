@@ -16,6 +16,13 @@ class Closable(Protocol):
         ...
 
 
+def close_if_it_can(environment: Any) -> None:  # noqa: ANN401 - environments have no common type
+    """Close one of the user's, which need have nothing to close."""
+    close = getattr(environment, "close", None)
+    if close is not None:
+        close()
+
+
 def close_all(*environments: Closable) -> None:
     """Close each, whatever happens to the others."""
     for environment in environments:

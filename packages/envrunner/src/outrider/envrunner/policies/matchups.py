@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ class Matchups:
         for each in pairs:
             if not isinstance(each, Sequence) or len(each) != 2 or not isinstance(each[1], Mapping):
                 raise ValueError(
-                    f"matchup {each!r} is no pair; give a weight and the policy of each agent: {AN_EXAMPLE}"
+                    f"matchup {shortened(each)} is no pair; give a weight and the policy of each agent: "
+                    f"{AN_EXAMPLE}"
                 )
             weight, _ = each
             if not 0 < weight < math.inf:
@@ -80,7 +82,7 @@ def _numbers(
 ) -> NDArray[np.int32]:
     """Return the number of the policy of each agent slot [A]."""
     if others := names.keys() - set(agents):
-        other = min(others)
+        other = min(others, key=str)
         raise ValueError(f"a matchup has agent {other!r}, and {no_such('agent', other, agents)}")
     assigned = np.empty(len(agents), np.int32)
     for slot, agent in enumerate(agents):
