@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.learner.rows.circular_buffer import CircularBuffer
@@ -20,6 +20,7 @@ def test_a_fresh_batch_is_always_used(num_batches: int, num_uses: int) -> None:
     assert [buffer.put(batch)[0] for batch in range(5)] == list(range(5))
 
 
+@settings(deadline=None, derandomize=True)
 @given(num_batches=st.integers(1, 9), num_uses=st.integers(1, 9))
 def test_every_batch_is_used_as_often_as_asked_for(num_batches: int, num_uses: int) -> None:
     buffer: CircularBuffer[int] = CircularBuffer(num_batches, num_uses)
@@ -27,6 +28,7 @@ def test_every_batch_is_used_as_often_as_asked_for(num_batches: int, num_uses: i
     assert {uses[batch] for batch in range(30)} == {num_uses}
 
 
+@settings(deadline=None, derandomize=True)
 @given(num_batches=st.integers(1, 9), num_uses=st.integers(1, 9))
 def test_updates_are_of_equal_length_once_the_buffer_is_full(num_batches: int, num_uses: int) -> None:
     buffer: CircularBuffer[int] = CircularBuffer(num_batches, num_uses)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from outrider.learner import PPOSettings
@@ -12,6 +12,7 @@ from outrider.learner.training.schedule import value_at
 SCHEDULES = [0.5, [[0, 1.0], [100, 0.0]], [[0, 0.25], [10, 1.0], [30, 0.5]], [[0, 0.125]]]
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 200), min_size=4, max_size=4))
 def test_schedules_are_those_of_a_policy_alone(steps: list[int]) -> None:
     own = {number: {"lr": schedule} for number, schedule in enumerate(SCHEDULES)}
