@@ -45,7 +45,7 @@ def check_policies_have_names(path: Path | str, recorded: Mapping[str, Any] | No
     if wanted != (recorded is not None):
         here, there = ("one policy, without a name", "policies by name")[:: 1 if wanted else -1]
         raise CheckpointError(
-            f"checkpoint {path} has {here}, and these settings have {there}: use the settings it was made with"
+            f"checkpoint {path} has {here}, and these settings have {there}; use those it was made with"
         )
 
 
