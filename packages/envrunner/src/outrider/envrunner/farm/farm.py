@@ -25,14 +25,11 @@ from typing import Any
 from outrider.envrunner.farm.dial_again import BackOff
 from outrider.envrunner.farm.farm_ending import Ended, Ending
 from outrider.envrunner.farm.farm_log import FarmLog, Level
+from outrider.envrunner.farm.farm_news import FarmNews
 from outrider.envrunner.farm.runner_orders import DIAL, DRAIN, RunnerOrders, start
 
 _RATE_S = 10.0
 """How often it is said how fast the farm is."""
-_WAITS_S = 5.0
-"""How often at most it is said that there is no gateway: all runners wait for the same one."""
-_RESTARTS_S = 10.0
-"""How often at most it is said that a runner is started anew."""
 _STEADY_S = 30.0
 """How long a runner is up before it counts as one that works: a bad fragment is handed in like a good one."""
 _KILL_S = 5.0
@@ -83,6 +80,7 @@ class Farm:
         """Start nothing yet; every runner gets `orders` with a name of its own."""
         self._orders = orders
         self._log = log
+        self._news = FarmNews(log, clock)
         self._start_process = start
         self._clock = clock
         self._members = [_Member(index) for index in range(num_runners)]
@@ -97,12 +95,6 @@ class Farm:
         self._num_env_steps = 0
         self._version: int | None = None
         self._num_reconnects = self._num_restarts = 0
-        self._versions = {""}
-        """Those of gateways that were told."""
-        self._parted = ""
-        self._said_parted_at = self._said_waits_at = self._said_restart_at = float("-inf")
-        self._num_untold = 0
-        """Runners that were started anew since that was said of one."""
         self._rate_since = clock()
 
     @property
@@ -258,17 +250,7 @@ class Farm:
         member.start_at = self._clock() + pause_s
         self._num_restarts += 1
         text = f"{ended.sentence or 'it ended'}; it is started anew in {max(0.1, pause_s):.1f} s"
-        self._say_restart(member, text)
-
-    def _say_restart(self, member: _Member, text: str) -> None:
-        """Say it of one runner now and then: all play the same environment, and may fail as often."""
-        if self._clock() < self._said_restart_at + _RESTARTS_S:
-            self._num_untold += 1
-            return
-        if self._num_untold:
-            text = f"{text} (and so were {self._num_untold} others since this was said)"
-        self._said_restart_at, self._num_untold = self._clock(), 0
-        self._log.say("restart", text, level="warning", runner=member.index)
+        self._news.restart(member.index, text)
 
     def _end(self, ended: Ended) -> None:
         """End the farm as one of its runners did."""
@@ -324,7 +306,7 @@ class Farm:
                 member.is_seated = False
                 self._num_reconnects += member.num_connections > 0
                 member.num_connections += 1
-                self._log.say("connected", self._without_versions(text), runner=member.index)
+                self._news.connected(member.index, text)
                 self._wake_others(member)
             case "seated":
                 member.is_seated, member.session = True, event["session"]
@@ -333,11 +315,9 @@ class Farm:
                 self._log.say(what, text, level="warning", runner=member.index)
             case "parted":
                 member.is_connected = False
-                self._say_parted(text)
+                self._news.parted(text)
             case "waits":
-                if self._clock() >= self._said_waits_at + _WAITS_S:
-                    self._said_waits_at = self._clock()
-                    self._log.say("waits", text, level="warning", runner=member.index)
+                self._news.waits(member.index, text)
             case "sampled":
                 self._num_env_steps += event["steps"]
                 self._version = max(event["version"], -1 if self._version is None else self._version)
@@ -345,20 +325,6 @@ class Farm:
                     member.back_off.succeed()
             case "ended":
                 member.ended = Ended(Ending(event["ending"]), text)
-
-    def _say_parted(self, text: str) -> None:
-        """Say once what a gateway says to all."""
-        if text != self._parted or self._clock() >= self._said_parted_at + _WAITS_S:
-            self._parted, self._said_parted_at = text, self._clock()
-            self._log.say("parted", text, level="warning")
-
-    def _without_versions(self, text: str) -> str:
-        """Leave out what stands in brackets, the versions of the gateway's packages, where it was said."""
-        before, _, rest = text.partition(" (")
-        versions, _, after = rest.partition(")")
-        is_news = versions not in self._versions
-        self._versions.add(versions)
-        return text if is_news else before + after
 
     def _wake_others(self, first: _Member) -> None:
         """Let those that pause dial at once: the gateway is there."""
