@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from compared_runs import train_until, weights_after
+from held_steps import Held, kill_in_a_step
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
 from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
@@ -74,34 +74,22 @@ def runner_processes(parent: int) -> list[int]:
     return found
 
 
-def slowly(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Let a fragment last for a while, so that one is under way whenever a runner is killed."""
-
-    class Slow(gym.Wrapper[Any, Any, Any, Any]):
-        def step(self, action: Any) -> Any:
-            time.sleep(0.001)
-            return self.env.step(action)
-
-    return Slow(env)
-
-
 @pytest.mark.parametrize("config", [PPOConfig, IMPALAConfig])
-def test_a_run_goes_on_when_a_process_is_killed_in_the_middle_of_a_fragment(config: Any) -> None:
-    with small(config()).environment(wrappers=(slowly,)).build() as algorithm:
+def test_a_run_goes_on_when_a_process_is_killed_in_the_middle_of_a_fragment(
+    config: Any, tmp_path: Path
+) -> None:
+    held = partial(Held, folder=tmp_path)
+    with small(config()).environment(wrappers=(held,)).build() as algorithm:
         algorithm.train()
+        killing = kill_in_a_step(tmp_path, of=2, num_killed=1)
         lost: list[int] = []  # a runner may be made anew an iteration after its rows are counted
 
-        def num_restarts(result: dict[str, Any]) -> int:
+        def is_made_anew(result: dict[str, Any]) -> bool:
             lost.append(result["num_lost_rows"])
-            return int(result["num_runner_restarts"])
+            return bool(result["num_runner_restarts"] == 1)
 
-        for num_killed in range(1, 6):  # a busy machine may kill it just between two fragments
-            killing = threading.Timer(0.05, os.kill, (min(runner_processes(os.getpid())), signal.SIGKILL))
-            killing.start()
-            train_until(algorithm, lambda result, n=num_killed: num_restarts(result) == n)
-            killing.join()
-            if sum(lost):
-                break
+        train_until(algorithm, is_made_anew)
+        killing.join()
         assert sum(lost) > 0
         train_until(algorithm, lambda result: result["num_env_runners"] == 2)
     assert not runner_processes(os.getpid())

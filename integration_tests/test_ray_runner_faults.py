@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -19,6 +18,7 @@ import pytest
 import ray
 from ray.exceptions import ObjectLostError
 
+from held_steps import Held, kill_in_a_step, processes
 from outrider.envrunner import (
     AsyncRunnerFleet,
     EnvironmentSettings,
@@ -40,32 +40,6 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])  # runners cannot im
 
 DEADLINE_S = 60.0
 NUM_STEPS = 20
-STEP_S = 0.005
-HALFWAY = 10
-
-
-def hold_of(folder: Path) -> Path:
-    """Return the file that keeps all who come to the middle of a fragment there, as long as it exists."""
-    return folder.with_name(f"{folder.name}-hold")
-
-
-class Halfway(gym.Wrapper[Any, Any, Any, Any]):
-    """Says in a file when it is in the middle of a fragment, and in which process; waits there if told to."""
-
-    def __init__(self, env: gym.Env[Any, Any], folder: Path) -> None:
-        super().__init__(env)
-        self._folder = folder
-        self._num_steps = 0
-
-    def step(self, action: Any) -> Any:
-        time.sleep(STEP_S)
-        if self._num_steps % NUM_STEPS == HALFWAY:
-            (self._folder / str(os.getpid())).touch()
-            while hold_of(self._folder).exists():
-                (self._folder / str(os.getpid())).touch()
-                time.sleep(STEP_S)
-        self._num_steps += 1
-        return self.env.step(action)
 
 
 class Broken(gym.Wrapper[Any, Any, Any, Any]):
@@ -84,8 +58,8 @@ def plan_of(env: Any, **settings: Any) -> RunnerPlan:
     )
 
 
-def slow_plan(folder: Path, **settings: Any) -> RunnerPlan:
-    return plan_of(lambda: Halfway(gym.make("CartPole-v1"), folder), **settings)
+def held_plan(folder: Path, **settings: Any) -> RunnerPlan:
+    return plan_of(lambda: Held(gym.make("CartPole-v1"), folder), **settings)
 
 
 def runners_of(plan: RunnerPlan, num_runners: int = 1, **options: Any) -> RayRunners:
@@ -101,26 +75,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {DEADLINE_S:g} s"
         time.sleep(0.01)
-
-
-def kill_halfway(folder: Path, *, of: int, num_killed: int) -> threading.Thread:
-    """Wait until so many processes are in the middle of a fragment, kill some, and let the others go on."""
-    hold = hold_of(folder)
-    hold.touch()
-    for path in folder.iterdir():
-        path.unlink()
-
-    def kill() -> None:
-        try:
-            wait_until(lambda: len(list(folder.iterdir())) >= of, "the middle of a fragment")
-            for path in list(folder.iterdir())[:num_killed]:
-                os.kill(int(path.name), signal.SIGKILL)
-        finally:
-            hold.unlink()
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    return killer
 
 
 def first_observations(fragments: list[FragmentReference]) -> list[Any]:
@@ -142,10 +96,10 @@ def placed_and_then(runners: RayRunners) -> list[RunnerEvent]:
 def test_an_update_goes_on_without_killed_runners_and_they_come_back_with_new_episodes(
     tmp_path: Path, num_runners: int, num_killed: int
 ) -> None:
-    plan = slow_plan(tmp_path)
+    plan = held_plan(tmp_path)
     with closing(RunnerFleet(runners_of(plan, num_runners), plan.settings, num_steps=NUM_STEPS)) as fleet:
         begun = first_observations(fleet.sample(weights_of(plan, 0)))
-        killer = kill_halfway(tmp_path, of=num_runners, num_killed=num_killed)
+        killer = kill_in_a_step(tmp_path, of=num_runners, num_killed=num_killed)
         num_survivors = num_runners - num_killed
         assert len(fleet.sample(weights_of(plan, 1))) == num_survivors  # it did not wait for new ones
         killer.join()
@@ -159,10 +113,10 @@ def test_an_update_goes_on_without_killed_runners_and_they_come_back_with_new_ep
 
 
 def test_runners_without_pause_go_on_when_one_is_killed(tmp_path: Path) -> None:
-    plan = slow_plan(tmp_path)
+    plan = held_plan(tmp_path)
     with closing(AsyncRunnerFleet(runners_of(plan, 2), plan.settings, num_steps=NUM_STEPS)) as fleet:
         fleet.offer(weights_of(plan, 0))
-        killer = kill_halfway(tmp_path, of=2, num_killed=1)
+        killer = kill_in_a_step(tmp_path, of=2, num_killed=1)
         wait_until(lambda: bool(fleet.collect(at_most=9, timeout_s=1) and not killer.is_alive()), "the kill")
         environments = set()
 
@@ -176,10 +130,10 @@ def test_runners_without_pause_go_on_when_one_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_killed_environment_process_costs_its_own_row_and_no_runner(tmp_path: Path) -> None:
-    plan = slow_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
+    plan = held_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
     with closing(RunnerFleet(runners_of(plan), plan.settings, num_steps=NUM_STEPS)) as fleet:
         fleet.sample(weights_of(plan, 0))
-        killer = kill_halfway(tmp_path, of=2, num_killed=1)
+        killer = kill_in_a_step(tmp_path, of=2, num_killed=1)
         (fragment,) = fleet.sample(weights_of(plan, 1))
         killer.join()
         assert fragment.summary.statistics.num_lost_rows == 1
@@ -188,22 +142,22 @@ def test_a_killed_environment_process_costs_its_own_row_and_no_runner(tmp_path: 
 
 
 def test_nothing_is_left_running_after_close(tmp_path: Path) -> None:
-    plan = slow_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
+    plan = held_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
     runners = runners_of(plan)
     fleet = RunnerFleet(runners, plan.settings, num_steps=NUM_STEPS)
     fleet.sample(weights_of(plan, 0))
-    pids = [int(path.name) for path in tmp_path.iterdir()]
+    pids = processes(tmp_path)
     pids.append(ray.get(runners._actors[0].handle.__ray_call__.remote(lambda _: os.getpid())))
     fleet.close()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of all processes")
 
 
 def test_environments_of_a_killed_runner_end_too(tmp_path: Path) -> None:
-    plan = slow_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
+    plan = held_plan(tmp_path, gym_env_vectorize_mode="async", num_envs_per_env_runner=2)
     runners = runners_of(plan)
     with closing(RunnerFleet(runners, plan.settings, num_steps=NUM_STEPS)) as fleet:
         fleet.sample(weights_of(plan, 0))
-        pids = [int(path.name) for path in tmp_path.iterdir()]
+        pids = processes(tmp_path)
         os.kill(ray.get(runners._actors[0].handle.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the end of environments")
 

@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from compared_runs import train_until, weights, weights_after
+from held_steps import Held, kill_in_a_step
 from outrider.algorithm import Algorithm, APPOConfig, IMPALAConfig, PPOConfig
 from outrider.algorithm.assembly import one_policy_assembly
 from outrider.algorithm.assembly.runner_assembly import farm_plan
@@ -127,25 +128,14 @@ def kill_one(actor: str) -> None:
     os.kill(min(pids), signal.SIGKILL)
 
 
-def slowly(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-    """Let a fragment last for 0.3 s, so that one is under way whenever a runner is killed."""
-
-    class Slow(gym.Wrapper[Any, Any, Any, Any]):
-        def step(self, action: Any) -> Any:
-            time.sleep(0.001)
-            return self.env.step(action)
-
-    return Slow(env)
-
-
 @pytest.mark.parametrize("config", [PPOConfig, IMPALAConfig])
 def test_a_run_goes_on_when_a_runner_is_killed_in_the_middle_of_a_fragment(
-    config: Any, capfd: pytest.CaptureFixture[str]
+    config: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with small(config(), runners=2).environment(wrappers=(slowly,)).build() as algorithm:
+    held = partial(Held, folder=tmp_path)
+    with small(config(), runners=2).environment(wrappers=(held,)).build() as algorithm:
         algorithm.train()
-        killing = threading.Timer(0.1, kill_one, ("RunnerActor",))
-        killing.start()
+        killing = kill_in_a_step(tmp_path, of=2, num_killed=1)
         lost = []  # a runner may be made anew an iteration after its rows are counted
 
         def is_made_anew(result: dict[str, Any]) -> bool:
