@@ -108,6 +108,13 @@ class ForgetsWhatWasSeenLast(StoryVector):
         return replace(super().step(actions), last=self._last([]))
 
 
+class SaysWhatAnotherSawLast(StoryVector):
+    def step(self, actions: Sequence[Mapping[str, Any]]) -> MultiAgentStep:
+        step = super().step(actions)
+        reds, blues = step.last
+        return replace(step, last=[replace(reds, members=1 - reds.members), blues])
+
+
 class NamesSlotsInLast(StoryVector):
     def step(self, actions: Sequence[Mapping[str, Any]]) -> MultiAgentStep:
         step = super().step(actions)
@@ -115,8 +122,15 @@ class NamesSlotsInLast(StoryVector):
         return replace(step, last=[replace(last, members=group.slots[last.members]) for group, last in pairs])
 
 
-def test_a_native_vector_that_forgets_what_an_agent_saw_last_is_told_agent_and_policy() -> None:
+def test_a_native_vector_that_forgets_what_an_agent_saw_last_is_told_which() -> None:
     sentence = refused(runner_of(ForgetsWhatWasSeenLast, settings=NATIVE))
+    assert (
+        "last of group 0 names 0 agents and 1 of them are truncated, 'red_0' of copy 0 first; say" in sentence
+    )
+
+
+def test_a_native_vector_that_says_what_another_saw_last_is_told_agent_and_policy() -> None:
+    sentence = refused(runner_of(SaysWhatAnotherSawLast, settings=NATIVE))
     assert "agent 'red_0' was truncated in environment copy 0" in sentence
     assert "policy 'red 0' acted for it" in sentence
 
@@ -124,7 +138,8 @@ def test_a_native_vector_that_forgets_what_an_agent_saw_last_is_told_agent_and_p
 def test_a_native_vector_that_names_slots_for_places_in_a_group_is_told_which() -> None:
     sentence = refused(runner_of(NamesSlotsInLast, settings=NATIVE))
     assert sentence == (
-        "last of group 1 names member 2 of 1; members are places in the group, from 0, and not slots"
+        "environment NamesSlotsInLast, in step 3: members (places in the group, and not slots) in last of "
+        "group 1 name 2; name those from 0 to 0"
     )
 
 

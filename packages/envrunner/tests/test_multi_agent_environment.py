@@ -16,6 +16,7 @@ from outrider.envrunner.agents.central_state import CentralState
 from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_environment import make_multi_agent_vector, multi_agent_spaces
 from outrider.envrunner.agents.multi_agent_vector import MultiAgentVector
+from outrider.envrunner.agents.native_vector import NativeVector
 from outrider.envrunner.agents.sync_agents import SyncAgents
 from outrider.envrunner.environments.environment import (
     EnvironmentSettings,
@@ -144,7 +145,8 @@ def make_natively(num_envs: int) -> Any:
 
 def test_a_native_vector_for_several_agents_is_taken_as_it_is() -> None:
     vector = make(make_natively, NATIVE)
-    assert isinstance(vector, CentralState)
+    assert isinstance(vector, NativeVector)
+    assert isinstance(vector.vector, CentralState)
     assert vector.reset([0]).acting.shape == (2, 2)
 
 

@@ -68,16 +68,19 @@ def test_where_nobody_is_cut_off_nothing_need_be_said_of_what_was_seen_last() ->
             {"rewards": np.zeros((1, 2))},
             r"rewards have shape \(1, 2\); return an array \[E, A\], here \(1, 3\)",
         ),
-        ({"acting": [[True] * 3]}, r"acting have shape \(1, 3\); return an array"),
+        ({"acting": [[True] * 3]}, r"acting are of type list; return an array \[E, A\], here \(1, 3\)"),
         ({"over": np.zeros(1)}, r"over have dtype float64; return bool"),
-        ({"observations": ()}, r"observations is not a list with one entry for each of 2 groups"),
-        ({"last": []}, r"last is not a list with one entry for each of 2 groups"),
+        (
+            {"observations": ()},
+            r"observations is a tuple of 0; return a list with one entry for each of 2 groups",
+        ),
+        ({"last": []}, r"last is a list of 0; return a list with one entry for each of 2 groups"),
         (
             {"truncated": np.zeros((1, 3), np.bool_)},
             r"last of group 0 names 2 agents and 0 of them are",
         ),
-        ({"states": None}, r"states have shape \(\); return an array \[E, D\]"),
-        ({"last_states": None}, r"last_states have shape \(\); return an array \[K, D\]"),
+        ({"states": None}, r"states are of type NoneType; return an array \[E, D\]"),
+        ({"last_states": None}, r"last_states are of type NoneType; return an array \[K, D\]"),
     ],
 )
 def test_arrays_that_are_none_of_a_step_are_named(change: Mapping[str, Any], sentence: str) -> None:
@@ -151,3 +154,47 @@ def test_a_global_state_is_a_box_of_one_axis(space: gym.Space[Any]) -> None:
 
     with pytest.raises(ValueError, match=r"state_space is .*; give a Box of one axis \[D\], or None$"):
         tried(make)
+
+
+class Numbered:
+    """Shows a number to an agent that sees one of three."""
+
+    agents, state_space = ("alone",), None
+    groups = (
+        AgentGroup(
+            slots=np.array([0]),
+            observation_space=gym.spaces.Discrete(3, start=1),
+            action_space=gym.spaces.Discrete(2),
+        ),
+    )
+
+    def __init__(self, number: int, *, num_envs: int) -> None:
+        self.number, self.num_envs = number, num_envs
+
+    def reset(self, seeds: Sequence[int]) -> MultiAgentStep:
+        nobody, none = np.zeros((1, 1), np.bool_), np.zeros(0, np.intp)
+        return MultiAgentStep(
+            observations=[{"": np.array([[self.number]])}],
+            acting=~nobody,
+            rewards=np.zeros((1, 1), np.float32),
+            terminated=nobody,
+            truncated=nobody,
+            over=nobody[0],
+            last=[LastObservations(environments=none, members=none, observations={})],
+        )
+
+    def step(self, actions: Any) -> MultiAgentStep:
+        return self.reset([])
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("number", [0, 4])
+def test_a_number_that_a_discrete_space_does_not_have_is_shown_beside_it(number: int) -> None:
+    sentence = rf"agent 'alone' is shown {number} and its observation_space is Discrete\(3, start=1\)"
+    with pytest.raises(ValueError, match=sentence):
+        tried(partial(Numbered, number))
+
+
+def test_the_numbers_that_it_has_are_fine() -> None:
+    assert tried(partial(Numbered, 3))[0] == ("alone",)

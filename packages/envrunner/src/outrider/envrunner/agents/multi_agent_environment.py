@@ -18,6 +18,7 @@ from outrider.envrunner.agents.independent_vector import IndependentVector
 from outrider.envrunner.agents.multi_agent_trial import try_agents
 from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentVector
 from outrider.envrunner.agents.native_trial import try_native
+from outrider.envrunner.agents.native_vector import NativeVector
 from outrider.envrunner.agents.sync_agents import SyncAgents
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.creator import (
@@ -58,7 +59,8 @@ def make_multi_agent_vector(
     where the environment cannot be made.
     """
     if settings.gym_env_vectorize_mode is VectorizeMode.VECTOR_ENTRY_POINT:
-        return _make_native(environment, num_envs, num_agents)
+        native = _make_native(environment, num_envs, num_agents)
+        return native if num_agents is not None else NativeVector(native, environment.name)
     make = [functools.partial(make_copy, environment, num_agents, with_states=with_states)] * num_envs
     if settings.gym_env_vectorize_mode is VectorizeMode.ASYNC:
         from outrider.envrunner.agents.async_agents import AsyncAgents

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from outrider.envrunner.agents.agents_error import AgentsError
 from outrider.envrunner.agents.multi_agent_vector import LastObservations
 from outrider.envrunner.agents.slot_groups import SlotGroups
 from outrider.wire import Columns
@@ -31,16 +30,10 @@ class KeptObservations:
     def keep(self, number: int, last: Sequence[LastObservations], last_state_E: Indices) -> None:
         """Keep a copy of what was observed last in step `number`.
 
-        `last_state_E` says which global state was the last of each copy's episode. Raises AgentsError for a
-        member that the group has not.
+        `last_state_E` says which global state was the last of each copy's episode.
         """
         for index, (group, one) in enumerate(zip(self._slots.groups, last, strict=True)):
             if len(one.environments):
-                if (most := int(np.max(one.members))) >= len(group.slots):
-                    raise AgentsError(
-                        f"last of group {index} names member {most} of {len(group.slots)}; members are "
-                        "places in the group, from 0, and not slots"
-                    )
                 slots = one.environments * self._slots.num_agents + group.slots[one.members]
                 self._cells[index].append(slots * self._num_columns + (number + 1))
                 self._states[index].append(last_state_E[one.environments])
