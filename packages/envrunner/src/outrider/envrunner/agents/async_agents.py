@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from outrider.envrunner.agents.agent_slots import ActionArrays, AgentSlots, SlotArrays
 from outrider.envrunner.agents.agents_error import AgentsError
-from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.agents.served_agents import ServedAgents, arrays_of
 from outrider.envrunner.agents.sync_agents import MakeCopy
 from outrider.envrunner.environments.environment_process import EnvironmentProcess
@@ -50,26 +49,13 @@ class AsyncAgents:
         self._processes = EnvironmentProcesses(self._start, self.num_envs)
         try:
             with self._processes.ended_by_errors():
-                self.slots: AgentSlots = self._processes.introductions()[0]
+                slots: AgentSlots = self._processes.introductions()[0]
+                self._slots = slots
                 self._arrays, self._actions = self._share()
         except BaseException:
             self._memory.close()
             raise
-
-    @property
-    def agents(self) -> Sequence[str]:
-        """Names [A]."""
-        return self.slots.agents
-
-    @property
-    def groups(self) -> Sequence[AgentGroup]:
-        """Slots with equal spaces."""
-        return self.slots.groups
-
-    @property
-    def state_space(self) -> gym.spaces.Box | None:
-        """The global state's space."""
-        return self.slots.state_space
+        self.agents, self.groups, self.state_space = slots.agents, slots.groups, slots.state_space
 
     @property
     def process_ids(self) -> list[int]:
@@ -99,11 +85,11 @@ class AsyncAgents:
 
     def _share(self) -> tuple[SlotArrays, ActionArrays]:
         """Lay out the arrays that all processes share with this one."""
-        arrays_of(self.slots, self.num_envs, self._memory.measure)
+        arrays_of(self._slots, self.num_envs, self._memory.measure)
         self._memory.reserve()
-        shared = arrays_of(self.slots, self.num_envs, self._memory.allocate)
+        shared = arrays_of(self._slots, self.num_envs, self._memory.allocate)
         for process in self._processes:
-            process.request("share", self.slots)
+            process.request("share", self._slots)
         deadline = monotonic() + self._timeout_s
         for process in self._processes:
             process.answer(deadline)
@@ -130,7 +116,7 @@ class AsyncAgents:
         seed = self._on_failure(index, error)
         process = self._processes.replace(index)
         self._arrays.begin(index)
-        process.request("share", self.slots)
+        process.request("share", self._slots)
         process.answer(monotonic() + self._timeout_s)
         process.request("reset", seed)
         broken: AgentsError | None = process.answer(monotonic() + self._timeout_s)

@@ -26,8 +26,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from outrider import wire
-from outrider.envrunner.agents.agent_slots import AgentSlots, group_agents
-from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
+from outrider.envrunner.agents.agent_slots import group_agents
+from outrider.envrunner.agents.multi_agent_vector import LastObservations, MultiAgentStep
 from outrider.envrunner.environments.autoreset import autoreset_mode, final_observations
 from outrider.envrunner.environments.environment_state import (
     restore_environment_state,
@@ -50,10 +50,8 @@ class IndependentVector:
         self._mode = autoreset_mode(vector)
         self.num_envs = vector.num_envs // num_agents
         observation_space, action_space = vector.single_observation_space, vector.single_action_space
-        self.slots = AgentSlots(
-            agents=tuple(str(index) for index in range(num_agents)),
-            groups=group_agents([(observation_space, action_space)] * num_agents),
-        )
+        self.agents = tuple(str(index) for index in range(num_agents))
+        self.groups = group_agents([(observation_space, action_space)] * num_agents)
         self._shape = shape = (self.num_envs, num_agents)
         self._read = column_reader(space_from_gymnasium(observation_space))
         self._write = column_writer(action_space)
@@ -65,16 +63,6 @@ class IndependentVector:
         """NEXT_STEP: copies that reset in the next step."""
         self._none = np.zeros(shape, np.bool_)
         self._nothing: Sequence[LastObservations] = ()
-
-    @property
-    def agents(self) -> Sequence[str]:
-        """Names [A]: "0", "1", ..."""
-        return self.slots.agents
-
-    @property
-    def groups(self) -> Sequence[AgentGroup]:
-        """One group of all."""
-        return self.slots.groups
 
     @property
     def vector(self) -> gym.vector.VectorEnv[Any, Any, Any]:

@@ -11,7 +11,6 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from outrider.envrunner.agents.agent_slots import SlotArrays, slots_of
 from outrider.envrunner.agents.agents_copy import AgentsCopy
 from outrider.envrunner.agents.agents_error import AgentsError
 from outrider.envrunner.agents.agents_in_slots import AgentsInSlots
-from outrider.envrunner.agents.multi_agent_vector import AgentGroup, MultiAgentStep
+from outrider.envrunner.agents.multi_agent_vector import MultiAgentStep
 from outrider.envrunner.environments.closing import close_all
 from outrider.envrunner.environments.sync_vector import OnFailure
 
@@ -37,27 +36,13 @@ class SyncAgents:
         made: list[AgentsCopy] = []
         try:
             made += (make_one() for make_one in self._make)
-            self.slots = slots_of(made[0])
+            slots = self._slots = slots_of(made[0])
         except BaseException:
             close_all(*made)
             raise
-        self._arrays = SlotArrays(self.slots, self.num_envs)
-        self.copies = [AgentsInSlots(copy, self.slots, self._arrays, i) for i, copy in enumerate(made)]
-
-    @property
-    def agents(self) -> Sequence[str]:
-        """Names [A]."""
-        return self.slots.agents
-
-    @property
-    def groups(self) -> Sequence[AgentGroup]:
-        """Slots with equal spaces."""
-        return self.slots.groups
-
-    @property
-    def state_space(self) -> gym.spaces.Box | None:
-        """The global state's space."""
-        return self.slots.state_space
+        self.agents, self.groups, self.state_space = slots.agents, slots.groups, slots.state_space
+        self._arrays = SlotArrays(slots, self.num_envs)
+        self.copies = [AgentsInSlots(copy, slots, self._arrays, i) for i, copy in enumerate(made)]
 
     def reset(self, seeds: Sequence[int]) -> MultiAgentStep:
         """Begin new episodes in all copies."""
@@ -113,6 +98,6 @@ class SyncAgents:
         seed = self._on_failure(index, error)
         with contextlib.suppress(Exception):
             self.copies[index].close()
-        self.copies[index] = AgentsInSlots(self._make[index](), self.slots, self._arrays, index)
+        self.copies[index] = AgentsInSlots(self._make[index](), self._slots, self._arrays, index)
         self._arrays.begin(index)
         self.copies[index].reset(seed)
