@@ -173,6 +173,22 @@ def test_a_checkpoint_keeps_the_league_where_nobody_asks_for_it(tmp_path: Path) 
             League(algorithm, settings)
 
 
+def test_training_without_the_league_of_a_checkpoint_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = LeagueSettings(snapshot_interval=2)
+    with config().build() as algorithm:
+        played(League(algorithm, settings), algorithm, 1)
+        path = algorithm.save(tmp_path / "checkpoint")
+    with Algorithm.from_checkpoint(path) as algorithm:
+        played(League(algorithm, settings), algorithm, 1)
+    assert "the state of 'league'" not in caplog.text
+    with Algorithm.from_checkpoint(path) as algorithm:
+        algorithm.train()
+        algorithm.train()
+    assert caplog.text.count("the state of 'league'") == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from outrider.envrunner.sampling.video import FilmedEpisode
     from outrider.rlmodule import Policy
     from outrider.wire import AgentEpisodes, Weights
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Configuration(Protocol):
@@ -53,6 +56,7 @@ class Algorithm:
         self._totals = Totals(parts.settings, num_env_steps_per_fragment=parts.num_env_steps_per_fragment)
         self._saved_along: dict[str, SavedAlong] = {}
         self._unclaimed: dict[str, Any] = {}
+        self._has_warned = False
 
     @property
     def name(self) -> str:
@@ -69,6 +73,7 @@ class Algorithm:
         WaitInterruptedError after `interrupt`.
         """
         self._check_running("train")
+        self._warn_of_unclaimed()
         if self._several is None:
             return self._totals.add(self._loop.iterate())
         with self._several.names_said().during_an_update():
@@ -208,6 +213,15 @@ class Algorithm:
             return False
         part.set_state(self._unclaimed.pop(name))
         return True
+
+    def _warn_of_unclaimed(self) -> None:
+        if self._unclaimed and not self._has_warned:
+            self._has_warned = True
+            _LOGGER.warning(
+                "the checkpoint has the state of %s, which goes on in a program that makes it again before "
+                "train(); here training goes on without it, and keeps it in checkpoints",
+                " and ".join(map(repr, self._unclaimed)),
+            )
 
     def _named(self, what: str) -> SeveralPolicies:
         if self._several is None:
