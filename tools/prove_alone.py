@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from install_packages import clear_halves
 from workspace import Package, brought_by_extras, read_packages, siblings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +87,7 @@ def install(packages: Sequence[Package], others: Sequence[str], constraints: Seq
         return
     wheels = [_wheel(package) for package in packages]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    clear_halves(Path(sysconfig.get_path("purelib")))
     if packages:
         subprocess.run([*pip, "uninstall", "--yes", *(package.name for package in packages)], check=True)
     with tempfile.TemporaryDirectory() as folder:
