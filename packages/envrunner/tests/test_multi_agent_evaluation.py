@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -14,10 +15,21 @@ from numpy.typing import NDArray
 from outrider.envrunner.agents.multi_agent_vector import AgentGroup, LastObservations, MultiAgentStep
 from outrider.envrunner.environments.restarts import EnvironmentsFailedError
 from outrider.envrunner.environments.sync_vector import OnFailure
+from outrider.envrunner.policies.function_mapping import FunctionMapping
+from outrider.envrunner.policies.matchups import MatchupMapping, Matchups
 from outrider.envrunner.policies.policy_entry import PolicyEntry
 from outrider.envrunner.policies.policy_mapping import Episode
 from outrider.envrunner.sampling import multi_agent_evaluation
 from outrider.envrunner.sampling.multi_agent_evaluation import evaluate_agents
+from outrider.testing.agents_by_lot import (
+    AGENTS,
+    ENTRIES,
+    GROUPS,
+    NUMBERS,
+    Echo,
+    Lottery,
+    draw_a_policy,
+)
 from outrider.wire import ActionHead, BoxSpace, Columns, EpisodeStatistics, Space, TensorSpec, Weights
 
 SPACE = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -266,6 +278,59 @@ def test_what_a_policy_remembers_ends_with_the_agents_episode() -> None:
         Scripted, [stack], Turns(), POLICIES, num_episodes=5, num_envs=1, seed=10, max_env_restarts=0
     )
     assert stack.oldest == 4.0
+
+
+class Counting(Echo):
+    """Does what it counts."""
+
+    def act(
+        self, observations: Columns, policy: NDArray[np.int32], state: Columns
+    ) -> tuple[NDArray[Any], Columns]:
+        parameters, after = super().act(observations, policy, state)
+        parameters[:] = state["count"][:, None] % 4 == np.arange(4)
+        return parameters, after
+
+
+def test_a_policy_remembers_its_agents_own_turns_and_no_others() -> None:
+    lottery = Lottery(num_envs=4, acts=0.8, ends=0.05)
+    evaluate_agents(
+        lambda *_: lottery,
+        [Counting("red", GROUPS[0], has_memory=True), Echo("blue", GROUPS[1])],
+        FunctionMapping(draw_a_policy, AGENTS, NUMBERS),
+        ENTRIES,
+        num_episodes=4,
+        num_envs=4,
+        seed=0,
+        max_env_restarts=0,
+    )
+    num_turns = np.zeros((4, 2))
+    for (before, after), actions in zip(pairwise(lottery.shown), lottery.taken, strict=True):
+        acting = before.acting[:, :2]
+        assert (actions[0][""][acting] == num_turns[acting] % 4).all()
+        num_turns += acting
+        num_turns[(after.terminated | after.truncated)[:, :2]] = 0
+    assert len(lottery.taken) > 8
+
+
+def test_actions_are_in_the_units_of_the_agents_that_do_them() -> None:
+    groups = [
+        replace(GROUPS[0], slots=np.array([slot]), action_space=gym.spaces.Discrete(4, start=start))
+        for slot, start in enumerate((0, 10))
+    ]
+    lottery = Lottery(agents=("red_0", "red_1"), groups=groups, acts=1.0, ends=0.5)
+    evaluate_agents(
+        lambda *_: lottery,
+        [Echo("red", groups[0])],
+        MatchupMapping(Matchups([(1.0, {"red_0": "red a", "red_1": "red b"})]), lottery.agents, NUMBERS),
+        [entry for entry in ENTRIES if entry.stack == "red"],
+        num_episodes=3,
+        num_envs=3,
+        seed=0,
+        max_env_restarts=0,
+    )
+    first, second = (actions[""] for actions in lottery.taken[0])
+    assert first.max() < 4
+    assert second.min() >= 10
 
 
 def test_an_episode_in_which_the_environment_failed_is_played_again() -> None:

@@ -94,7 +94,8 @@ class _Play:
         for policy in policies:
             self._stack_of[policy.number] = index[policy.stack]
         self._actions = ActionArrays(vector)
-        self._samplers: dict[int, ActionSampler] = {}
+        self._samplers: dict[tuple[int, int], ActionSampler] = {}
+        """By stack and group of agents."""
         self._environments: list[tuple[float, int]] = []
         self._agents: list[tuple[int, int, int, float, int]] = []
 
@@ -180,26 +181,30 @@ class _Play:
 
     def _act(self, step: MultiAgentStep, state: Sequence[Mapping[str, NDArray[Any]]]) -> None:
         """Fill in the actions of everybody whose turn it is."""
-        rows_of_stacks = self._layouts.rows(step.acting.reshape(-1))
+        acting_S = step.acting.reshape(-1)
+        rows_of_stacks = self._layouts.rows(acting_S)
         for index, (stack, rows) in enumerate(zip(self._stacks, rows_of_stacks, strict=False)):
             if not len(rows.slots):
                 continue
             before = {name: column[rows.slots] for name, column in state[index].items()}
             parameters, after = stack.act(_observed(step, rows), rows.policy, before)
+            acts = acting_S[rows.slots]  # some are only computed
             for name, column in after.items():
-                state[index][name][rows.slots] = column
+                state[index][name][rows.slots[acts]] = column[acts]
             sampler = self._sampler(index, rows.parts[0].group)
             chosen = sampler.most_likely(parameters) if self._rng is None else sampler.sample(parameters)
-            for path, column in sampler.in_environment_units(chosen).items():
-                for part in rows.parts:
-                    self._actions.flat[part.group][path][part.places] = column[part.rows]
+            for part in rows.parts:
+                own = {path: column[part.rows] for path, column in chosen.items()}
+                units = self._sampler(index, part.group).in_environment_units(own)
+                for path, column in units.items():
+                    self._actions.flat[part.group][path][part.places] = column
 
     def _sampler(self, index: int, group: int) -> ActionSampler:
-        if index not in self._samplers:
+        if (index, group) not in self._samplers:
             space = self._vector.groups[group].action_space
             rng = self._rng or np.random.default_rng(0)  # the latter draws nothing
-            self._samplers[index] = ActionSampler(self._stacks[index].action_heads, space, rng)
-        return self._samplers[index]
+            self._samplers[index, group] = ActionSampler(self._stacks[index].action_heads, space, rng)
+        return self._samplers[index, group]
 
     def _begin_again(
         self,
