@@ -10,9 +10,11 @@ from outrider.algorithm.settings.evaluation_settings import EvaluationSettings
 from outrider.algorithm.settings.multi_agent_settings import MultiAgentSettings
 from outrider.algorithm.settings.resource_settings import ResourceSettings
 from outrider.algorithm.settings.run_settings import DebugSettings, NetworkSettings, RunSettings
-from outrider.algorithm.settings.section import Section
+from outrider.algorithm.settings.section import Section, settings_of
+from outrider.algorithm.settings.settings_elsewhere import said_elsewhere
 from outrider.algorithm.settings.stopping import StopSettings
 from outrider.envrunner import EnvironmentSettings, EnvRunnerSettings
+from outrider.envrunner.nearest import did_you_mean
 from outrider.learner import LearnerGroupSettings
 
 if TYPE_CHECKING:
@@ -42,6 +44,15 @@ class AlgorithmConfig(Generic[R]):
     stopping = Section(StopSettings)
     checkpointing = Section(CheckpointSettings)
     debugging = Section(DebugSettings)
+
+    if not TYPE_CHECKING:  # which would believe that there is everything
+
+        def __getattr__(self, name: str) -> object:
+            """Raise AttributeError, which says what is asked for here instead."""
+            sections = settings_of(type(self))
+            instead = None if name.startswith("_") else said_elsewhere(name, sections)
+            instead = instead or did_you_mean(name, [*sections, "settings", "build"])
+            raise AttributeError(f"{type(self).__name__} has no {name!r}; {instead}", name=name, obj=self)
 
     @property
     def settings(self) -> R:

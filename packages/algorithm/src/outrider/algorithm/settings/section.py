@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, Self, TypeVar, overload
 
+from outrider.algorithm.settings.settings_elsewhere import said_elsewhere
 from outrider.envrunner.nearest import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Section(Generic[P, S]):
             return self
 
         def replace(*args: P.args, **fields: P.kwargs) -> C:
-            given = self._given(config) | self._named(args, fields)
+            given = self._given(config) | self._named(type(config), args, fields)
             if not self._missing(given):
                 self._settings(**given)  # type: ignore[call-arg]  # checks the values where they are given
             vars(config)[self._key] = given
@@ -71,6 +72,11 @@ class Section(Generic[P, S]):
         return self._settings(**given)  # type: ignore[call-arg]
 
     @property
+    def names(self) -> list[str]:
+        """Names of its settings."""
+        return [*self._signature.parameters]
+
+    @property
     def _key(self) -> str:
         return f"_{self._name}"
 
@@ -81,14 +87,25 @@ class Section(Generic[P, S]):
         fields = self._signature.parameters.values()
         return [field.name for field in fields if field.default is field.empty and field.name not in given]
 
-    def _named(self, args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    def _named(self, owner: type[Any], args: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
         for name in fields:
             if name not in self._signature.parameters:
-                close = did_you_mean(name, self._signature.parameters)
-                raise ValueError(f"{self._name}() has no setting {name!r}; {close}")
+                instead = said_elsewhere(name, settings_of(owner))
+                instead = instead or did_you_mean(name, self._signature.parameters)
+                raise ValueError(f"{self._name}() has no setting {name!r}; {instead}")
         try:
             return dict(self._signature.bind_partial(*args, **fields).arguments)
         except TypeError as error:
             raise ValueError(
                 f"{self._name}(): {error}; name each setting, as in {self._name}(field=value)"
             ) from None
+
+
+def settings_of(config: type[Any]) -> dict[str, list[str]]:
+    """Return the names of the settings of a configuration, by section."""
+    return {
+        name: section.names
+        for kind in reversed(config.__mro__)
+        for name, section in vars(kind).items()
+        if isinstance(section, Section)
+    }
