@@ -44,7 +44,8 @@ class FunctionMapping:
         except Exception as error:
             raise ValueError(
                 f"policy_mapping_fn raised {one_line(error)} for agent {agent!r} in {_which(episode)}; mend "
-                "it: it is called as fn(agent, episode) and returns the name of a policy"
+                "it: it is called as fn(agent, episode), with the agent as text and an episode that has id_, "
+                "number, environment and rng, and returns the name of a policy"
             ) from error
         try:
             return np.array([numbers[name] for name in names], np.int32)
