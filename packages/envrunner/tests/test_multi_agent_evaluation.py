@@ -312,6 +312,53 @@ def test_a_policy_remembers_its_agents_own_turns_and_no_others() -> None:
     assert len(lottery.taken) > 8
 
 
+def watched(lottery: Lottery, copy: int) -> list[tuple[int, int, float, int]]:
+    """Tell the episodes of agents in the first episode of a copy that nothing failed in."""
+    told: list[tuple[int, int, float, int]] = []
+    total, of_all = np.zeros((2, len(AGENTS)))
+    num_turns, num_in_all = np.zeros((2, len(AGENTS)), np.int64)
+    for before, after in pairwise(lottery.shown):
+        assert after.failed is not None
+        if after.failed[copy]:
+            told = []
+            for column in (total, of_all, num_turns, num_in_all):
+                column[:] = 0
+            continue
+        for column, news in (
+            (total, after.rewards),
+            (of_all, after.rewards),
+            (num_turns, before.acting),
+            (num_in_all, before.acting),
+        ):
+            np.add(column, news[copy], out=column)
+        ended = (after.terminated | after.truncated)[copy]
+        told += [(copy, int(a), float(total[a]), int(num_turns[a])) for a in np.flatnonzero(ended)]
+        total[ended] = num_turns[ended] = 0
+        if after.over[copy]:
+            idle = np.flatnonzero((num_in_all == 0) & (of_all != 0))
+            return told + [(copy, int(a), float(of_all[a]), 0) for a in idle]
+    raise AssertionError("the episode never ended")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agents_that_come_go_and_fail_get_what_a_watcher_counts(seed: int) -> None:
+    lottery = Lottery(seed=seed, ends=0.1, fails=0.1)
+    agents = evaluate_agents(
+        lambda *_: lottery,
+        [Echo("red", GROUPS[0]), Echo("blue", GROUPS[1])],
+        FunctionMapping(draw_a_policy, AGENTS, NUMBERS),
+        ENTRIES,
+        num_episodes=3,
+        num_envs=3,
+        seed=0,
+        max_env_restarts=0,
+    ).agents
+    assert agents is not None
+    columns = (agents.environment, agents.agent, agents.returns, agents.lengths)
+    found = sorted(zip(*(column.tolist() for column in columns), strict=True))
+    assert found == sorted(each for copy in range(3) for each in watched(lottery, copy))
+
+
 def test_actions_are_in_the_units_of_the_agents_that_do_them() -> None:
     groups = [
         replace(GROUPS[0], slots=np.array([slot]), action_space=gym.spaces.Discrete(4, start=start))
