@@ -58,9 +58,19 @@ def test_where_nothing_changed_the_stack_is_there_and_empty() -> None:
 
 def test_policies_that_played_are_selected_also_later_for_their_episodes_may_last() -> None:
     selection = selection_of(frozenset({0}))
-    assert selection.also(frozenset({1}), num_policies=4)
-    assert not selection.also(frozenset({0}), num_policies=4)
+    assert selection.also(frozenset({1}), policies=frozenset(range(4)))
+    assert not selection.also(frozenset({0}), policies=frozenset(range(4)))
     assert policies(selection.of(weights([3, 3, 3]), None)) == [0, 1]
+
+
+def test_a_league_that_drops_its_old_snapshots_never_has_more_that_play_than_there_are() -> None:
+    selection = selection_of(frozenset({0}), at_most=4)
+    for newest in range(1, 10):
+        there = frozenset({0, newest, newest + 1})
+        assert selection.also(frozenset({0, newest}), policies=there)
+    assert not selection.also(frozenset({0}), policies=frozenset({0, 9}))
+    assert not selection.is_on_demand
+    assert policies(selection.of(weights([3] * 11), None)) == [0, 9]
 
 
 def test_runners_with_the_same_weights_get_the_very_same_selection() -> None:
@@ -110,6 +120,6 @@ def test_what_a_runner_wants_it_holds_and_what_it_dropped_it_does_not() -> None:
 def test_once_more_may_play_than_are_held_it_stays_so() -> None:
     selection = selection_of(None, at_most=4)
     assert not selection.is_on_demand
-    selection.also(None, num_policies=5)
-    selection.also(None, num_policies=2)  # runners have dropped some by now
+    selection.also(None, policies=frozenset(range(5)))
+    selection.also(None, policies=frozenset(range(2)))  # runners have dropped some by now
     assert selection.is_on_demand

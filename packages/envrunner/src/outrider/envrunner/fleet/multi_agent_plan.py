@@ -124,11 +124,16 @@ class MultiAgentPlan:
         """Return the plan of runners that read no pickle from here on."""
         return replace(self, load=None)
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each policy, by name."""
+        return {policy.name: policy.number for policy in self.policies}
+
     def played(self) -> frozenset[int] | None:
         """Return the numbers of the policies that may act; None where only a function knows."""
         if not isinstance(self.mapping, Matchups):
             return None
-        numbers = {policy.name: policy.number for policy in self.policies}
+        numbers = self.numbers
         return frozenset(numbers[name] for _, names in self.mapping.matchups for name in names.values())
 
     def weights_selection(self) -> WeightsSelection:
@@ -138,7 +143,7 @@ class MultiAgentPlan:
 
     def policy_mapping(self) -> PolicyMapping:
         """Make what says who acts for whom. Raises ValueError for matchups that do not fit."""
-        numbers = {policy.name: policy.number for policy in self.policies}
+        numbers = self.numbers
         if isinstance(self.mapping, Matchups):
             return MatchupMapping(self.mapping, self.agents, numbers)
         return FunctionMapping(self.mapping, self.agents, numbers)

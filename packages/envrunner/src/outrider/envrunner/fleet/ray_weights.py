@@ -51,7 +51,7 @@ class RunnersWeights:
         assert isinstance(self._plan, MultiAgentPlan)
         assert self._selection is not None
         plan = self._plan.recast(cast)
-        if self._selection.also(plan.played(), num_policies=len(plan.policies)):
+        if self._selection.also(plan.played(), policies=frozenset(plan.numbers.values())):
             self._given, self._put = None, {}
 
     def forget(self) -> None:

@@ -130,7 +130,7 @@ class InvitedPolicies:
         self._rules.also(self._columns(parts), plan.policies)
         self.players.also(_assigned(plan), _fitting(plan, parts))
         self._fingerprints |= {name: part.fingerprint for name, part in parts.items()}
-        self._selection.also(plan.played(), num_policies=len(plan.policies))
+        self._selection.also(plan.played(), policies=frozenset(plan.numbers.values()))
 
     def _columns(self, parts: dict[str, _Architecture]) -> dict[str, ColumnRules]:
         return {name: part.columns for name, part in parts.items()}

@@ -54,14 +54,17 @@ class WeightsSelection:
         """Whether more may play than a runner holds, now or at any time before."""
         self._count(num_policies)
 
-    def also(self, played: frozenset[int] | None, *, num_policies: int) -> bool:
-        """Let these act too: those before may still, in episodes under way. Returns whether more may now."""
+    def also(self, played: frozenset[int] | None, *, policies: frozenset[int]) -> bool:
+        """Let these act too: those before may still, in episodes under way, unless they are gone.
+
+        `policies` are all that there are. Returns whether more may act now.
+        """
         with self._lock:
             before = self._played
-            self._played = None if before is None or played is None else before | played
+            self._played = None if before is None or played is None else before & policies | played
             self._weights = None
-            self._count(num_policies)
-            return self._played != before
+            self._count(len(policies))
+            return before is not None and (self._played is None or not self._played <= before)
 
     def of(self, weights: WeightsReference, since: int | None) -> WeightsReference:
         """Return those that may play and changed after `since`, which a runner has; None: it has none.
