@@ -59,3 +59,18 @@ def test_many_policies_are_their_median_and_where_most_lie(
 def test_one_policy_needs_no_panel(drawn: list[matplotlib.figure.Figure], tmp_path: Path) -> None:
     plot_runs([run(tmp_path / "one", 1)], tmp_path / "curve.png")
     assert [axes.get_title("left") for axes in drawn[0].axes][:2] == ["return", "policy loss"]
+
+
+def test_a_league_is_drawn_by_its_ratings(drawn: list[matplotlib.figure.Figure], tmp_path: Path) -> None:
+    directory = run(tmp_path / "league", 2)
+    for iteration in (4, 5):
+        line = {"iteration": iteration, "num_env_steps": 10 * iteration, "num_policies": 3}
+        rated = {"league/main/elo": 7.0 * iteration, "league/main@4/elo": 28.0, "league/main/win_rate": 0.5}
+        directory.append_progress(line | rated)
+    plot_runs([directory], tmp_path / "curve.png")
+    axes = drawn[0].axes[-1]
+    assert (axes.get_title("left"), labels(axes)) == ("Elo in the league", ["main", "snapshots"])
+    main, snapshot = axes.lines[:2]
+    assert main.get_xydata().tolist() == [[40, 28], [50, 35]]
+    assert snapshot.get_xydata().tolist() == [[40, 28], [50, 28]]
+    assert main.get_color() == snapshot.get_color()

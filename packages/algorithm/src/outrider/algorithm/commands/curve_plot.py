@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from outrider.algorithm.commands.league_plot import draw_league, has_league
 from outrider.algorithm.commands.policy_plot import draw_policies, has_policies
 from outrider.algorithm.saved.checkpoint import CheckpointError
 from outrider.algorithm.saved.whole_file import write_whole
@@ -67,10 +68,7 @@ def plot_runs(runs: Sequence[RunDirectory], path: Path) -> None:
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="best", fontsize="small")
     if of_policies:
-        axes = figure.add_subplot(grid[0, 2:])
-        draw_policies(axes, progress)
-        _dress(axes, "return of each policy")
-        axes.set_xlabel("environment steps")
+        _draw_each(figure.add_subplot(grid[0, 2:]), progress)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=130)
     write_whole(path, picture.getvalue())
@@ -82,6 +80,17 @@ def _draw(axes: Axes, lines: Sequence[Mapping[str, Any]], metric: str, *, label:
         return
     steps, values = zip(*points, strict=True)
     axes.plot(steps, values, color=colour, linewidth=1.5, label=label, marker="." if len(points) < 3 else "")
+
+
+def _draw_each(axes: Axes, progress: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw how each policy does. What those of a league get depends on whom they play, and Elo does not."""
+    if has_league(progress):
+        draw_league(axes, progress)
+        _dress(axes, "Elo in the league")
+    else:
+        draw_policies(axes, progress)
+        _dress(axes, "return of each policy")
+    axes.set_xlabel("environment steps")
 
 
 def _draw_range(axes: Axes, lines: Sequence[Mapping[str, Any]]) -> None:
