@@ -26,12 +26,12 @@ def run(arguments: Sequence[str]) -> int:
     typed = parser.parse(arguments)
 
     from outrider.algorithm.algorithm import Algorithm
-    from outrider.algorithm.saved.checkpointed_policy import check_policy_name
+    from outrider.algorithm.saved.checkpointed_policy import chosen_policy
     from outrider.algorithm.saved.run_directory import checkpoint_at
 
     checkpoint = checkpoint_at(typed.run)
-    check_policy_name(checkpoint, typed.policy)  # before thousands of policies are made
+    policy = chosen_policy(checkpoint, typed.policy)  # before thousands of policies are made
     with Algorithm.from_checkpoint(checkpoint, to_train=False) as algorithm:
-        path = algorithm.export_policy(typed.output, policy=typed.policy)
+        path = algorithm.export_policy(typed.output, policy=policy)
     sys.stdout.write(f"policy  {path}  ({path.stat().st_size:,} bytes)\n")
     return 0

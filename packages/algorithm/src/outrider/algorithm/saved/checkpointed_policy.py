@@ -49,21 +49,23 @@ def check_policies_have_names(path: Path | str, recorded: Mapping[str, Any] | No
         )
 
 
-def check_policy_name(path: Path | str, name: str | None) -> None:
-    """Refuse a name that no policy of the checkpoint at `path` has, or None where it has policies by name.
+def chosen_policy(path: Path | str, name: str | None) -> str | None:
+    """Return the name of a policy of the checkpoint at `path`: the given one, or that of the only one.
 
-    Little is read, and nothing is made. Raises CheckpointError.
+    None is of a run whose one policy has no name. Little is read, and nothing is made. Raises
+    CheckpointError for a name that no policy has, and for None where there are several.
     """
     tree = read_without_arrays(path)
     if "policies" not in tree:
-        return  # the one policy of such a run is soon made, and refuses a name itself
+        return name  # the one policy of such a run is soon made, and refuses a name itself
     names = [policy["name"] for policy in tree["policies"]["book"]["policies"]]
-    if name is None:
+    if name is None and len(names) > 1:
         raise CheckpointError(
             f"checkpoint {path} has policies by name; say which one, such as --policy {names[0]}"
         )
-    if name not in names:
+    if name is not None and name not in names:
         raise CheckpointError(f"checkpoint {path}: {no_such('policy', name, names)}")
+    return name or names[0]
 
 
 def load_policy(path: Path | str, name: str) -> Policy:
