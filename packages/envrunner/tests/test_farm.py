@@ -276,6 +276,30 @@ def test_a_runner_that_cannot_be_started_for_now_is_started_later(stage: Stage) 
     assert "runner 0: its process cannot be started: Cannot allocate memory; it is" in stage.text
 
 
+def test_a_runner_for_whom_there_are_too_few_pipes_leaves_none_open(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    closed: list[int] = []
+    make, close = os.pipe, os.close
+
+    def pipe() -> tuple[int, int]:
+        if len(made) == 4:  # one for signals and one of two for the runner
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        made.extend(make())
+        return made[-2], made[-1]
+
+    def note_and_close(descriptor: int) -> None:
+        closed.append(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "pipe", pipe)
+    monkeypatch.setattr(os, "close", note_and_close)
+    assert stage.run(lambda: None) == 1
+    assert stage.text.endswith("cannot be started: Too many open files\n")
+    assert sorted(closed) == sorted(made)
+
+
 def test_a_farm_of_which_no_process_can_be_started_says_why(stage: Stage) -> None:
     stage.num_too_many = 1
     assert stage.run(lambda: None) == 1

@@ -128,7 +128,8 @@ class Farm:
         name = f"{self._orders.name} runner {member.index}"
         pipes: list[int] = []
         try:
-            pipes += (*os.pipe(), *os.pipe())
+            pipes += os.pipe()
+            pipes += os.pipe()
             events, theirs, lines, output = pipes
             orders = replace(self._orders, name=name, events=theirs, session=member.session)
             member.process = self._start_process(orders, output)
