@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from torch import nn
+
 from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
 
 IGNORED_KL = "kl_coeff is ignored; set use_kl_loss=True to use it"
@@ -54,6 +56,32 @@ def test_some_of_the_policies_are_counted() -> None:
     policies = {"0": own, "1": own, "2": own, "3": None}
     said = said_by(config().multi_agent(num_agents=4, policies=policies))
     assert said == [f"policy '0' and 2 more: {IGNORED_KL}"]
+
+
+class Talking(nn.Module):
+    """A network of the user's own that says something twice, and something that is only for developers."""
+
+    def __init__(self, observation_space: Any, action_space: Any, num_action_parameters: int) -> None:
+        super().__init__()
+        warnings.warn("slow", stacklevel=1)
+        warnings.warn("slow", stacklevel=1)
+        warnings.warn("old", PendingDeprecationWarning, stacklevel=1)
+        self.policy, self.value = nn.Linear(4, num_action_parameters), nn.Linear(4, 1)
+
+    def forward(self, observation: Any) -> tuple[Any, Any]:
+        return self.policy(observation), self.value(observation).squeeze(-1)
+
+
+def test_what_a_network_says_twice_is_said_once_and_what_is_filtered_is_not_said() -> None:
+    own = PolicySpec(rl_module={"network": Talking})
+    policies = {"0": own, "1": own, "2": None}
+    made = config().multi_agent(num_agents=3, policies=policies)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        made.build().stop()
+    sentences = [str(each.message) for each in said]
+    assert [each for each in sentences if each.endswith(("slow", "old"))] == ["policy '0' and 1 more: slow"]
 
 
 def test_what_all_policies_share_is_said_of_none_of_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,24 @@ def test_a_resumed_league_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None
         assert list(algorithm.policies) == list(expected_heads), "who is not played any more is removed"
         for name, weights in expected_heads.items():
             assert np.array_equal(head(algorithm, name), weights), name
+
+
+@pytest.mark.parametrize("main", [None, ["a", "b"]])
+def test_one_that_was_frozen_plays_on_without_snapshots_also_where_the_league_is_resumed(
+    main: Sequence[str] | None, tmp_path: Path
+) -> None:
+    settings = LeagueSettings(snapshot_interval=2, main=main)
+    with config(policies=["a", "b"], policy_mapping_fn=_by_name).build() as algorithm:
+        league = League(algorithm, settings)
+        algorithm.freeze("a")  # as one is that has diverged
+        played(league, algorithm, 2)
+        assert league.snapshots == ("a@0", "b@0", "b@2")
+        matchups = league.matchups()
+        algorithm.save(tmp_path / "checkpoint")
+    with Algorithm.from_checkpoint(tmp_path / "checkpoint") as algorithm:
+        league = League(algorithm, settings)
+        assert league.matchups() == matchups
+        assert "league/a/elo" in league.results()
 
 
 def test_a_checkpoint_keeps_the_league_where_nobody_asks_for_it(tmp_path: Path) -> None:

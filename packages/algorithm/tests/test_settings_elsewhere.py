@@ -46,6 +46,7 @@ def test_a_setting_that_is_called_otherwise_is_named(
     [
         ("framework", "PPOConfig has no 'framework'; networks are of torch; leave it out"),
         ("rollouts", "it is env_runners() here"),
+        ("reporting", "train() returns the metrics of an iteration; leave it out"),
         ("build_algo", "it is build() here"),
         ("lr", "it is training(lr=...) here"),
         ("trainning", "did you mean training?"),

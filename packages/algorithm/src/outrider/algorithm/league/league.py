@@ -107,7 +107,8 @@ class League:
     def __init__(self, algorithm: Algorithm, settings: LeagueSettings) -> None:
         """Add the first snapshots and set the matchups. Raises ValueError for settings that do not fit."""
         self._algorithm, self._settings = algorithm, settings
-        self._main = _main(algorithm, settings.main)
+        self._main: Sequence[str] = ()
+        """Those that learn, or did when the league began."""
         self._sides = _sides(algorithm.agents, settings.sides)
         slots = {agent: slot for slot, agent in enumerate(algorithm.agents)}
         self._in_progress = GamesInProgress([[slots[agent] for agent in side] for side in self._sides])
@@ -119,6 +120,7 @@ class League:
         self._added_at: dict[str, int] = {}
         self._num_games = 0
         if not algorithm.save_along("league", self):
+            self._main = _main(algorithm, settings.main)
             for name in self._main:
                 self.table.add(name, algorithm.policy_number(name))
             self.add_snapshots(self._main)
@@ -134,8 +136,10 @@ class League:
         Returns the result of that iteration with the metrics of the league beside it; see `results`.
         """
         self._num_games += self.table.record(self._in_progress.add(self._algorithm.newest_agent_episodes))
-        if due := [name for name in self._main if self._is_due(name)]:
-            self.add_snapshots(due)
+        due = [name for name in self._main if self._is_due(name)]
+        frozen = self._algorithm.frozen if due else ()  # a second snapshot of these would be the first again
+        if learning := [name for name in due if name not in frozen]:
+            self.add_snapshots(learning)
         else:
             self._algorithm.set_matchups(self.matchups())
         return dict(result) | self.results()
@@ -196,6 +200,7 @@ class League:
     def get_state(self) -> dict[str, Any]:
         """Return everything, for a checkpoint."""
         return {
+            "main": list(self._main),
             "table": self.table.get_state(),
             "in_progress": self._in_progress.get_state(),
             "snapshots": list(self._snapshots),
@@ -206,6 +211,7 @@ class League:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `get_state` returned."""
+        self._main = _known(self._algorithm, self._settings.main or state["main"])
         self.table.set_state(state["table"])
         self._in_progress.set_state(state["in_progress"])
         self._snapshots, self._retired = list(state["snapshots"]), list(state["retired"])
@@ -250,13 +256,18 @@ def _main(algorithm: Algorithm, names: Sequence[str] | None) -> tuple[str, ...]:
     if names is None:
         # Snapshots are frozen.
         names = [name for name in algorithm.policies if name not in frozen]
-    for name in names:
-        if name not in algorithm.policies:
-            raise ValueError(f"main names {name!r}, and {no_such('policy', name, algorithm.policies)}")
+    for name in _known(algorithm, names):
         if name in frozen:
             raise ValueError(f"main names {name!r}, which is frozen; thaw it, or leave it out")
     if not names:
         raise ValueError("no policy of the league learns; thaw one, or name it in main")
+    return tuple(names)
+
+
+def _known(algorithm: Algorithm, names: Sequence[str]) -> Sequence[str]:
+    for name in names:
+        if name not in algorithm.policies:
+            raise ValueError(f"main names {name!r}, and {no_such('policy', name, algorithm.policies)}")
     return tuple(names)
 
 

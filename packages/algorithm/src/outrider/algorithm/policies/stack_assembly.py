@@ -41,9 +41,9 @@ class StackAssembly:
         self._planned = planned
         self._seed = seed
         with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", UserWarning)  # others are for the user's filters
             self._plain = planned.recipe.build()
-        self.warnings = [str(each.message) for each in said]
+        self.warnings = [*dict.fromkeys(str(each.message) for each in said)]
         """What was said as a policy was built; it is for the caller to pass on, with the policies' names."""
         self.is_stacked, self._graph = _together(planned)
         """Whether the policies are one stack; otherwise each is a stack of one."""

@@ -72,6 +72,7 @@ SENTENCES = {
         "fault_tolerance"
     ),
     "nothing is learned from records": "offline_data",
+    "train() returns the metrics of an iteration; leave it out": "reporting",
     "build() checks all settings": "validate",
     "config.settings has them all": "to_dict",
     "name the section, as in training(lr=...)": "update_from_dict",
