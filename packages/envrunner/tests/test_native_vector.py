@@ -75,8 +75,8 @@ def test_numbers_of_other_types_and_failures_are_fine() -> None:
 
 
 def last(environments: Any, members: Any, size: int = 1) -> list[LastObservations]:
-    """Return what the two reds of copy 0 saw last, or say that they did."""
-    seen = {"": np.zeros((size, 2), np.float32)}
+    """Return what reds saw last, or say that they did."""
+    seen = {"": np.zeros((size, 4), np.float32)}
     empty = np.zeros(0, np.intp)
     return [
         LastObservations(environments=environments, members=members, observations=seen),
@@ -101,6 +101,7 @@ ONE_CUT[0, 0] = True
         ({"terminated": np.zeros(3, np.bool_)}, "terminated have shape (3,); return an array"),
         ({"truncated": NOBODY.astype(int)}, "truncated have dtype int64; return bool"),
         ({"over": np.zeros((2, 3), np.bool_)}, "over have shape (2, 3); return an array [E], here (2,)"),
+        ({"over": np.zeros(2)}, "over have dtype float64; return bool"),
         ({"failed": np.zeros(3, np.bool_)}, "failed have shape (3,); return an array [E], here (2,)"),
         ({"observations": {}}, "observations is a dict; return a list with one entry for each of 2 groups"),
         ({"observations": [{}, {}]}, "observations of group 0 have the leaf paths [], and those of"),
@@ -130,13 +131,17 @@ def test_a_late_mistake_names_the_step_the_field_what_was_given_and_what_is_want
             "and not slots) in last of group 0 name -1; name those from 0 to 1",
         ),
         (
+            last(np.array([0]), np.array([2])),
+            "and not slots) in last of group 0 name 2; name those from 0 to 1",
+        ),
+        (
             last(np.array([2]), np.array([0])),
             "environments in last of group 0 name 2; name those from 0 to 1",
         ),
         (last([0], [0]), "environments in last of group 0 are [0]; return an array [K] of whole numbers"),
         (
             last(np.array([0]), np.array([0]), 2),
-            "last observations of group 0 have shape (2, 2); return an array",
+            "last observations of group 0 have shape (2, 4); return an array",
         ),
         (
             last(np.array([0, 1]), np.array([0, 0])),
