@@ -82,7 +82,8 @@ def multi_agent_spaces(
     This makes an environment, tries a reset and a step of it, and closes it, so that what does not work
     fails here, once, before anything else starts. Where only farms have the environment, it is as the
     settings describe it. A global state is not looked at where critics are known not to be central, and
-    has to be a Box where they are. Raises ValueError in one sentence.
+    has to be a Box where they are; that of a native vector has to be one always. Raises ValueError in one
+    sentence.
     """
     if environment.env is None:
         return described_agents(environment, num_agents)
