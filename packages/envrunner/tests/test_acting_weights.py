@@ -33,10 +33,12 @@ def test_weights_of_policies_that_are_gone_are_dropped() -> None:
         act(stack, 1)
 
 
-def test_a_league_that_adds_and_removes_snapshots_takes_no_more_memory_in_the_end() -> None:
+@pytest.mark.parametrize("num_late", [0, 1])
+def test_a_league_that_adds_and_removes_snapshots_takes_no_more_memory_in_the_end(num_late: int) -> None:
     stack, weights = StackPolicy(GRAPH, "s"), ActingWeights()
-    for newest in range(2, 50):
+    for newest in range(3, 50):
         weights.act_with(entries(0, newest - 1, newest), [stack])
-        weights.take(stacked_mlp_weights(GRAPH, "s", [0, newest - 1, newest], version=newest))
+        published = [0, *range(newest - 1 - num_late, newest + 1)]  # late: before the oldest was removed
+        weights.take(stacked_mlp_weights(GRAPH, "s", published, version=newest))
         act(stack, newest)
-    assert {len(tensor) for tensor in stack._weights.tensors.values()} == {3}
+    assert {len(tensor) for tensor in stack._weights.tensors.values()} == {3 + num_late}

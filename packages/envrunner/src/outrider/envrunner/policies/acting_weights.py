@@ -22,7 +22,7 @@ class ActingWeights:
         """Of the weights that act; None before the first, and for who takes others whatever their version."""
         self._stacks: Sequence[ActingStack] = ()
         self._numbers = np.zeros(0, np.int32)
-        """Of the policies that there are."""
+        """Of the policies that there are, and of those whose weights came after they were gone."""
         self._fetched: FetchedPolicies | None = None
 
     @property
@@ -55,6 +55,8 @@ class ActingWeights:
         else:
             for stack in self._stacks:
                 stack.set_weights(weights)
+            for part in weights.stacks:
+                self._numbers = np.union1d(self._numbers, part.policies)
         self.version = weights.version
 
     def begin_anew(self) -> None:
