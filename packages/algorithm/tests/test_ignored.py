@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from torch import nn
 
 from outrider.algorithm import IMPALAConfig, PolicySpec, PPOConfig
+from outrider.algorithm.assembly.blueprint import Blueprint
+from outrider.algorithm.assembly.learner_assembly import make_async_learners
+from outrider.algorithm.assembly.one_policy_assembly import policy_recipe
+from outrider.algorithm.settings.run_settings import NetworkSettings
 
 IGNORED_KL = "kl_coeff is ignored; set use_kl_loss=True to use it"
 IGNORED_LSTM = "lstm_cell_size=8 is ignored: set use_lstm=True to use it"
@@ -36,6 +42,18 @@ def test_a_training_setting_without_effect_is_named_once() -> None:
 def test_settings_are_looked_at_together() -> None:
     assert not said_by(config(kl_coeff=0.3).training(use_kl_loss=True))
     assert not said_by(IMPALAConfig().environment("CartPole-v1"))
+
+
+def test_a_learner_that_trains_by_itself_does_not_repeat_what_was_said_of_its_policy() -> None:
+    settings = IMPALAConfig().environment("CartPole-v1").learners(num_learners=0).settings
+    recipe = policy_recipe(replace(settings, rl_module=NetworkSettings(lstm_cell_size=8)), 1)
+    with pytest.warns(UserWarning, match=IGNORED_LSTM):
+        policy = recipe.build()
+    make_async_learners(
+        Blueprint(
+            settings=settings, seed=1, num_steps=8, recipe=recipe, policy=policy, graph=None, run_name="run"
+        )
+    ).close()
 
 
 def test_a_learner_setting_without_effect_is_named_once() -> None:

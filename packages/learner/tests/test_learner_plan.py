@@ -1,5 +1,6 @@
 """Plans and recipes cross to other processes as plain values."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,3 +63,10 @@ def test_a_network_of_the_users_crosses_pickled_and_only_to_who_asks_for_it() ->
         PolicyRecipe.from_message(message)
     there = PolicyRecipe.from_message(message, load=lambda name: getattr(torch.nn, name.decode()))
     assert there.network is torch.nn.Identity  # type: ignore[comparison-overlap]
+
+
+def test_a_rank_does_not_repeat_what_was_said_of_the_policy() -> None:
+    recipe = replace(RECIPE, settings=ModuleSettings(fcnet_hiddens=(8,), lstm_cell_size=8))
+    with pytest.warns(UserWarning, match="lstm_cell_size=8 is ignored"):
+        recipe.build()
+    replace(plan(), policy=recipe).make_learner(OneRank(), torch.device("cpu"))  # a warning would be an error

@@ -16,6 +16,7 @@ from outrider.learner.algorithms import make_learner
 from outrider.learner.groups.async_group import LocalAsyncLearnerGroup
 from outrider.learner.plans.learner_plan import LearnerPlan
 from outrider.learner.training.vtrace_settings import VTraceSettings
+from outrider.rlmodule.ignored_settings import told_before
 
 if TYPE_CHECKING:
     from outrider.algorithm.assembly.blueprint import Blueprint
@@ -95,8 +96,10 @@ def make_async_learners(blueprint: Blueprint) -> AsyncLearnerGroup:
     train_batch_size = training.train_batch_size_per_learner * num_learners
     if not blueprint.num_learners:
         # It trains while others read the policy of the blueprint, and so gets one of its own.
+        with told_before():
+            policy = blueprint.recipe.build()
         return LocalAsyncLearnerGroup(
-            _local_learner(blueprint, blueprint.recipe.build()),
+            _local_learner(blueprint, policy),
             train_batch_size=train_batch_size,
             max_staleness=training.max_staleness,
             queue_capacity=training.learner_queue_size,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from outrider.learner.plans.group_settings import LearnerGroupSettings
 from outrider.learner.plans.sharing import SHARED_ROWS, Sharing
 from outrider.rlmodule import PolicyRecipe
+from outrider.rlmodule.ignored_settings import told_before
 from outrider.wire import decode_settings, encode_settings
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class LearnerPlan:
         """Make the learner of one rank."""
         from outrider.learner.algorithms import make_learner
 
-        policy = self.policy.build()
+        with told_before():
+            policy = self.policy.build()
         return make_learner(
             self.algorithm, policy, self.training, seed=self.seed + ranks.rank, ranks=ranks, device=device
         )
