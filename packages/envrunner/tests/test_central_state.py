@@ -92,6 +92,11 @@ def test_the_state_at_the_end_has_those_who_were_cut_off_and_the_next_episode_be
     assert found[1] == ([0, 0, 0, 0, 0, 0, 4, 0, 1, 0], [0, 0, 0, 5, 5, 5, 5, 0, 1, 1])
 
 
+def test_what_a_vector_says_of_a_step_before_is_not_taken_for_the_end() -> None:
+    stale = replace(step("b", 4, ended="b", over=True), last=step("", 6, cut="a").last)
+    assert states(step("abc", 1), stale)[1][1] == [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]
+
+
 def test_nothing_is_left_of_an_episode_in_which_the_copy_failed() -> None:
     failed = replace(step("b", 4), failed=np.array([True]))
     assert states(step("abc", 1), failed)[1][0] == [0, 0, 0, 0, 0, 0, 4, 0, 1, 0]

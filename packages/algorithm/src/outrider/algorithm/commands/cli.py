@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def one_line_each() -> Callable[..., None]:
-    """Return what prints a warning as one line, once: settings are checked whenever they are read."""
+    """Return what prints a warning as one line, and the same one once."""
     said: set[str] = set()
 
     def say(message: Warning | str, *_: object) -> None:

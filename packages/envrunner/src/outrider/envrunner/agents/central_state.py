@@ -100,8 +100,9 @@ class CentralState:
         last_states = None
         if step.over.any():
             self._take_out(step.terminated)
+            is_cut = step.truncated.any()  # otherwise `last` may be of a step before
             for (_, part), last in zip(self._parts, step.last, strict=True):
-                if len(last.environments):
+                if is_cut and len(last.environments):
                     part[last.environments, last.members] = _flatten(last.observations)
             last_states = self._states[step.over]
         self._take_out(step.terminated | step.truncated)
