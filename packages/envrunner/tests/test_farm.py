@@ -252,7 +252,8 @@ def test_a_runner_that_dies_is_noticed_though_a_process_of_its_environment_outli
         lambda: stage.processes[0].tell("connected"),
         lambda: copies.append(os.dup(stage.processes[0]._events)),
         lambda: stage.processes[0].end(KILLED),
-        lambda: stage.pass_time(1.0),
+        lambda: stage.pass_time(1.0),  # it is looked
+        lambda: stage.pass_time(1.0),  # it is started anew
         lambda: None,
         stage.signal,
         stage.signal,

@@ -35,7 +35,7 @@ _STEADY_S = 30.0
 _KILL_S = 5.0
 """How much longer than a drain may take a runner is waited for."""
 _LOOK_S = 1.0
-"""How soon it is noticed that a process has ended whose pipes others keep open, such as its environment's."""
+"""How often it is looked for processes that have ended and whose pipes others keep open."""
 _LONGEST_LINE = 1 << 16
 """Bytes that are kept of a line which does not end, as progress bars write: the last ones."""
 _FINAL = {Ending.UNUSABLE, Ending.REFUSED, Ending.GAVE_UP}
@@ -95,7 +95,7 @@ class Farm:
         self._num_env_steps = 0
         self._version: int | None = None
         self._num_reconnects = self._num_restarts = 0
-        self._rate_since = clock()
+        self._rate_since = self._looks_at = clock()
 
     @property
     def num_connected(self) -> int:
@@ -155,7 +155,7 @@ class Farm:
                 self._read(key.data, key.fd)
 
     def _next_deadline(self) -> float:
-        deadlines = [self._rate_since + _RATE_S, self._clock() + _LOOK_S]
+        deadlines = [self._rate_since + _RATE_S, self._looks_at]
         if self._stopping_since is None:
             deadlines += [member.start_at for member in self._members if member.process is None]
         else:
@@ -188,7 +188,10 @@ class Farm:
             self._log.say("line", text, level="warning", runner=member.index)
 
     def _note_silent_ends(self) -> None:
-        """See who ended while another process has its pipes, as one has that its environment forked."""
+        """See now and then who ended while another process has its pipes, as its environment's may."""
+        if self._clock() < self._looks_at:
+            return
+        self._looks_at = self._clock() + _LOOK_S
         for member in self._members:
             if member.process is not None and member.process.poll() is not None:
                 while self._read(member, member.events):
